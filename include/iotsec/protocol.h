@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * Constants of the wire and of time. docs/protocol.md says where each stands in a message.
+ */
+#ifndef IOTSEC_PROTOCOL_H
+#define IOTSEC_PROTOCOL_H
+
+/* ---- Records: RFC 6347, section 4.1; RFC 5246, section 6.2.1 ---- */
+
+#define IOTSEC_VERSION_DTLS_1_0 0xFEFFu    /**< HelloVerifyRequest carries it (RFC 6347, section 4.2.1). */
+#define IOTSEC_VERSION_DTLS_1_2 0xFEFDu    /**< Everything else does. */
+#define IOTSEC_RECORD_HEADER_BYTES 13u     /**< type, version, epoch, sequence, length */
+#define IOTSEC_EXPLICIT_NONCE_BYTES 8u     /**< RFC 6655, section 3 */
+#define IOTSEC_CONTENT_CHANGE_CIPHER_SPEC 20u /**< RFC 5246, section 7.1 */
+#define IOTSEC_CONTENT_ALERT 21u           /**< RFC 5246, section 7.2 */
+#define IOTSEC_CONTENT_HANDSHAKE 22u       /**< RFC 5246, section 7.4 */
+#define IOTSEC_CONTENT_APPLICATION_DATA 23u /**< RFC 5246, section 10 */
+#define IOTSEC_CONTENT_MASTER_KEY_DATA 28u /**< Unassigned in the registry; docs/protocol.md */
+#define IOTSEC_CONTENT_SECURITY_PARAMETERS 29u /**< Unassigned in the registry; docs/protocol.md */
+
+#define IOTSEC_KEY_BYTES 16u               /**< AES-128 key, TGK, RAND and TEK */
+#define IOTSEC_SALT_BYTES 4u               /**< implicit part of the unicast nonce (RFC 6655) */
+#define IOTSEC_NONCE_BYTES 12u             /**< CCM with L = 3 */
+#define IOTSEC_TAG_CCM_8_BYTES 8u          /**< TLS_PSK_WITH_AES_128_CCM_8 and group records */
+#define IOTSEC_TAG_CCM_BYTES 16u           /**< TLS_PSK_WITH_AES_128_CCM */
+
+#define IOTSEC_UNICAST_OVERHEAD_CCM_8_BYTES 29u /**< header, explicit nonce, tag */
+#define IOTSEC_UNICAST_OVERHEAD_CCM_BYTES 37u   /**< header, explicit nonce, tag */
+#define IOTSEC_GROUP_OVERHEAD_BYTES 21u         /**< header, tag */
+
+/** Sequence numbers of one epoch; the 48-bit field never wraps (RFC 6347, section 4.1). */
+#define IOTSEC_SEQUENCE_LIMIT 0xFFFFFFFFFFFFull
+/** Failed tags under one key after which an event asks for new keys (RFC 9147, section 4.5.3, for an 8-byte tag). */
+#define IOTSEC_FORGERY_LIMIT 128u
+
+/* ---- Handshake: RFC 5246, section 7.4; RFC 6347, section 4.2 ---- */
+
+#define IOTSEC_HANDSHAKE_HEADER_BYTES 12u  /**< type, length, message_seq, fragment_offset, fragment_length */
+#define IOTSEC_HS_HELLO_REQUEST 0u
+#define IOTSEC_HS_CLIENT_HELLO 1u
+#define IOTSEC_HS_SERVER_HELLO 2u
+#define IOTSEC_HS_HELLO_VERIFY_REQUEST 3u
+#define IOTSEC_HS_SERVER_KEY_EXCHANGE 12u
+#define IOTSEC_HS_SERVER_HELLO_DONE 14u
+#define IOTSEC_HS_CLIENT_KEY_EXCHANGE 16u
+#define IOTSEC_HS_FINISHED 20u
+#define IOTSEC_RANDOM_BYTES 32u
+#define IOTSEC_MASTER_SECRET_BYTES 48u
+#define IOTSEC_VERIFY_DATA_BYTES 12u
+#define IOTSEC_COOKIE_BYTES 8u
+
+#define IOTSEC_SUITE_PSK_AES_128_CCM 0xC0A4u   /**< RFC 6655 */
+#define IOTSEC_SUITE_PSK_AES_128_CCM_8 0xC0A8u /**< RFC 6655 */
+#define IOTSEC_SUITE_RENEGOTIATION_SCSV 0x00FFu /**< RFC 5746, section 3.3 */
+
+#define IOTSEC_EXTENSION_MAX_FRAGMENT_LENGTH 1u      /**< RFC 6066, section 4 */
+#define IOTSEC_EXTENSION_EXTENDED_MASTER_SECRET 23u  /**< RFC 7627 */
+#define IOTSEC_EXTENSION_RENEGOTIATION_INFO 0xFF01u  /**< RFC 5746 */
+#define IOTSEC_EXTENSION_GROUP_REQUEST 0xFF10u       /**< private use; docs/protocol.md */
+
+/* ---- Alerts: RFC 5246, section 7.2; RFC 4279; RFC 5746 ---- */
+
+#define IOTSEC_ALERT_WARNING 1u
+#define IOTSEC_ALERT_FATAL 2u
+#define IOTSEC_ALERT_CLOSE_NOTIFY 0u
+#define IOTSEC_ALERT_UNEXPECTED_MESSAGE 10u
+#define IOTSEC_ALERT_BAD_RECORD_MAC 20u
+#define IOTSEC_ALERT_HANDSHAKE_FAILURE 40u
+#define IOTSEC_ALERT_ILLEGAL_PARAMETER 47u
+#define IOTSEC_ALERT_ACCESS_DENIED 49u
+#define IOTSEC_ALERT_DECODE_ERROR 50u
+#define IOTSEC_ALERT_DECRYPT_ERROR 51u
+#define IOTSEC_ALERT_PROTOCOL_VERSION 70u
+#define IOTSEC_ALERT_INTERNAL_ERROR 80u
+#define IOTSEC_ALERT_UNSUPPORTED_EXTENSION 110u
+#define IOTSEC_ALERT_UNKNOWN_PSK_IDENTITY 115u
+
+/* ---- Keys: RFC 3830, section 4.1.4; docs/protocol.md ---- */
+
+#define IOTSEC_TEK_CONSTANT 0x2AD01C64u     /**< RFC 3830: derives a TEK */
+#define IOTSEC_RATCHET_CONSTANT 0x197A9E97u /**< derives TGK[K+1] from TGK[K] */
+#define IOTSEC_CS_ID_GROUP 1u               /**< cs_id of a group's one crypto session */
+
+#define IOTSEC_GROUP_EPOCH_MIN 256u         /**< smaller epochs are unicast */
+#define IOTSEC_SENDER_ID_MIN 1u
+#define IOTSEC_SENDER_ID_MAX 65534u
+#define IOTSEC_STEP_MAX 255u                /**< then a new generation follows */
+#define IOTSEC_STEPS_AHEAD_MAX 16u          /**< how far ahead a record may be to be followed */
+#define IOTSEC_GENERATIONS_AHEAD_MAX 64u    /**< how far a member may be ahead of the registry */
+#define IOTSEC_GROUP_COUNTER_SOFT 0xFFF00000u /**< from here on the member asks for a new sender ID */
+#define IOTSEC_GROUP_COUNTER_HARD 0xFFFFFFFFu /**< this number is never sent */
+
+/* ---- Time, in milliseconds unless the name says otherwise ---- */
+
+#define IOTSEC_RETRANSMIT_INITIAL_MS 500u   /**< first retransmission of a flight or of a key message */
+#define IOTSEC_RETRANSMIT_MAX_MS 4000u      /**< the back-off's ceiling */
+#define IOTSEC_HANDSHAKE_TIMEOUT_MS 20000u  /**< a client's handshake that brought nothing ends: NO_ANSWER */
+#define IOTSEC_HALF_OPEN_TIMEOUT_MS 30000u  /**< a server's half-open handshake is dropped */
+#define IOTSEC_JOIN_TIMEOUT_MS 60000u       /**< from iotsec_join to the last group's answer */
+#define IOTSEC_PREVIOUS_KEY_MS 5000u        /**< the previous group key still opens records */
+#define IOTSEC_HINT_DELAY_MAX_MS 500u       /**< a hint waits for 0 to this */
+#define IOTSEC_HINT_INTERVAL_MS 2000u       /**< and no second one follows within this */
+#define IOTSEC_DERIVE_INTERVAL_MS 1000u     /**< keys further ahead than the next are derived this often at most */
+#define IOTSEC_ASK_INITIAL_MS 10000u        /**< status to the manager when a record does not fit; doubles */
+#define IOTSEC_ASK_MAX_MS 3600000u          /**< up to this */
+#define IOTSEC_STATUS_INTERVAL_MS 3600000u  /**< status to the manager when all is well */
+#define IOTSEC_STEP_INTERVAL_MS 1000u       /**< joins within one interval share a step; doubles every 64 steps */
+
+#endif
