@@ -165,24 +165,22 @@ enum iotsec_status iotsec_record_group_seal(const struct iotsec_hal *hal, const 
                                             const uint8_t *content, size_t len);
 
 /**
- * Verifies and decrypts a group record. The parsed record is unchanged and the plaintext is written
- * to a buffer of its own, so that the caller can try a second key.
+ * Verifies and decrypts a group record in place. An epoch names one key, so there is never a second
+ * one to try.
  * @param hal crypto operations
- * @param tek the key to try; not kept
+ * @param tek the key of the record's epoch; not kept
  * @param group_id the group that the destination address belongs to
- * @param record a parsed record
- * @param out room for record->length - 8 bytes
- * @param size bytes available at out
- * @param out_len set to the plaintext's length
+ * @param record a parsed record; its body is decrypted in place
+ * @param content set to the plaintext, which stands inside the datagram
+ * @param content_len set to its length
  * @retval IOTSEC_OK verified and decrypted
  * @retval IOTSEC_ERR_DECODE shorter than a tag
- * @retval IOTSEC_ERR_BUFFER it does not fit
- * @retval IOTSEC_ERR_AUTH the tag is wrong; out was wiped
+ * @retval IOTSEC_ERR_AUTH the tag is wrong; the body was wiped
  * @retval IOTSEC_ERR_CRYPTO the HAL failed
  */
 enum iotsec_status iotsec_record_group_open(const struct iotsec_hal *hal, const uint8_t tek[IOTSEC_KEY_BYTES],
-                                            uint16_t group_id, const struct iotsec_record *record, uint8_t *out,
-                                            size_t size, size_t *out_len);
+                                            uint16_t group_id, const struct iotsec_record *record, uint8_t **content,
+                                            size_t *content_len);
 
 #ifdef __cplusplus
 }
