@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * DTLS 1.2 with pre-shared keys (RFC 6347, RFC 4279, RFC 6655): one endpoint that is client and
+ * server to many peers. It does no I/O of its own and never sleeps: datagrams go in through
+ * iotsec_dtls_input, time through iotsec_dtls_poll, and what leaves goes through the HAL's `send`.
+ *
+ * Threads: one context, one thread. Different contexts are independent. Callbacks run inside
+ * iotsec_dtls_input, iotsec_dtls_poll or iotsec_dtls_psk_complete after the state is committed, and
+ * may call every function here on the same context except iotsec_dtls_input, iotsec_dtls_poll,
+ * iotsec_dtls_init and iotsec_dtls_wipe.
+ *
+ * Sending packs: iotsec_dtls_send appends a record to the datagram under construction, which leaves
+ * when the next record does not fit the link payload or goes elsewhere, at the end of
+ * iotsec_dtls_input and iotsec_dtls_poll, and on iotsec_dtls_flush.
+ */
+#ifndef IOTSEC_DTLS_H
+#define IOTSEC_DTLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hal.h"
+#include "protocol.h"
+#include "record.h"
+#include "stats.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Names a handshake or a session of one context; 0 names none. A handle is never valid again after
+ * its handshake or session has ended: calls with it answer IOTSEC_ERR_NOT_FOUND. (A slot's handles
+ * repeat after 2^15 uses.)
+ */
+typedef uint32_t iotsec_dtls_handle;
+
+/** Which hello an extension's function is called for. */
+struct iotsec_dtls_hello {
+    iotsec_dtls_handle handshake; /**< the handshake, for iotsec_dtls_cancel */
+    int is_server;                /**< 1 if this end is the server */
+    uint32_t peer;                /**< client: the number given to iotsec_dtls_connect; server: 0 */
+    uint8_t *scratch;             /**< IOTSEC_HANDSHAKE_SCRATCH_BYTES that last until `established` or `failed`; zero at first */
+};
+
+/**
+ * A plugged-in hello extension (RFC 5246, section 7.4.1.4). Constant rows, owned by the caller. The
+ * library sends an extension in a ServerHello only if the client's hello had it, and refuses one in
+ * a ServerHello that was not offered.
+ */
+struct iotsec_dtls_extension {
+    uint16_t type; /**< its number; not one of the built-in ones */
+    /**
+     * Writes the extension's body for this end's hello (called again for a repeated hello; it has to
+     * write the same). At most `size` bytes at `out`; `*len` is set to their number. IOTSEC_OK: send
+     * it. IOTSEC_ERR_NOT_FOUND: leave it out. Anything else ends the handshake.
+     */
+    enum iotsec_status (*write)(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size, size_t *len);
+    /**
+     * Takes the body from the peer's hello, unauthenticated until `established`. IOTSEC_OK: taken;
+     * anything else ends the handshake with illegal_parameter.
+     */
+    enum iotsec_status (*parse)(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len);
+};
+
+/** A PSK that the look-up found. The library wipes it after use. */
+struct iotsec_dtls_psk {
+    uint8_t key[IOTSEC_PSK_MAX]; /**< the key */
+    size_t len;                  /**< its length, 16 to IOTSEC_PSK_MAX; shorter ones are refused as IOTSEC_ERR_ARGUMENT */
+    uint32_t peer;               /**< the application's number for this identity; the session carries it, and two sessions are of the same identity if the numbers are equal */
+};
+
+/** What is known of a session when it is established. Valid during the callback only. */
+struct iotsec_dtls_info {
+    iotsec_dtls_handle session;      /**< the session */
+    iotsec_dtls_handle handshake;    /**< the handshake that made it; no longer valid */
+    const struct iotsec_addr *addr;  /**< the peer's address */
+    uint32_t peer;                   /**< the application's number (server: from the PSK look-up, client: from connect) */
+    int is_server;                   /**< 1 if this end was the server */
+    uint16_t suite;                  /**< IOTSEC_SUITE_PSK_AES_128_CCM_8 or IOTSEC_SUITE_PSK_AES_128_CCM */
+    int extended_master_secret;      /**< 1 if RFC 7627 was negotiated */
+    const uint8_t *scratch;          /**< what the plugged-in extensions kept; now authenticated */
+    iotsec_dtls_handle replaced;     /**< the session of the same identity and address that it replaces (already gone), or 0 */
+};
+
+/** What the endpoint tells its application. Constant, owned by the caller; members may be NULL where noted. */
+struct iotsec_dtls_callbacks {
+    /**
+     * Server: finds the PSK of an identity (any bytes, not terminated; `len` at most
+     * IOTSEC_IDENTITY_MAX; valid during the call). IOTSEC_OK: `psk` is filled in.
+     * IOTSEC_ERR_UNKNOWN_IDENTITY: none; the handshake runs on with a random key, so that the wire does not tell.
+     * IOTSEC_ERR_PENDING: iotsec_dtls_psk_complete follows for this handshake. Anything else ends it.
+     * NULL: this endpoint is no server; hellos are dropped.
+     */
+    enum iotsec_status (*psk)(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
+                              struct iotsec_dtls_psk *psk);
+    /** A handshake succeeded: the peer's Finished was verified. May be NULL. */
+    void (*established)(void *user, const struct iotsec_dtls_info *info);
+    /**
+     * A handshake failed. Client: every iotsec_dtls_connect that returned IOTSEC_OK ends in exactly one
+     * `established` or `failed` (or in a cancel). Server: called once the PSK look-up has been asked, with
+     * IOTSEC_ERR_WRONG_PSK or IOTSEC_ERR_UNKNOWN_IDENTITY at the first Finished that fails (the half-open
+     * handshake itself goes on), and at the end with its reason. `peer` as in iotsec_dtls_info (0 if
+     * unknown). May be NULL.
+     */
+    void (*failed)(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
+                   enum iotsec_status reason);
+    /**
+     * A session ended, other than by this end's iotsec_dtls_close: IOTSEC_ERR_CLOSED (close_notify),
+     * IOTSEC_ERR_ALERT, IOTSEC_ERR_TIMEOUT (idle), IOTSEC_ERR_COUNTER. (A replaced one is told in `established`.) May be NULL.
+     */
+    void (*closed)(void *user, iotsec_dtls_handle session, uint32_t peer, enum iotsec_status reason);
+    /**
+     * Content of an authenticated record. `type` is 23, or 28 and 29 where `key_management` is set.
+     * `data` may be changed and is valid during the call. May be NULL.
+     */
+    void (*receive)(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len);
+    /** IOTSEC_FORGERY_LIMIT forged records have been counted under one session's key: think of new keys. May be NULL. */
+    void (*forgeries)(void *user, iotsec_dtls_handle session, uint32_t peer);
+#if IOTSEC_KEYLOG || defined(DOXYGEN)
+    /** One line of an NSS key log ("CLIENT_RANDOM ..."), without line end. Reveals every key: for experiments only. NULL: off. */
+    void (*keylog)(void *user, const char *line);
+#endif
+};
+
+/** When a server asks for a cookie (RFC 6347, section 4.2.1). */
+enum iotsec_cookie_policy {
+    IOTSEC_COOKIE_OFF,        /**< only of addresses that have a session or another half-open handshake */
+    IOTSEC_COOKIE_ALWAYS,     /**< of everybody; no state before it */
+    IOTSEC_COOKIE_UNDER_LOAD  /**< as OFF, and of everybody while more than `cookie_threshold` handshakes are half open */
+};
+
+/** Private: one established session. Arrays of it are the caller's, see struct iotsec_dtls_config. */
+struct iotsec_dtls_session {
+    struct iotsec_link link;            /**< private: index by address */
+    struct iotsec_addr addr;            /**< private */
+    struct iotsec_record_key write_key; /**< private */
+    struct iotsec_record_key read_key;  /**< private */
+    struct iotsec_replay replay;        /**< private: epoch 1 */
+    uint64_t write_sequence;            /**< private: next number, epoch 1 */
+    uint32_t peer;                      /**< private */
+    uint32_t last_heard;                /**< private: now_ms of the last authenticated record */
+    uint32_t last_repeat;               /**< private: when the last flight was repeated */
+    uint16_t plain_sequence;            /**< private: next number, epoch 0, for repeats of the last flight */
+    uint16_t generation;                /**< private: distinguishes the slot's handles; 0 never */
+    uint16_t forgeries;                 /**< private: failed tags */
+    uint16_t max_plaintext;             /**< private: limit by max_fragment_length */
+    uint8_t flags;                      /**< private */
+    uint8_t finished[IOTSEC_VERIFY_DATA_BYTES]; /**< private: server's verify_data, for repeats */
+};
+
+/** Private: one handshake in progress. Arrays of it are the caller's, see struct iotsec_dtls_config. */
+struct iotsec_dtls_handshake {
+    struct iotsec_link link;       /**< private: index by address */
+    struct iotsec_addr addr;       /**< private */
+    struct iotsec_sha256 transcript; /**< private: running hash of the handshake messages */
+    struct iotsec_record_key write_key; /**< private */
+    struct iotsec_record_key read_key;  /**< private */
+    uint8_t client_random[IOTSEC_RANDOM_BYTES]; /**< private */
+    uint8_t server_random[IOTSEC_RANDOM_BYTES]; /**< private */
+    uint8_t master_secret[IOTSEC_MASTER_SECRET_BYTES]; /**< private */
+    uint8_t verify_data[IOTSEC_VERIFY_DATA_BYTES]; /**< private: expected of the peer */
+    uint8_t own_verify_data[IOTSEC_VERIFY_DATA_BYTES]; /**< private */
+    const uint8_t *identity;       /**< private: client, the caller's */
+    const uint8_t *psk;            /**< private: client, the caller's */
+    uint64_t write_sequence[2];    /**< private: next number of epochs 0 and 1 */
+    struct iotsec_replay replay;   /**< private: epoch 1 */
+    uint32_t peer;                 /**< private */
+    uint32_t started;              /**< private: for the deadline */
+    uint32_t retransmit_at;        /**< private */
+    uint32_t retransmit_wait;      /**< private */
+    uint32_t last_repeat;          /**< private */
+    uint32_t bytes_in;             /**< private: for the amplification limit */
+    uint32_t bytes_out;            /**< private */
+    uint16_t generation;           /**< private */
+    uint16_t suite;                /**< private */
+    uint16_t offered;              /**< private: bit a row: extensions that the client's hello had */
+    uint16_t next_receive_seq;     /**< private: message_seq expected */
+    uint16_t next_send_seq;        /**< private */
+    uint16_t flight_len;           /**< private */
+    uint16_t held_len;             /**< private */
+    uint8_t identity_len;          /**< private */
+    uint8_t psk_len;               /**< private */
+    uint8_t state;                 /**< private */
+    uint8_t flags;                 /**< private */
+    uint8_t rounds;                /**< private: retransmissions of this flight that brought nothing but alerts */
+    uint8_t max_fragment;          /**< private: RFC 6066 code, 0 none */
+    uint8_t scratch[IOTSEC_HANDSHAKE_SCRATCH_BYTES]; /**< private: plugged-in extensions' */
+    uint8_t flight[IOTSEC_FLIGHT_BYTES]; /**< private: messages of the last flight, to repeat */
+    uint8_t held[IOTSEC_HELD_RECORD_BYTES]; /**< private: one record of the next epoch */
+    struct {
+        uint16_t seq;     /**< private */
+        uint16_t length;  /**< private */
+        uint16_t offset;  /**< private */
+        uint8_t type;     /**< private */
+        uint8_t used;     /**< private */
+    } waiting[IOTSEC_REASSEMBLY_MESSAGES]; /**< private: messages in the reassembly buffer */
+    uint8_t reassembly[IOTSEC_REASSEMBLY_BYTES]; /**< private */
+};
+
+/** How an endpoint is set up. Constant during the context's life and owned by the caller; 0 takes the default. */
+struct iotsec_dtls_config {
+    const struct iotsec_hal *hal;                   /**< the platform */
+    const struct iotsec_dtls_callbacks *callbacks;  /**< the application */
+    void *user;                                     /**< handed to the callbacks and to the extensions */
+    struct iotsec_dtls_session *sessions;           /**< storage; the endpoint's until iotsec_dtls_wipe */
+    struct iotsec_dtls_handshake *handshakes;       /**< storage; the endpoint's until iotsec_dtls_wipe */
+    const struct iotsec_dtls_extension *extensions; /**< plugged-in extensions, or NULL */
+    uint8_t *tx;                                    /**< storage for one outgoing datagram */
+    size_t tx_size;                                 /**< its bytes, 256 or more; bounds what iotsec_dtls_send takes */
+    uint16_t session_count;                         /**< 1 to 65534 */
+    uint16_t handshake_count;                       /**< 1 to 65534 */
+    uint16_t extension_count;                       /**< at most 8 */
+    uint16_t link_payload;                          /**< UDP payload bytes up to which records are packed into one datagram; 0: tx_size. One record may exceed it */
+    uint16_t cookie_threshold;                      /**< for IOTSEC_COOKIE_UNDER_LOAD; 0: half of handshake_count */
+    uint8_t cookie_policy;                          /**< enum iotsec_cookie_policy */
+    uint8_t require_extended_master_secret;         /**< 1: refuse peers without RFC 7627 (IOTSEC_ERR_NO_EMS) */
+    uint8_t require_renegotiation_info;             /**< 1: refuse peers without RFC 5746 signalling */
+    uint8_t refuse_plain_hello;                     /**< 1: a server refuses hellos without any extension */
+    uint8_t key_management;                         /**< 1: content types 28 and 29 are handed to `receive`; 0: they are dropped */
+    uint8_t suites;                                 /**< bit 0: CCM_8, bit 1: CCM; 0: CCM_8 alone. A server takes the client's first that is enabled */
+    uint8_t max_fragment_length;                    /**< RFC 6066 code (1: 512, 2: 1024, 3: 2048, 4: 4096) that a client asks for; 0: none */
+    uint32_t retransmit_initial_ms;                 /**< 0: IOTSEC_RETRANSMIT_INITIAL_MS */
+    uint32_t retransmit_max_ms;                     /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
+    uint32_t handshake_timeout_ms;                  /**< 0: IOTSEC_HANDSHAKE_TIMEOUT_MS */
+    uint32_t half_open_timeout_ms;                  /**< 0: IOTSEC_HALF_OPEN_TIMEOUT_MS */
+    uint32_t idle_timeout_ms;                       /**< sessions without an authenticated record for this long are closed; 0: never */
+};
+
+/** One endpoint. Members are private but for `stats`. */
+struct iotsec_dtls {
+    const struct iotsec_dtls_config *config; /**< private */
+    struct iotsec_addr tx_addr;     /**< private: where the datagram under construction goes */
+    size_t tx_len;                  /**< private */
+    uint32_t hash_seed;             /**< private */
+    uint32_t last_poll;             /**< private */
+    uint16_t sessions_used;         /**< private */
+    uint16_t handshakes_used;       /**< private */
+    uint16_t idle_hand;             /**< private: next session to look at for idleness */
+    uint16_t next_free;             /**< private: where the search for a free session starts */
+    uint8_t cookie_secret[32];      /**< private */
+    uint8_t busy;                   /**< private: inside input or poll */
+    struct iotsec_stats stats;      /**< drops by reason; read freely */
+};
+
+/** Implementation of iotsec_dtls_init; call that. */
+enum iotsec_status iotsec_dtls_init_checked(struct iotsec_dtls *dtls, const struct iotsec_dtls_config *config,
+                                            uint32_t config_id, size_t session_size, size_t handshake_size);
+
+/**
+ * Sets an endpoint up. Nothing is sent.
+ * @param dtls storage of the context, the caller's; needs no initialisation
+ * @param config kept by pointer; it and what it points to stay valid and unchanged until iotsec_dtls_wipe
+ * @retval IOTSEC_OK ready
+ * @retval IOTSEC_ERR_ARGUMENT a pointer that must not be NULL is, or a number is out of its range
+ * @retval IOTSEC_ERR_CONFIG the caller was compiled with another configuration than the library
+ * @retval IOTSEC_ERR_RANDOM no random numbers for the cookie secret
+ */
+static inline enum iotsec_status iotsec_dtls_init(struct iotsec_dtls *dtls, const struct iotsec_dtls_config *config)
+{
+    return iotsec_dtls_init_checked(dtls, config, IOTSEC_CONFIG_ID, sizeof(struct iotsec_dtls_session),
+                                    sizeof(struct iotsec_dtls_handshake));
+}
+
+/**
+ * Forgets everything: wipes every session, handshake and key. Nothing is sent and no callback runs.
+ * @param dtls an initialised context; may be initialised again afterwards
+ */
+void iotsec_dtls_wipe(struct iotsec_dtls *dtls);
+
+#if IOTSEC_DTLS_CLIENT || defined(DOXYGEN)
+/**
+ * Starts a handshake as client; the ClientHello leaves before the call returns. Ends in one `established` or `failed`.
+ * A session with that address stays usable until the new Finished is verified.
+ * @param dtls an initialised context
+ * @param to the server's unicast address; copied
+ * @param identity PSK identity, any bytes; not copied: stays valid until the handshake has ended
+ * @param identity_len 1 to IOTSEC_IDENTITY_MAX
+ * @param psk the key; not copied: stays valid until the handshake has ended
+ * @param psk_len 16 to IOTSEC_PSK_MAX
+ * @param peer the application's number for this peer
+ * @param handshake set to the handshake's handle; may be NULL
+ * @retval IOTSEC_OK started (a failed send counts as a loss)
+ * @retval IOTSEC_ERR_ARGUMENT a length is out of range or the address is multicast
+ * @retval IOTSEC_ERR_EXISTS a handshake with that address is in progress
+ * @retval IOTSEC_ERR_FULL no free handshake slot
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ * Section: RFC 6347, 4.2; RFC 4279, 2.
+ */
+enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const uint8_t *identity,
+                                       size_t identity_len, const uint8_t *psk, size_t psk_len, uint32_t peer,
+                                       iotsec_dtls_handle *handshake);
+#endif
+
+#if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
+/**
+ * Answers a PSK look-up that was pending. May run callbacks and send.
+ * @param dtls an initialised context
+ * @param handshake the handle that the look-up was called with
+ * @param status IOTSEC_OK, IOTSEC_ERR_UNKNOWN_IDENTITY, or another failure that ends the handshake
+ * @param psk the key if status is IOTSEC_OK; copied, the caller wipes its own
+ * @retval IOTSEC_OK taken
+ * @retval IOTSEC_ERR_NOT_FOUND the handshake has ended meanwhile
+ * @retval IOTSEC_ERR_STATE that handshake waits for no answer
+ * @retval IOTSEC_ERR_ARGUMENT the key's length is out of range
+ */
+enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtls_handle handshake, enum iotsec_status status,
+                                            const struct iotsec_dtls_psk *psk);
+#endif
+
+/**
+ * Takes a datagram that arrived at the endpoint's unicast address.
+ * @param dtls an initialised context
+ * @param from the sender's address
+ * @param datagram the bytes; decrypted in place
+ * @param len their number
+ * @retval IOTSEC_OK at least one record was used
+ * @retval IOTSEC_ERR_DECODE, IOTSEC_ERR_AUTH, IOTSEC_ERR_REPLAY, IOTSEC_ERR_EPOCH, IOTSEC_ERR_UNEXPECTED,
+ *         IOTSEC_ERR_FULL every record was dropped; the value names the last one's reason, the counters all of them.
+ *         The context is as it was.
+ */
+enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint8_t *datagram, size_t len);
+
+/**
+ * Does what is due: retransmissions, deadlines, idle sessions. Call it when the time it returned last
+ * has passed, and after every other call on the context (which may have set an earlier deadline).
+ * @param dtls an initialised context
+ * @return milliseconds until it wants to be called again, UINT32_MAX for never
+ */
+uint32_t iotsec_dtls_poll(struct iotsec_dtls *dtls);
+
+/**
+ * Protects a message for a session and appends it to the datagram under construction.
+ * @param dtls an initialised context
+ * @param session an established session
+ * @param type content type: 23, or 28 and 29 for key management
+ * @param data the content; not kept
+ * @param len its length: at most tx_size less the record's overhead, and the peer's max_fragment_length
+ * @retval IOTSEC_OK appended; it leaves at the next flush
+ * @retval IOTSEC_ERR_NOT_FOUND no such session
+ * @retval IOTSEC_ERR_TOO_LONG more than a record to this peer may hold
+ * @retval IOTSEC_ERR_COUNTER no sequence number is left; the session ends
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; the sequence number is spent
+ */
+enum iotsec_status iotsec_dtls_send(struct iotsec_dtls *dtls, iotsec_dtls_handle session, uint8_t type, const uint8_t *data,
+                                    size_t len);
+
+/**
+ * Sends the datagram under construction, if there is one.
+ * @param dtls an initialised context
+ * @retval IOTSEC_OK sent, or there was none
+ * @retval IOTSEC_ERR_SEND the HAL dropped it
+ */
+enum iotsec_status iotsec_dtls_flush(struct iotsec_dtls *dtls);
+
+/**
+ * Ends a session with a protected alert and forgets it. No callback runs.
+ * @param dtls an initialised context
+ * @param session an established session
+ * @param alert IOTSEC_ALERT_CLOSE_NOTIFY, or the description of a fatal alert
+ * @retval IOTSEC_OK closed; the alert leaves at the next flush
+ * @retval IOTSEC_ERR_NOT_FOUND no such session
+ */
+enum iotsec_status iotsec_dtls_close(struct iotsec_dtls *dtls, iotsec_dtls_handle session, uint8_t alert);
+
+/**
+ * Gives a handshake up and forgets it. Nothing is sent and no callback runs.
+ * @param dtls an initialised context
+ * @param handshake a handshake in progress
+ * @retval IOTSEC_OK forgotten
+ * @retval IOTSEC_ERR_NOT_FOUND no such handshake
+ */
+enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_handle handshake);
+
+/**
+ * The session with an address. Takes constant time on average.
+ * @param dtls an initialised context
+ * @param addr the peer's address
+ * @return its handle, or 0
+ */
+iotsec_dtls_handle iotsec_dtls_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr);
+
+/**
+ * The address and number of a session's peer.
+ * @param dtls an initialised context
+ * @param session a handle
+ * @param addr set to the peer's address; may be NULL
+ * @param peer set to the application's number; may be NULL
+ * @retval IOTSEC_OK found
+ * @retval IOTSEC_ERR_NOT_FOUND no such session
+ */
+enum iotsec_status iotsec_dtls_peer(const struct iotsec_dtls *dtls, iotsec_dtls_handle session, struct iotsec_addr *addr,
+                                    uint32_t *peer);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
