@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <iotsec/status.h>
+
+const char *iotsec_status_name(enum iotsec_status status)
+{
+    /* no default: the compiler then names a status that is missing here */
+    switch (status) {
+    case IOTSEC_OK:
+        return "OK";
+    case IOTSEC_ERR_ARGUMENT:
+        return "ARGUMENT";
+    case IOTSEC_ERR_CONFIG:
+        return "CONFIG";
+    case IOTSEC_ERR_STATE:
+        return "STATE";
+    case IOTSEC_ERR_BUFFER:
+        return "BUFFER";
+    case IOTSEC_ERR_TOO_LONG:
+        return "TOO_LONG";
+    case IOTSEC_ERR_NOT_FOUND:
+        return "NOT_FOUND";
+    case IOTSEC_ERR_EXISTS:
+        return "EXISTS";
+    case IOTSEC_ERR_FULL:
+        return "FULL";
+    case IOTSEC_ERR_AGAIN:
+        return "AGAIN";
+    case IOTSEC_ERR_PENDING:
+        return "PENDING";
+    case IOTSEC_ERR_UNSUPPORTED:
+        return "UNSUPPORTED";
+    case IOTSEC_ERR_CRYPTO:
+        return "CRYPTO";
+    case IOTSEC_ERR_RANDOM:
+        return "RANDOM";
+    case IOTSEC_ERR_SEND:
+        return "SEND";
+    case IOTSEC_ERR_NVM:
+        return "NVM";
+    case IOTSEC_ERR_REGISTRY:
+        return "REGISTRY";
+    case IOTSEC_ERR_L2:
+        return "L2";
+    case IOTSEC_ERR_DECODE:
+        return "DECODE";
+    case IOTSEC_ERR_AUTH:
+        return "AUTH";
+    case IOTSEC_ERR_REPLAY:
+        return "REPLAY";
+    case IOTSEC_ERR_EPOCH:
+        return "EPOCH";
+    case IOTSEC_ERR_UNEXPECTED:
+        return "UNEXPECTED";
+    case IOTSEC_ERR_COUNTER:
+        return "COUNTER";
+    case IOTSEC_ERR_WRONG_PSK:
+        return "WRONG_PSK";
+    case IOTSEC_ERR_UNKNOWN_IDENTITY:
+        return "UNKNOWN_IDENTITY";
+    case IOTSEC_ERR_NOT_AUTHORISED:
+        return "NOT_AUTHORISED";
+    case IOTSEC_ERR_GROUP_REFUSED:
+        return "GROUP_REFUSED";
+    case IOTSEC_ERR_NO_ANSWER:
+        return "NO_ANSWER";
+    case IOTSEC_ERR_PROTOCOL:
+        return "PROTOCOL";
+    case IOTSEC_ERR_RESOURCES:
+        return "RESOURCES";
+    case IOTSEC_ERR_TIMEOUT:
+        return "TIMEOUT";
+    case IOTSEC_ERR_NO_CIPHER:
+        return "NO_CIPHER";
+    case IOTSEC_ERR_VERSION:
+        return "VERSION";
+    case IOTSEC_ERR_NO_EMS:
+        return "NO_EMS";
+    case IOTSEC_ERR_NO_RENEGOTIATION_INFO:
+        return "NO_RENEGOTIATION_INFO";
+    case IOTSEC_ERR_NO_KEY_MANAGEMENT:
+        return "NO_KEY_MANAGEMENT";
+    case IOTSEC_ERR_CLOSED:
+        return "CLOSED";
+    case IOTSEC_ERR_REPLACED:
+        return "REPLACED";
+    case IOTSEC_ERR_ALERT:
+        return "ALERT";
+    case IOTSEC_ERR_CANCELLED:
+        return "CANCELLED";
+    case IOTSEC_ERR_EVICTED:
+        return "EVICTED";
+    case IOTSEC_ERR_LEFT:
+        return "LEFT";
+    case IOTSEC_ERR_KEY_CONFLICT:
+        return "KEY_CONFLICT";
+    case IOTSEC_ERR_FORGERIES:
+        return "FORGERIES";
+    }
+    return "UNKNOWN";
+}
