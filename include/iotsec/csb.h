@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * Crypto session bundles (CSB) of AMIKEY: the root key (TGK) and RAND of a group, the traffic
+ * encryption keys (TEK) derived from them with RFC 3830's PRF over HMAC-SHA-256, and the key number
+ * that orders them. Usable alone: nothing here sends or opens a record.
+ *
+ * A key number K is a generation (24 bits) and a step (8 bits). Steps follow by a one-way ratchet;
+ * a new generation brings a TGK and a RAND that cannot be computed from older ones. A record's epoch
+ * is K modulo 2^16. Generations whose low byte is 0 are skipped, so that a group's epoch is never
+ * below 256.
+ *
+ * Threads: one CSB, one thread. None of these functions blocks, allocates or keeps a pointer.
+ */
+#ifndef IOTSEC_CSB_H
+#define IOTSEC_CSB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hal.h"
+#include "protocol.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One group's keys. Secret; members are private but for those marked readable. Wipe it with iotsec_csb_wipe. */
+struct iotsec_csb {
+    uint16_t group_id;      /**< readable: the group; the CSB_ID is this number as 32 bits */
+    uint16_t sender_id;     /**< readable: this member's sender ID, 0 while nothing is installed */
+    uint32_t key_number;    /**< readable: K, 0 while nothing is installed */
+    uint32_t counter;       /**< private: next counter of this sender ID */
+    struct iotsec_addr addr; /**< readable: the group's multicast address and port */
+    uint8_t tgk[IOTSEC_KEY_BYTES];  /**< private: TGK of K */
+    uint8_t rand[IOTSEC_KEY_BYTES]; /**< private: RAND of the generation */
+    uint8_t tek[IOTSEC_KEY_BYTES];  /**< private: TEK of K */
+    uint8_t next_tgk[IOTSEC_KEY_BYTES]; /**< private: TGK of K + 1, kept ready */
+    uint8_t next_tek[IOTSEC_KEY_BYTES]; /**< private: TEK of K + 1, kept ready */
+    uint8_t previous_tek[IOTSEC_KEY_BYTES]; /**< private */
+    uint32_t previous_key_number; /**< private: 0 when no previous key is held */
+    uint32_t previous_until;      /**< private: when it is dropped */
+    uint32_t derived_at;          /**< private: when keys further ahead were derived last */
+    uint8_t ahead_tgk[IOTSEC_KEY_BYTES]; /**< private: the candidate of the last iotsec_csb_key, until committed */
+    uint8_t ahead_tek[IOTSEC_KEY_BYTES]; /**< private */
+    uint32_t half_key_number;     /**< private: K of the waiting half, 0 for none */
+    uint16_t half_sender_id;      /**< private: if the master key waits */
+    uint8_t half_secret[IOTSEC_KEY_BYTES]; /**< private: TGK or RAND of the waiting half */
+    struct iotsec_addr half_addr; /**< private: if the parameters wait */
+    uint8_t half_eviction;        /**< private: if the parameters wait */
+    uint8_t flags;                /**< private */
+};
+
+/** Where a record's epoch stands to the keys held. */
+enum iotsec_csb_place {
+    IOTSEC_CSB_CURRENT,    /**< the key that is sent under */
+    IOTSEC_CSB_PREVIOUS,   /**< the one before it, within its 5 s */
+    IOTSEC_CSB_AHEAD,      /**< same generation, 1 to 16 steps ahead: commit with iotsec_csb_advance once the tag is verified */
+    IOTSEC_CSB_BEHIND,     /**< same generation, a step that is no longer held */
+    IOTSEC_CSB_LATER,      /**< ahead, but keys were derived within the last second: drop the record */
+    IOTSEC_CSB_UNREACHABLE /**< another generation, or too far ahead: ask the domain manager */
+};
+
+/**
+ * Derives a group's TEK: PRF(TGK, 0x2AD01C64 || cs_id || CSB_ID || RAND), 16 bytes (RFC 3830, section 4.1.4).
+ * @param hal crypto operations
+ * @param group_id the group
+ * @param tgk,rand the inputs, 16 bytes each
+ * @param tek 16 bytes, written on success
+ * @retval IOTSEC_OK derived
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ */
+enum iotsec_status iotsec_csb_derive_tek(const struct iotsec_hal *hal, uint16_t group_id, const uint8_t tgk[IOTSEC_KEY_BYTES],
+                                         const uint8_t rand[IOTSEC_KEY_BYTES], uint8_t tek[IOTSEC_KEY_BYTES]);
+
+/**
+ * The ratchet: TGK[K] = PRF(TGK[K-1], 0x197A9E97 || cs_id || CSB_ID || RAND || K), 16 bytes.
+ * @param hal crypto operations
+ * @param group_id the group
+ * @param key_number K, the number of the key that is made
+ * @param rand RAND of the generation
+ * @param from TGK[K-1]
+ * @param to TGK[K], written on success; may be `from`
+ * @retval IOTSEC_OK derived
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ */
+enum iotsec_status iotsec_csb_ratchet(const struct iotsec_hal *hal, uint16_t group_id, uint32_t key_number,
+                                      const uint8_t rand[IOTSEC_KEY_BYTES], const uint8_t from[IOTSEC_KEY_BYTES],
+                                      uint8_t to[IOTSEC_KEY_BYTES]);
+
+/**
+ * The first key number of the generation after K's: step 0, and never a generation whose low byte is 0.
+ * @param key_number K, or 0 for the first generation of all
+ * @return the key number; 0 when no generation is left (after 2^24)
+ */
+uint32_t iotsec_csb_next_generation(uint32_t key_number);
+
+/**
+ * Starts an empty bundle for a group.
+ * @param csb storage, the caller's
+ * @param group_id the group
+ */
+void iotsec_csb_init(struct iotsec_csb *csb, uint16_t group_id);
+
+/**
+ * Wipes every key and leaves an empty bundle of group 0.
+ * @param csb an initialised bundle
+ */
+void iotsec_csb_wipe(struct iotsec_csb *csb);
+
+/**
+ * Takes the first half of Figure 3: Master Key Data. Installs the pair when the other half with the
+ * same key number waits.
+ * @param csb an initialised bundle
+ * @param hal crypto operations and clock
+ * @param key_number K of the message
+ * @param sender_id the sender ID it assigns, 1 to 65534
+ * @param tgk the TGK; copied
+ * @retval IOTSEC_OK the pair is installed: acknowledge. A new sender ID starts at counter 0, a kept one goes on
+ * @retval IOTSEC_ERR_EXISTS K is installed already, or an older one came: acknowledge; nothing changed
+ * @retval IOTSEC_ERR_PENDING it waits for the other half; replaces a half of an older number
+ * @retval IOTSEC_ERR_KEY_CONFLICT K is installed with another TGK: nothing changed; ask the domain manager
+ * @retval IOTSEC_ERR_ARGUMENT sender ID or key number is not a legal one
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
+ */
+enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
+                                         uint16_t sender_id, const uint8_t tgk[IOTSEC_KEY_BYTES]);
+
+/**
+ * Takes the second half: Security Parameters Data. Statuses as for iotsec_csb_master_key, without KEY_CONFLICT.
+ * @param csb an initialised bundle
+ * @param hal crypto operations and clock
+ * @param key_number K of the message
+ * @param rand RAND; copied
+ * @param addr the group's multicast address and port; copied
+ * @param eviction 1: the previous key is dropped at once; 0: it opens records for 5 s more
+ * @retval IOTSEC_OK the pair is installed: acknowledge
+ * @retval IOTSEC_ERR_EXISTS K is installed already, or an older one came: acknowledge; nothing changed
+ * @retval IOTSEC_ERR_PENDING it waits for the other half; replaces a half of an older number
+ * @retval IOTSEC_ERR_ARGUMENT the key number is not a legal one, or the address is not multicast
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
+ */
+enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
+                                         const uint8_t rand[IOTSEC_KEY_BYTES], const struct iotsec_addr *addr, int eviction);
+
+/**
+ * Finds the TEK for a received record's epoch. Derives it where it lies ahead: the next step is kept
+ * ready; further ones at most once a second, so that an outsider buys no key derivations.
+ * @param csb an installed bundle
+ * @param hal crypto operations and clock
+ * @param epoch the record's epoch
+ * @param place set to where the epoch stands
+ * @param tek set to the key, valid until the next call on this bundle; NULL for BEHIND, LATER and UNREACHABLE
+ * @param key_number set to the full key number of the record; 0 when tek is NULL
+ * @retval IOTSEC_OK answered
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ */
+enum iotsec_status iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint16_t epoch,
+                                  enum iotsec_csb_place *place, const uint8_t **tek, uint32_t *key_number);
+
+/**
+ * Moves to the step that iotsec_csb_key found AHEAD; call it only after a record's tag was verified
+ * under it. The own key becomes the previous one for 5 s and older TGKs are wiped.
+ * @param csb an installed bundle
+ * @param hal crypto operations and clock
+ * @param key_number the number that iotsec_csb_key gave
+ * @retval IOTSEC_OK moved
+ * @retval IOTSEC_ERR_STATE iotsec_csb_key did not just find that number ahead; nothing changed
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
+ */
+enum iotsec_status iotsec_csb_advance(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number);
+
+/**
+ * Takes the next counter of the own sender ID. A counter that was taken is spent, whatever becomes of the record.
+ * @param csb an installed bundle
+ * @param counter set to the counter to send under
+ * @retval IOTSEC_OK taken
+ * @retval IOTSEC_ERR_STATE nothing is installed
+ * @retval IOTSEC_ERR_COUNTER the hard limit is reached: nothing may be sent under this sender ID any more
+ */
+enum iotsec_status iotsec_csb_take_counter(struct iotsec_csb *csb, uint32_t *counter);
+
+/**
+ * Drops the previous key when its time is over.
+ * @param csb an initialised bundle
+ * @param now_ms the clock
+ * @return milliseconds until it is due, UINT32_MAX when no previous key is held
+ */
+uint32_t iotsec_csb_expire(struct iotsec_csb *csb, uint32_t now_ms);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * The joining device: joins a domain with one pre-shared key, keeps its group keys, and talks to its
+ * groups (draft-keoh-lwig-dtls-iot-01, sections 4.2 to 4.4).
+ *
+ * Threads: one context, one thread. Callbacks run inside iotsec_input and iotsec_poll after the state
+ * is committed, and may call every function here on the same context except iotsec_input, iotsec_poll,
+ * iotsec_device_init and iotsec_device_wipe.
+ */
+#ifndef IOTSEC_DEVICE_H
+#define IOTSEC_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "csb.h"
+#include "dtls.h"
+#include "record.h"
+#include "stats.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What a device tells its application. */
+enum iotsec_device_event_kind {
+    IOTSEC_DEVICE_JOINED,        /**< the manager is authenticated and has answered for every group asked for */
+    IOTSEC_DEVICE_JOIN_FAILED,   /**< the join ended: `reason` is WRONG_PSK, NOT_AUTHORISED, NO_ANSWER, PROTOCOL, RESOURCES, NO_CIPHER, VERSION, NO_EMS, NO_RENEGOTIATION_INFO, NO_KEY_MANAGEMENT or ALERT */
+    IOTSEC_DEVICE_GROUP_JOINED,  /**< keys of `group_id` are installed; `sender_id` and `key_number` are ours */
+    IOTSEC_DEVICE_GROUP_REFUSED, /**< `reason` is GROUP_REFUSED, NOT_AUTHORISED, RESOURCES or FULL (no free group slot here) */
+    IOTSEC_DEVICE_GROUP_KEY,     /**< `key_number` is new: a step was followed or a new generation installed */
+    IOTSEC_DEVICE_GROUP_LEFT,    /**< the group's keys are gone: `reason` is LEFT, or NOT_FOUND when the manager removed the group or this member */
+    IOTSEC_DEVICE_SENT_OLD,      /**< what this device sent lately to `group_id` may have been dropped by members that had moved to a newer key: send again if it matters */
+    IOTSEC_DEVICE_KEY_CONFLICT,  /**< the manager sent another TGK under the installed key number of `group_id`; it was not installed */
+    IOTSEC_DEVICE_COUNTER,       /**< the sender ID of `group_id` is used up; sending stops until a new one comes */
+    IOTSEC_DEVICE_FORGERIES,     /**< many forged records were seen under the key of `group_id`, or of the session (0) */
+    IOTSEC_DEVICE_EVICTED,       /**< the manager has evicted this device; every key is wiped */
+    IOTSEC_DEVICE_LEFT,          /**< iotsec_leave is done: `reason` is OK if the manager acknowledged it, else NO_ANSWER */
+    IOTSEC_DEVICE_CONTACT_LOST,  /**< the manager does not answer; the keys stay, and the device tries again by itself */
+    IOTSEC_DEVICE_CONTACT        /**< the manager answers again */
+};
+
+/** One event. Valid during the callback. */
+struct iotsec_device_event {
+    enum iotsec_device_event_kind kind; /**< what happened */
+    enum iotsec_status reason;          /**< why, where the kind says so; else IOTSEC_OK */
+    uint16_t group_id;                  /**< the group, where the kind has one */
+    uint16_t sender_id;                 /**< this member's sender ID in it */
+    uint32_t key_number;                /**< its key number */
+};
+
+/** The application's functions. Constant, owned by the caller. */
+struct iotsec_device_callbacks {
+    /** Something happened. May be NULL. */
+    void (*event)(void *user, const struct iotsec_device_event *event);
+    /** A group message, verified and not a replay. `data` is valid during the call. May be NULL. */
+    void (*group_receive)(void *user, uint16_t group_id, uint16_t sender_id, const uint8_t *data, size_t len);
+#if IOTSEC_KEYLOG || defined(DOXYGEN)
+    /** As in struct iotsec_dtls_callbacks. NULL: off. */
+    void (*keylog)(void *user, const char *line);
+#endif
+};
+
+/** Private: what is known of one sender of a group. Arrays of it are the caller's. */
+struct iotsec_sender {
+    uint64_t bits;       /**< private: replay window */
+    uint32_t top;        /**< private: highest counter */
+    uint16_t sender_id;  /**< private: 0 for a free slot */
+    uint16_t last_epoch; /**< private: epoch of the last accepted record; its high byte names the generation the slot belongs to */
+};
+
+/** Private: one group of a device. Arrays of it are the caller's. */
+struct iotsec_device_group {
+    struct iotsec_csb csb;      /**< private: keys */
+    uint32_t hint_at;           /**< private: when a hint is due */
+    uint32_t hint_after;        /**< private: none before */
+    uint32_t ask_at;            /**< private: when a status is due */
+    uint32_t ask_wait;          /**< private: the next wait */
+    uint32_t sent_at;           /**< private: when this device sent last */
+    uint16_t forgeries;         /**< private: failed tags under the current generation */
+    uint8_t state;              /**< private */
+    uint8_t flags;              /**< private */
+};
+
+/** How a device is set up. Constant during its life and owned by the caller; 0 takes the default. */
+struct iotsec_device_config {
+    const struct iotsec_hal *hal;                   /**< the platform */
+    const struct iotsec_device_callbacks *callbacks; /**< the application */
+    void *user;                                     /**< handed to the callbacks */
+    const uint8_t *identity;                        /**< PSK identity; stays valid */
+    size_t identity_len;                            /**< 1 to IOTSEC_IDENTITY_MAX */
+    const uint8_t *psk;                             /**< the device's pre-shared key; stays valid */
+    size_t psk_len;                                 /**< 16 to IOTSEC_PSK_MAX */
+    struct iotsec_dtls_session *sessions;           /**< storage; one for the manager, two let a new handshake replace it gently */
+    struct iotsec_dtls_handshake *handshakes;       /**< storage; one */
+    struct iotsec_device_group *groups;             /**< storage: groups it can be in at once */
+    struct iotsec_sender *senders;                  /**< storage: split evenly among the groups */
+    uint8_t *tx;                                    /**< storage for one outgoing datagram */
+    size_t tx_size;                                 /**< its bytes, 256 or more; group messages may be tx_size - 21 long */
+    uint16_t session_count;                         /**< 1 or more */
+    uint16_t handshake_count;                       /**< 1 or more */
+    uint16_t group_count;                           /**< 0 or more */
+    uint16_t sender_count;                          /**< a multiple of group_count: each group knows sender_count / group_count senders */
+    uint16_t link_payload;                          /**< as in struct iotsec_dtls_config */
+    uint8_t hide_groups;                            /**< 1: the ClientHello names no group; they are requested inside the protected session */
+    uint8_t persist;                                /**< 1: group keys and reserved counters are kept in NVM slots nvm_slot on (needs nvm_read and nvm_write) */
+    uint16_t nvm_slot;                              /**< first of 1 + group_count NVM slots, if persist is set */
+    uint32_t status_interval_ms;                    /**< 0: IOTSEC_STATUS_INTERVAL_MS */
+    uint32_t join_timeout_ms;                       /**< 0: IOTSEC_JOIN_TIMEOUT_MS */
+    uint32_t handshake_timeout_ms;                  /**< 0: IOTSEC_HANDSHAKE_TIMEOUT_MS */
+    uint32_t retransmit_initial_ms;                 /**< 0: IOTSEC_RETRANSMIT_INITIAL_MS */
+    uint32_t retransmit_max_ms;                     /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
+};
+
+/** One device. Members are private but for `stats` and `dtls.stats`. */
+struct iotsec_device {
+    const struct iotsec_device_config *config; /**< private */
+    struct iotsec_dtls dtls;          /**< private but for its stats */
+    struct iotsec_dtls_config dtls_config; /**< private */
+    struct iotsec_addr manager;       /**< private: where the domain manager is */
+    iotsec_dtls_handle handshake;     /**< private */
+    iotsec_dtls_handle session;       /**< private */
+    uint32_t join_deadline;           /**< private */
+    uint32_t request_at;              /**< private: when the outstanding request is repeated */
+    uint32_t request_wait;            /**< private */
+    uint32_t status_at;               /**< private: next routine status */
+    uint32_t contact_at;              /**< private: next attempt to reach a manager that was lost */
+    uint32_t contact_wait;            /**< private */
+    uint16_t request_group;           /**< private */
+    uint8_t request_kind;             /**< private: outstanding request, 0 none */
+    uint8_t request_id;               /**< private: its message ID */
+    uint8_t request_rounds;           /**< private */
+    uint8_t next_id;                  /**< private */
+    uint8_t state;                    /**< private */
+    uint8_t flags;                    /**< private */
+    struct iotsec_stats stats;        /**< drops of group records and key-management messages, by reason; read freely */
+};
+
+/** Implementation of iotsec_device_init; call that. */
+enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, const struct iotsec_device_config *config,
+                                              uint32_t config_id, size_t group_size, size_t handshake_size);
+
+/**
+ * Sets a device up. Nothing is sent. With `persist`, group keys are read back: the device may send
+ * under them from the reserved counter on and delivers nothing until it has heard of a newer key.
+ * @param device storage of the context, the caller's; needs no initialisation
+ * @param config kept by pointer; it and what it points to stay valid and unchanged until iotsec_device_wipe
+ * @retval IOTSEC_OK ready
+ * @retval IOTSEC_ERR_ARGUMENT a pointer that must not be NULL is, or a number is out of its range
+ * @retval IOTSEC_ERR_CONFIG the caller was compiled with another configuration than the library
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_NVM persist is set and the memory could not be read
+ * @retval IOTSEC_ERR_UNSUPPORTED persist is set and the HAL or this build has no NVM
+ */
+static inline enum iotsec_status iotsec_device_init(struct iotsec_device *device, const struct iotsec_device_config *config)
+{
+    return iotsec_device_init_checked(device, config, IOTSEC_CONFIG_ID, sizeof(struct iotsec_device_group),
+                                      sizeof(struct iotsec_dtls_handshake));
+}
+
+/**
+ * Wipes every key, session and handshake. Nothing is sent and no callback runs. NVM is left alone.
+ * @param device an initialised device; may be initialised again afterwards
+ */
+void iotsec_device_wipe(struct iotsec_device *device);
+
+/**
+ * Starts to join a domain and groups of it. The outcome is one JOINED or JOIN_FAILED event, and one
+ * GROUP_JOINED or GROUP_REFUSED for each group. Groups that the device already holds keys of are
+ * reported to the manager instead of requested.
+ * @param device an initialised device that is not joined or joining
+ * @param manager the domain manager's (or a relay's) unicast address and port; copied
+ * @param groups group IDs; copied
+ * @param count their number, at most group_count; 0 joins the domain alone
+ * @retval IOTSEC_OK started
+ * @retval IOTSEC_ERR_STATE joined or joining already
+ * @retval IOTSEC_ERR_ARGUMENT the address is multicast, or a group is named twice
+ * @retval IOTSEC_ERR_FULL more groups than group slots
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * Section: draft-keoh-lwig-dtls-iot-01, 4.2.
+ */
+enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec_addr *manager, const uint16_t *groups,
+                               size_t count);
+
+/**
+ * Requests one more group. The outcome is a GROUP_JOINED or GROUP_REFUSED event.
+ * @param device a joined device
+ * @param group_id the group
+ * @retval IOTSEC_OK requested
+ * @retval IOTSEC_ERR_STATE not joined
+ * @retval IOTSEC_ERR_EXISTS member already, or requested already
+ * @retval IOTSEC_ERR_FULL no free group slot
+ */
+enum iotsec_status iotsec_group_join(struct iotsec_device *device, uint16_t group_id);
+
+/**
+ * Leaves a group: its keys are wiped at once and the manager is told, which renews the group's keys.
+ * A GROUP_LEFT event follows the acknowledgement.
+ * @param device a device
+ * @param group_id the group
+ * @retval IOTSEC_OK left here; the manager will be told
+ * @retval IOTSEC_ERR_NOT_FOUND not a member
+ */
+enum iotsec_status iotsec_group_leave(struct iotsec_device *device, uint16_t group_id);
+
+/**
+ * Leaves the domain: every group key is wiped at once, the manager is told, and a LEFT event follows
+ * its acknowledgement or the end of the retransmissions; then the session is closed.
+ * @param device a device
+ * @retval IOTSEC_OK leaving
+ * @retval IOTSEC_ERR_STATE not joined (a join in progress is given up without a message and answers IOTSEC_OK)
+ */
+enum iotsec_status iotsec_leave(struct iotsec_device *device);
+
+/**
+ * Takes a datagram that arrived.
+ * @param device an initialised device
+ * @param from the sender's address
+ * @param to the address it was sent to: the device's own, or a multicast group with the port it was
+ *        received on. To a multicast address only group records are accepted
+ * @param datagram the bytes; decrypted in place
+ * @param len their number
+ * @retval IOTSEC_OK at least one record was used
+ * @retval IOTSEC_ERR_DECODE, IOTSEC_ERR_AUTH, IOTSEC_ERR_REPLAY, IOTSEC_ERR_EPOCH, IOTSEC_ERR_UNEXPECTED,
+ *         IOTSEC_ERR_FULL, IOTSEC_ERR_NOT_FOUND everything was dropped; the counters say why
+ */
+enum iotsec_status iotsec_input(struct iotsec_device *device, const struct iotsec_addr *from, const struct iotsec_addr *to,
+                                uint8_t *datagram, size_t len);
+
+/**
+ * Does what is due: retransmissions, status, hints. Call it when the time it returned last has passed,
+ * and after every other call on the context.
+ * @param device an initialised device
+ * @return milliseconds until it wants to be called again, UINT32_MAX for never
+ */
+uint32_t iotsec_poll(struct iotsec_device *device);
+
+/**
+ * Sends a message to a group. Multicast is not acknowledged: a lost message is lost.
+ * @param device a device
+ * @param group_id a group whose keys are installed
+ * @param data the message
+ * @param len its length, 1 to min(IOTSEC_GROUP_PAYLOAD_MAX, tx_size - 21)
+ * @retval IOTSEC_OK handed to the HAL
+ * @retval IOTSEC_ERR_NOT_FOUND not a member
+ * @retval IOTSEC_ERR_ARGUMENT empty
+ * @retval IOTSEC_ERR_TOO_LONG too long
+ * @retval IOTSEC_ERR_COUNTER the sender ID is used up
+ * @retval IOTSEC_ERR_NVM persist is set and the counter could not be reserved; nothing was sent
+ * @retval IOTSEC_ERR_SEND the HAL dropped it; its counter is spent
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; its counter is spent
+ */
+enum iotsec_status iotsec_group_send(struct iotsec_device *device, uint16_t group_id, const uint8_t *data, size_t len);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

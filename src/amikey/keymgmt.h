@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Key-management messages: the content of record types 28 (Master Key Data) and 29 (Security
+ * Parameters Data), one message a record. Fixed layouts, big endian; the record's AEAD tag is the
+ * MIC of the draft's Figure 3.
+ *
+ *   type 28, M -> D  MASTER_KEY     1, message, group(2), key number(4), sender(2), TGK(16)         26 bytes
+ *   type 29, M -> D  PARAMETERS     2, message, group(2), key number(4), RAND(16), address, port(2) 31 or 42 bytes
+ *                    PARAMETERS_EVICTION: the same with kind 3; the previous key is dropped at once
+ *   type 29, both    ACK            4, message, result                                               3 bytes
+ *   type 29, D -> M  STATUS         5, message, group(2), key number(4), sender(2), flags           11 bytes
+ *   type 29, D -> M  GROUP_REQUEST  6, message, group(2)                                             4 bytes
+ *   type 29, D -> M  GROUP_LEAVE    7, message, group(2)                                             4 bytes
+ *   type 29, D -> M  DOMAIN_LEAVE   8, message                                                       2 bytes
+ *   type 29, M -> D  REFUSED        9, message, group(2), reason                                     5 bytes
+ *   type 29, M -> D  EVICTED       10, message                                                       2 bytes
+ *   type 29, M -> D  GROUP_REMOVED 11, message, group(2)                                             4 bytes
+ *
+ * The multicast address takes 5 bytes when it is ffXY::gggg:gggg (second byte, low 32 bits), else
+ * 16; the message's length tells. "message" is the sender's message ID: an ACK echoes it. Both halves
+ * of a pair carry the same one. Longer messages than listed are malformed.
+ */
+#ifndef IOTSEC_SRC_AMIKEY_KEYMGMT_H
+#define IOTSEC_SRC_AMIKEY_KEYMGMT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <iotsec/hal.h>
+#include <iotsec/protocol.h>
+
+enum iotsec_km_kind {
+    IOTSEC_KM_MASTER_KEY = 1,
+    IOTSEC_KM_PARAMETERS = 2,
+    IOTSEC_KM_PARAMETERS_EVICTION = 3,
+    IOTSEC_KM_ACK = 4,
+    IOTSEC_KM_STATUS = 5,
+    IOTSEC_KM_GROUP_REQUEST = 6,
+    IOTSEC_KM_GROUP_LEAVE = 7,
+    IOTSEC_KM_DOMAIN_LEAVE = 8,
+    IOTSEC_KM_REFUSED = 9,
+    IOTSEC_KM_EVICTED = 10,
+    IOTSEC_KM_GROUP_REMOVED = 11
+};
+
+/* An ACK's result. */
+enum iotsec_km_result {
+    IOTSEC_KM_DONE = 0,         /* committed; a STATUS: the manager agrees with it */
+    IOTSEC_KM_KEYS_FOLLOW = 1,  /* manager: taken; keys or a refusal come as messages of their own */
+    IOTSEC_KM_CONFLICT = 2,     /* device: that key number is installed with another TGK */
+    IOTSEC_KM_NO_ROOM = 3,      /* device: no group slot free */
+    IOTSEC_KM_NOT_MEMBER = 4,   /* manager, to a STATUS: not a member under that sender ID; request the group anew */
+    IOTSEC_KM_FAILED = 5        /* the receiver could not do it now; try later */
+};
+
+/* STATUS flags. */
+#define IOTSEC_KM_STATUS_CONFLICT 1u   /* another TGK came under the key number that is held */
+#define IOTSEC_KM_STATUS_NEW_SENDER 2u /* the counter is near its end: a new sender ID, please */
+
+/* REFUSED reasons. */
+enum iotsec_km_reason {
+    IOTSEC_KM_REASON_NOT_AUTHORISED = 1, /* the domain: group is 0 */
+    IOTSEC_KM_REASON_GROUP = 2,          /* not this group, or there is none */
+    IOTSEC_KM_REASON_RESOURCES = 3       /* no room for another member */
+};
+
+/* One decoded message; members that a kind does not have are 0. Holds secrets: wipe it. */
+struct iotsec_km_message {
+    uint8_t kind;
+    uint8_t message;
+    uint16_t group_id;
+    uint32_t key_number;
+    uint16_t sender_id;
+    uint8_t code;        /* ACK: result; STATUS: flags; REFUSED: reason */
+    uint8_t secret[IOTSEC_KEY_BYTES]; /* TGK or RAND */
+    struct iotsec_addr addr;          /* PARAMETERS: interface is 0 */
+};
+
+#define IOTSEC_KM_MAX_BYTES 42u
+
+/* The record content type that a kind travels in. */
+uint8_t iotsec_km_content_type(uint8_t kind);
+
+/* OK, or ERR_BUFFER (size is less than IOTSEC_KM_MAX_BYTES and it does not fit), ERR_ARGUMENT (no such kind). */
+enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uint8_t *out, size_t size, size_t *len);
+
+/* OK, or ERR_DECODE: wrong content type for the kind, unknown kind, wrong length, or a field out of range
+ * (key number with a generation low byte of 0, sender 0 or 65535, address not multicast, port 0). */
+enum iotsec_status iotsec_km_decode(struct iotsec_km_message *message, uint8_t content_type, const uint8_t *data, size_t len);
+
+#endif
