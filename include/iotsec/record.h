@@ -117,6 +117,7 @@ enum iotsec_status iotsec_record_write_plain(uint8_t *out, size_t size, size_t *
  * @retval IOTSEC_ERR_BUFFER it does not fit; nothing was written
  * @retval IOTSEC_ERR_TOO_LONG the content is longer than a record may be
  * @retval IOTSEC_ERR_COUNTER sequence is 2^48 or more
+ * @retval IOTSEC_ERR_ARGUMENT tag_len is neither 8 nor 16
  * @retval IOTSEC_ERR_CRYPTO the HAL failed; out holds nothing of use
  */
 enum iotsec_status iotsec_record_seal(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
@@ -134,7 +135,8 @@ enum iotsec_status iotsec_record_seal(const struct iotsec_hal *hal, const struct
  * @retval IOTSEC_OK verified and decrypted
  * @retval IOTSEC_ERR_DECODE shorter than explicit nonce and tag
  * @retval IOTSEC_ERR_AUTH the tag is wrong; the body was wiped
- * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ * @retval IOTSEC_ERR_ARGUMENT tag_len is neither 8 nor 16
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; the body was wiped
  */
 enum iotsec_status iotsec_record_open(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
                                       const struct iotsec_record *record, uint8_t **content, size_t *content_len);
@@ -176,7 +178,7 @@ enum iotsec_status iotsec_record_group_seal(const struct iotsec_hal *hal, const 
  * @retval IOTSEC_OK verified and decrypted
  * @retval IOTSEC_ERR_DECODE shorter than a tag
  * @retval IOTSEC_ERR_AUTH the tag is wrong; the body was wiped
- * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; the body was wiped
  */
 enum iotsec_status iotsec_record_group_open(const struct iotsec_hal *hal, const uint8_t tek[IOTSEC_KEY_BYTES],
                                             uint16_t group_id, const struct iotsec_record *record, uint8_t **content,
