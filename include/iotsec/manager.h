@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * The domain manager: admits devices by their pre-shared keys, hands out group keys, and renews them
+ * when a device leaves or is evicted (draft-keoh-lwig-dtls-iot-01, sections 4.2 and 4.3.2).
+ *
+ * What has to survive a crash lives in a registry that the application provides: struct
+ * iotsec_registry. Every change of a key number, a sender ID or a membership is one transaction,
+ * durable before the first byte that depends on it leaves; when the registry refuses, nothing changes.
+ *
+ * Threads: one context, one thread. Callbacks run inside the calls of this header after the state is
+ * committed, and may call every function here on the same context except iotsec_manager_input,
+ * iotsec_manager_poll, iotsec_manager_init and iotsec_manager_wipe. Registry functions must not call back.
+ */
+#ifndef IOTSEC_MANAGER_H
+#define IOTSEC_MANAGER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dtls.h"
+#include "stats.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A group as the registry keeps it. Secret. */
+struct iotsec_registry_group {
+    uint16_t group_id;       /**< the group */
+    uint16_t next_sender;    /**< the sender ID that the next join gets; IDs below it are spent in this generation */
+    uint32_t key_number;     /**< K */
+    uint8_t tgk[IOTSEC_KEY_BYTES];  /**< TGK of K */
+    uint8_t rand[IOTSEC_KEY_BYTES]; /**< RAND of K's generation */
+    struct iotsec_addr addr; /**< multicast address and port; interface 0 */
+};
+
+/** One device's membership in one group as the registry keeps it. */
+struct iotsec_registry_member {
+    uint32_t device;    /**< the application's number of the device, not 0 */
+    uint16_t group_id;  /**< the group */
+    uint16_t sender_id; /**< its sender ID in the group's current generation */
+};
+
+/**
+ * The registry. Functions return IOTSEC_OK or the named failure; IOTSEC_ERR_REGISTRY where storage fails.
+ * They may block for a storage access and for nothing longer. `user` is that of struct iotsec_manager_config.
+ */
+struct iotsec_registry {
+    /**
+     * Finds a device by its PSK identity (as `psk` in struct iotsec_dtls_callbacks; psk->peer is the
+     * device's number, not 0). A device that was evicted is still found: it is told so after Finished.
+     * IOTSEC_ERR_UNKNOWN_IDENTITY, or IOTSEC_ERR_PENDING if a central server has to be asked:
+     * iotsec_manager_psk_complete follows.
+     */
+    enum iotsec_status (*psk)(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
+                              struct iotsec_dtls_psk *psk);
+    /** Whether an authenticated device may be in the domain: IOTSEC_OK or IOTSEC_ERR_NOT_AUTHORISED. */
+    enum iotsec_status (*authorised)(void *user, uint32_t device);
+    /** Whether it may be in a group: IOTSEC_OK or IOTSEC_ERR_GROUP_REFUSED. */
+    enum iotsec_status (*group_allowed)(void *user, uint32_t device, uint16_t group_id);
+
+    /** The index-th group, counted from 0 in any constant order; IOTSEC_ERR_NOT_FOUND behind the last. Called by iotsec_manager_init only. */
+    enum iotsec_status (*group_at)(void *user, uint32_t index, struct iotsec_registry_group *group);
+    /** The index-th membership; IOTSEC_ERR_NOT_FOUND behind the last. Called by iotsec_manager_init only. */
+    enum iotsec_status (*member_at)(void *user, uint32_t index, struct iotsec_registry_member *member);
+
+    /** Opens a transaction. The calls below come only inside one. */
+    enum iotsec_status (*begin)(void *user);
+    /** Inserts or replaces a group. */
+    enum iotsec_status (*put_group)(void *user, const struct iotsec_registry_group *group);
+    /** Removes a group and its memberships. */
+    enum iotsec_status (*delete_group)(void *user, uint16_t group_id);
+    /** Inserts or replaces a membership. */
+    enum iotsec_status (*put_member)(void *user, const struct iotsec_registry_member *member);
+    /** Removes a membership. */
+    enum iotsec_status (*delete_member)(void *user, uint32_t device, uint16_t group_id);
+    /** Marks a device as evicted: `authorised` refuses it from now on. */
+    enum iotsec_status (*put_evicted)(void *user, uint32_t device);
+    /** IOTSEC_OK: all of it is durable. Otherwise none of it happened. Ends the transaction either way. */
+    enum iotsec_status (*commit)(void *user);
+    /** Ends the transaction; none of it happened. */
+    void (*abort)(void *user);
+};
+
+/** What the manager tells its application. */
+enum iotsec_manager_event_kind {
+    IOTSEC_MANAGER_DEVICE_JOINED,   /**< `device` is authenticated and authorised; `addr` is where it is */
+    IOTSEC_MANAGER_JOIN_FAILED,     /**< `reason`: WRONG_PSK, UNKNOWN_IDENTITY (device 0), NOT_AUTHORISED, TIMEOUT, NO_KEY_MANAGEMENT, PROTOCOL, RESOURCES ... */
+    IOTSEC_MANAGER_MEMBER_JOINED,   /**< `device` has acknowledged the keys of `group_id`, as a new member */
+    IOTSEC_MANAGER_MEMBER_UPDATED,  /**< it has acknowledged newer keys */
+    IOTSEC_MANAGER_MEMBER_REFUSED,  /**< it asked for `group_id` and was refused: `reason` */
+    IOTSEC_MANAGER_MEMBER_LEFT,     /**< it has left `group_id` (0: the domain) or was taken out of it */
+    IOTSEC_MANAGER_DEVICE_EVICTED,  /**< the eviction of `device` is durable */
+    IOTSEC_MANAGER_DEVICE_GONE,     /**< its session has ended: `reason` */
+    IOTSEC_MANAGER_GROUP_KEY,       /**< `group_id` has moved to `key_number`; `reason`: OK for a join's step, EVICTED, LEFT, or another for a renewal */
+    IOTSEC_MANAGER_UNREACHABLE,     /**< `device` did not acknowledge; it gets its keys at its next contact */
+    IOTSEC_MANAGER_AHEAD,           /**< a member holds `key_number`, more than IOTSEC_GENERATIONS_AHEAD_MAX generations above the registry: an old registry was restored; the operator decides (iotsec_manager_group_renew) */
+    IOTSEC_MANAGER_FORGERIES        /**< many forged records on the session of `device` */
+};
+
+/** One event. Valid during the callback. */
+struct iotsec_manager_event {
+    enum iotsec_manager_event_kind kind; /**< what happened */
+    enum iotsec_status reason;           /**< why, where the kind says so; else IOTSEC_OK */
+    uint32_t device;                     /**< the device, 0 if unknown or none */
+    uint16_t group_id;                   /**< the group, where the kind has one */
+    uint16_t sender_id;                  /**< the member's sender ID */
+    uint32_t key_number;                 /**< the group's key number */
+    const struct iotsec_addr *addr;      /**< the device's address, or NULL */
+};
+
+/** The application's functions. Constant, owned by the caller. */
+struct iotsec_manager_callbacks {
+    /** Something happened. May be NULL. */
+    void (*event)(void *user, const struct iotsec_manager_event *event);
+    /** Application data (content type 23) of an authenticated device. May be NULL. */
+    void (*receive)(void *user, uint32_t device, const uint8_t *data, size_t len);
+#if IOTSEC_KEYLOG || defined(DOXYGEN)
+    /** As in struct iotsec_dtls_callbacks. NULL: off. */
+    void (*keylog)(void *user, const char *line);
+#endif
+};
+
+/** Private: a group in memory. Arrays of it are the caller's. */
+struct iotsec_manager_group {
+    struct iotsec_registry_group now;    /**< private: as in the registry */
+    struct iotsec_registry_group staged; /**< private: as it will be once the transaction is committed */
+    uint32_t stepped_at;                 /**< private: when the last step or generation was committed */
+    uint16_t waiting;                    /**< private: members that wait for the next step */
+    uint8_t used;                        /**< private */
+    uint8_t flags;                       /**< private */
+};
+
+/** Private: one device's membership in memory. Arrays of it are the caller's. */
+struct iotsec_manager_member {
+    struct iotsec_link link; /**< private: index by device and group */
+    uint32_t device;         /**< private: 0 for a free slot */
+    uint32_t acknowledged;   /**< private: newest key number acknowledged */
+    uint16_t group;          /**< private: index of the group */
+    uint16_t sender_id;      /**< private: 0 while it waits for its first step */
+    uint8_t state;           /**< private */
+    uint8_t flags;           /**< private */
+};
+
+/** Private: a device with a session. Arrays of it are the caller's. */
+struct iotsec_manager_contact {
+    struct iotsec_link link;     /**< private: index by device */
+    uint32_t device;             /**< private: 0 for a free slot */
+    iotsec_dtls_handle session;  /**< private */
+    uint32_t heard_at;           /**< private: "active members first" */
+    uint8_t last_request;        /**< private: message ID of the last request taken */
+    uint8_t last_result;         /**< private: what it was answered */
+    uint8_t next_id;             /**< private: next message ID to this device */
+    uint8_t flags;               /**< private */
+};
+
+/** Private: one message, or pair of halves, that waits for its acknowledgement. Arrays of it are the caller's. */
+struct iotsec_manager_delivery {
+    uint32_t device;       /**< private: 0 for a free slot */
+    uint32_t key_number;   /**< private */
+    uint32_t repeat_at;    /**< private */
+    uint32_t wait;         /**< private */
+    uint16_t group;        /**< private: index of the group, or group ID of a refusal */
+    uint16_t sender_id;    /**< private */
+    uint8_t tgk[IOTSEC_KEY_BYTES]; /**< private: the snapshot, frozen until acknowledged or superseded */
+    uint8_t kind;          /**< private */
+    uint8_t code;          /**< private */
+    uint8_t message;       /**< private: message ID */
+    uint8_t rounds;        /**< private */
+};
+
+/** How a manager is set up. Constant during its life and owned by the caller; 0 takes the default. */
+struct iotsec_manager_config {
+    const struct iotsec_hal *hal;                     /**< the platform */
+    const struct iotsec_manager_callbacks *callbacks; /**< the application */
+    const struct iotsec_registry *registry;           /**< what survives a crash */
+    void *user;                                       /**< handed to the callbacks and the registry */
+    struct iotsec_dtls_session *sessions;             /**< storage: devices with a session at once, and a few to spare */
+    struct iotsec_dtls_handshake *handshakes;         /**< storage: half-open handshakes at once */
+    struct iotsec_manager_contact *contacts;          /**< storage: devices with a session at once */
+    struct iotsec_manager_group *groups;              /**< storage: groups of the domain */
+    struct iotsec_manager_member *members;            /**< storage: memberships of the domain */
+    struct iotsec_manager_delivery *deliveries;       /**< storage: unacknowledged messages at once; more wait their turn */
+    uint8_t *tx;                                      /**< storage for one outgoing datagram */
+    size_t tx_size;                                   /**< its bytes, 256 or more */
+    uint16_t session_count;                           /**< 1 to 65534 */
+    uint16_t handshake_count;                         /**< 1 to 65534 */
+    uint16_t contact_count;                           /**< 1 to 65534 */
+    uint16_t group_count;                             /**< 0 to 65534 */
+    uint16_t member_count;                            /**< 0 to 65534 */
+    uint16_t delivery_count;                          /**< 1 to 65534 */
+    uint16_t link_payload;                            /**< as in struct iotsec_dtls_config */
+    uint16_t cookie_threshold;                        /**< as in struct iotsec_dtls_config */
+    uint8_t cookie_policy;                            /**< enum iotsec_cookie_policy */
+    uint32_t step_interval_ms;                        /**< 0: IOTSEC_STEP_INTERVAL_MS */
+    uint32_t retransmit_initial_ms;                   /**< 0: IOTSEC_RETRANSMIT_INITIAL_MS */
+    uint32_t retransmit_max_ms;                       /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
+    uint32_t half_open_timeout_ms;                    /**< 0: IOTSEC_HALF_OPEN_TIMEOUT_MS */
+    uint32_t idle_timeout_ms;                         /**< as in struct iotsec_dtls_config; members report hourly */
+};
+
+/** One domain manager. Members are private but for `stats` and `dtls.stats`. */
+struct iotsec_manager {
+    const struct iotsec_manager_config *config; /**< private */
+    struct iotsec_dtls dtls;               /**< private but for its stats */
+    struct iotsec_dtls_config dtls_config; /**< private */
+    uint16_t members_used;                 /**< private */
+    uint16_t deliveries_used;              /**< private */
+    uint16_t scan;                         /**< private: next member to look at for a delivery */
+    uint16_t scan_left;                    /**< private: members still to be looked at */
+    uint8_t flags;                         /**< private */
+    struct iotsec_stats stats;             /**< drops of key-management messages, by reason; read freely */
+};
+
+/** Implementation of iotsec_manager_init; call that. */
+enum iotsec_status iotsec_manager_init_checked(struct iotsec_manager *manager, const struct iotsec_manager_config *config,
+                                               uint32_t config_id, size_t member_size, size_t handshake_size);
+
+/**
+ * Sets a manager up and reads groups and memberships from the registry. Nothing is sent.
+ * @param manager storage of the context, the caller's; needs no initialisation
+ * @param config kept by pointer; it and what it points to stay valid and unchanged until iotsec_manager_wipe
+ * @retval IOTSEC_OK ready
+ * @retval IOTSEC_ERR_ARGUMENT a pointer that must not be NULL is, or a number is out of its range
+ * @retval IOTSEC_ERR_CONFIG the caller was compiled with another configuration than the library
+ * @retval IOTSEC_ERR_FULL the registry holds more groups or memberships than the storage
+ * @retval IOTSEC_ERR_REGISTRY the registry could not be read, or contradicts itself
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ */
+static inline enum iotsec_status iotsec_manager_init(struct iotsec_manager *manager, const struct iotsec_manager_config *config)
+{
+    return iotsec_manager_init_checked(manager, config, IOTSEC_CONFIG_ID, sizeof(struct iotsec_manager_member),
+                                       sizeof(struct iotsec_dtls_handshake));
+}
+
+/**
+ * Sends close_notify on every session. The registry is left as it is: closing is not leaving.
+ * @param manager an initialised manager
+ */
+void iotsec_manager_close(struct iotsec_manager *manager);
+
+/**
+ * Wipes every key, session and handshake. Nothing is sent and no callback runs.
+ * @param manager an initialised manager; may be initialised again afterwards
+ */
+void iotsec_manager_wipe(struct iotsec_manager *manager);
+
+/**
+ * Takes a datagram that arrived at the manager's unicast address.
+ * @param manager an initialised manager
+ * @param from the sender's address
+ * @param datagram the bytes; decrypted in place
+ * @param len their number
+ * @return as iotsec_dtls_input
+ */
+enum iotsec_status iotsec_manager_input(struct iotsec_manager *manager, const struct iotsec_addr *from, uint8_t *datagram,
+                                        size_t len);
+
+/**
+ * Does what is due: retransmissions, steps that joins wait for, deliveries, deadlines. Call it when the
+ * time it returned last has passed, and after every other call on the context.
+ * @param manager an initialised manager
+ * @return milliseconds until it wants to be called again, UINT32_MAX for never
+ */
+uint32_t iotsec_manager_poll(struct iotsec_manager *manager);
+
+/**
+ * Answers a PSK look-up that was pending; as iotsec_dtls_psk_complete.
+ * @param manager an initialised manager
+ * @param handshake the handle that `psk` was called with
+ * @param status IOTSEC_OK, IOTSEC_ERR_UNKNOWN_IDENTITY, or another failure that ends the handshake
+ * @param psk the key if status is IOTSEC_OK; copied, the caller wipes its own
+ * @retval IOTSEC_OK taken
+ * @retval IOTSEC_ERR_NOT_FOUND the handshake has ended meanwhile
+ * @retval IOTSEC_ERR_STATE that handshake waits for no answer
+ * @retval IOTSEC_ERR_ARGUMENT the key's length is out of range
+ */
+enum iotsec_status iotsec_manager_psk_complete(struct iotsec_manager *manager, iotsec_dtls_handle handshake,
+                                               enum iotsec_status status, const struct iotsec_dtls_psk *psk);
+
+/**
+ * Creates a group with fresh keys, or loads one that the registry has got meanwhile.
+ * @param manager an initialised manager
+ * @param group_id the group
+ * @param addr its multicast address and port; no other group has the same. Copied
+ * @retval IOTSEC_OK created; durable
+ * @retval IOTSEC_ERR_EXISTS a group with that ID or that address and port exists
+ * @retval IOTSEC_ERR_ARGUMENT the address is not multicast or the port is 0
+ * @retval IOTSEC_ERR_FULL no free group slot
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
+ */
+enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *manager, uint16_t group_id, const struct iotsec_addr *addr);
+
+/**
+ * Removes a group. Its members are told.
+ * @param manager an initialised manager
+ * @param group_id the group
+ * @retval IOTSEC_OK removed; durable
+ * @retval IOTSEC_ERR_NOT_FOUND no such group
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
+ */
+enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *manager, uint16_t group_id);
+
+/**
+ * Moves a group to a new generation and hands it to every member.
+ * @param manager an initialised manager
+ * @param group_id the group
+ * @param above the new key number is above this one; 0: just above the present one
+ * @retval IOTSEC_OK durable; deliveries follow
+ * @retval IOTSEC_ERR_NOT_FOUND no such group
+ * @retval IOTSEC_ERR_COUNTER no generation is left
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
+ */
+enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *manager, uint16_t group_id, uint32_t above);
+
+/**
+ * Evicts a device: every group it was in moves to a new generation that it does not get, in one
+ * transaction; messages queued for it are cancelled; it is told and its session closed.
+ * @param manager an initialised manager
+ * @param device its number; it need not be a member of anything
+ * @retval IOTSEC_OK durable; the others' deliveries follow
+ * @retval IOTSEC_ERR_ARGUMENT device is 0
+ * @retval IOTSEC_ERR_COUNTER a group has no generation left
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed, the device is still in
+ */
+enum iotsec_status iotsec_manager_evict(struct iotsec_manager *manager, uint32_t device);
+
+/**
+ * Takes a device out of one group, as if it had left it.
+ * @param manager an initialised manager
+ * @param device its number
+ * @param group_id the group
+ * @retval IOTSEC_OK durable; the others' deliveries follow
+ * @retval IOTSEC_ERR_NOT_FOUND it is not a member
+ * @retval IOTSEC_ERR_COUNTER the group has no generation left
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
+ */
+enum iotsec_status iotsec_manager_expel(struct iotsec_manager *manager, uint32_t device, uint16_t group_id);
+
+/**
+ * The key number of a group.
+ * @param manager an initialised manager
+ * @param group_id the group
+ * @return K, or 0 if there is no such group
+ */
+uint32_t iotsec_manager_key_number(const struct iotsec_manager *manager, uint16_t group_id);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
