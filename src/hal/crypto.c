@@ -19,102 +19,90 @@
 #define BLOCK 16u
 #define LENGTH_FIELD 3u /* L */
 
-/* Words, because the XORs then take four steps and the blocks are aligned for any hardware. */
-union block {
-    uint8_t b[BLOCK];
-    uint32_t w[BLOCK / 4];
-};
-
 struct ccm {
     const struct iotsec_hal *hal;
-    struct iotsec_aes aes;
-    union block counter;
-    union block mac;
-    union block text;      /* the block at hand, zeros behind the data's end */
-    union block keystream; /* initialised before it is encrypted, so a failing cipher leaves no old bytes */
-    int failed;            /* any non-zero answer of the HAL; looked at once, after the last block */
+    int failed; /* any non-zero answer of the HAL; looked at once, after the last block */
+    uint8_t counter[BLOCK];
+    uint8_t mac[BLOCK];
+    uint8_t keystream[BLOCK];
+    struct iotsec_aes aes; /* last: small cores reach the small members with short instructions */
 };
 
-static void encrypt(struct ccm *c, const union block *in, union block *out)
+/* In place, so that a failing cipher leaves known bytes and not whatever stood there. */
+static void encrypt(struct ccm *c, uint8_t block[BLOCK])
 {
-    c->failed |= c->hal->crypto->aes_encrypt(c->hal->user, &c->aes, in->b, out->b);
+    c->failed |= c->hal->crypto->aes_encrypt(c->hal->user, &c->aes, block, block);
 }
 
-static void xor_block(union block *to, const union block *from)
+static void xor_bytes(uint8_t *to, const uint8_t *from, size_t n)
 {
-    size_t i;
+#if UINTPTR_MAX > 0xFFFFFFFFu
+    /* 64-bit processors load words from any address */
+    if (n == BLOCK) {
+        uint64_t a[2];
+        uint64_t b[2];
 
-    for (i = 0; i < BLOCK / 4; i++) {
-        to->w[i] ^= from->w[i];
-    }
-}
-
-static void mac_block(struct ccm *c, const union block *in)
-{
-    xor_block(&c->mac, in);
-    encrypt(c, &c->mac, &c->mac);
-}
-
-static void mac_start(struct ccm *c, const uint8_t *nonce, const uint8_t *aad, size_t aad_len, size_t len, size_t tag_len)
-{
-    size_t at;
-
-    c->mac.b[0] = (uint8_t)((aad_len != 0 ? 0x40u : 0u) | (tag_len - 2) / 2 << 3 | (LENGTH_FIELD - 1));
-    memcpy(c->mac.b + 1, nonce, 12);
-    c->mac.b[13] = (uint8_t)(len >> 16);
-    iotsec_put_u16(c->mac.b + 14, (uint16_t)len);
-    encrypt(c, &c->mac, &c->mac);
-    if (aad_len == 0) {
+        memcpy(a, to, BLOCK);
+        memcpy(b, from, BLOCK);
+        a[0] ^= b[0];
+        a[1] ^= b[1];
+        memcpy(to, a, BLOCK);
         return;
     }
-    c->mac.b[0] ^= (uint8_t)(aad_len >> 8);
-    c->mac.b[1] ^= (uint8_t)aad_len;
-    at = 2;
-    do {
-        if (at == BLOCK) {
-            encrypt(c, &c->mac, &c->mac);
-            at = 0;
-        }
-        c->mac.b[at++] ^= *aad++;
-    } while (--aad_len != 0);
-    encrypt(c, &c->mac, &c->mac);
+#endif
+    while (n-- != 0) {
+        *to++ ^= *from++;
+    }
+}
+
+static void mac_bytes(struct ccm *c, size_t at, const uint8_t *data, size_t n)
+{
+    xor_bytes(c->mac + at, data, n);
+    encrypt(c, c->mac);
+}
+
+static void mac_aad(struct ccm *c, const uint8_t *aad, size_t aad_len)
+{
+    size_t at = 2; /* behind its length, in the first block */
+
+    c->mac[0] ^= (uint8_t)(aad_len >> 8);
+    c->mac[1] ^= (uint8_t)aad_len;
+    while (aad_len != 0) {
+        size_t n = aad_len < BLOCK - at ? aad_len : BLOCK - at;
+
+        mac_bytes(c, at, aad, n);
+        aad += n;
+        aad_len -= n;
+        at = 0;
+    }
 }
 
 static void next_keystream(struct ccm *c)
 {
-    c->keystream = c->counter;
-    encrypt(c, &c->keystream, &c->keystream);
+    memcpy(c->keystream, c->counter, BLOCK);
+    encrypt(c, c->keystream);
 }
 
 /* Encrypts or decrypts n bytes in place, at most a block, and adds their plaintext to the MAC. */
-static void crypt_block(struct ccm *c, uint8_t *data, size_t n, bool opening)
+static void crypt_bytes(struct ccm *c, uint8_t *data, size_t n, bool opening)
 {
     const struct iotsec_crypto *crypto = c->hal->crypto;
-    size_t i;
+    uint8_t *carry = &c->counter[BLOCK - 1];
 
-    for (i = BLOCK - 1; ++c->counter.b[i] == 0; i--) {
-        /* the carry stays within the length field: data is shorter than 2^24 bytes */
+    while (++*carry == 0) {
+        carry--; /* stays within the length field: the data is shorter than 2^24 bytes */
     }
-    if (n < BLOCK) {
-        memset(c->text.b, 0, BLOCK);
-    }
-    memcpy(c->text.b, data, n);
     if (crypto->ccm_step != NULL && n == BLOCK) {
-        c->failed |= crypto->ccm_step(c->hal->user, &c->aes, opening, c->counter.b, c->mac.b, c->text.b, c->text.b);
-        memcpy(data, c->text.b, BLOCK);
+        c->failed |= crypto->ccm_step(c->hal->user, &c->aes, opening, c->counter, c->mac, data, data);
         return;
     }
     next_keystream(c);
+    xor_bytes(data, c->keystream, n);
     if (!opening) {
-        mac_block(c, &c->text);
+        /* data is ciphertext now; with the keystream once more the MAC gets the plaintext */
+        xor_bytes(c->mac, c->keystream, n);
     }
-    xor_block(&c->text, &c->keystream);
-    memcpy(data, c->text.b, n);
-    if (opening) {
-        /* what the XOR left behind the end is keystream, and the MAC wants zeros there */
-        memset(c->text.b + n, 0, BLOCK - n);
-        mac_block(c, &c->text);
-    }
+    mac_bytes(c, 0, data, n);
 }
 
 /* data: len bytes and, behind them, the tag; which is written when sealing and compared when opening */
@@ -135,23 +123,28 @@ static enum iotsec_status ccm(const struct iotsec_hal *hal, const uint8_t *key, 
     if (c.failed != 0) {
         goto out;
     }
-    mac_start(&c, nonce, aad, aad_len, len, tag_len);
-    c.counter.b[0] = LENGTH_FIELD - 1;
-    memcpy(c.counter.b + 1, nonce, 12);
-    memset(c.counter.b + 13, 0, LENGTH_FIELD);
+    memset(c.counter, 0, BLOCK);
+    c.counter[0] = LENGTH_FIELD - 1;
+    memcpy(c.counter + 1, nonce, 12);
+    memcpy(c.mac, c.counter, BLOCK);
+    c.mac[0] = (uint8_t)((aad_len != 0 ? 0x40u : 0u) | (tag_len - 2) / 2 << 3 | (LENGTH_FIELD - 1));
+    c.mac[13] = (uint8_t)(len >> 16);
+    iotsec_put_u16(c.mac + 14, (uint16_t)len);
+    encrypt(&c, c.mac);
+    mac_aad(&c, aad, aad_len);
     for (at = 0; at < len; at += n) {
         n = len - at < BLOCK ? len - at : BLOCK;
-        crypt_block(&c, data + at, n, opening);
+        crypt_bytes(&c, data + at, n, opening);
     }
-    memset(c.counter.b + 13, 0, LENGTH_FIELD);
+    memset(c.counter + 13, 0, LENGTH_FIELD);
     next_keystream(&c);
-    xor_block(&c.mac, &c.keystream);
+    xor_bytes(c.mac, c.keystream, BLOCK);
     hal->crypto->aes_done(hal->user, &c.aes);
     if (c.failed == 0) {
         status = IOTSEC_OK;
         if (!opening) {
-            memcpy(data + len, c.mac.b, tag_len);
-        } else if (!iotsec_ct_equal(data + len, c.mac.b, tag_len)) {
+            memcpy(data + len, c.mac, tag_len);
+        } else if (!iotsec_ct_equal(data + len, c.mac, tag_len)) {
             status = IOTSEC_ERR_AUTH;
         }
     }
