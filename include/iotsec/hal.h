@@ -71,7 +71,8 @@ struct iotsec_crypto {
     /**
      * Optional (NULL where there is none): one step of CTR encryption and CBC-MAC together, for
      * chips that do both at once: mac = AES(mac ^ plain); out = in ^ AES(counter), where plain is
-     * `in` when sealing and `out` when opening. `in` and `out` are whole blocks and may be one.
+     * `in` when sealing and `out` when opening. `in` and `out` are whole blocks, may be one, and
+     * lie at any address.
      */
     int (*ccm_step)(void *user, struct iotsec_aes *aes, int opening, const uint8_t counter[16],
                     uint8_t mac[16], const uint8_t in[16], uint8_t out[16]);
