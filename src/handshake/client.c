@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The client's half.
+ *
+ *     connect            -> ClientHello
+ *     HelloVerifyRequest -> ClientHello + cookie
+ *     ServerHello           suite, extensions; the transcript starts
+ *     ServerKeyExchange     only a hint for choosing a PSK: nothing to do
+ *     ServerHelloDone    -> ClientKeyExchange, ChangeCipherSpec, Finished
+ *     Finished              the session exists
+ *
+ * Until the server's Finished anybody could have sent what arrives. So nothing here ends a handshake
+ * at once: what is wrong is dropped and remembered as a hint, and only when several repeats of the
+ * flight brought nothing better is the hint believed.
+ */
+#include "handshake/engine.h"
+
+#include <string.h>
+
+#if IOTSEC_DTLS_CLIENT
+
+/* Where the cookie's length stands in our ClientHello: after header, version, random, empty session_id. */
+#define COOKIE_AT (IOTSEC_HANDSHAKE_HEADER_BYTES + 2u + IOTSEC_RANDOM_BYTES + 1u)
+
+/* Writes ClientHello, as the whole flight. `cookie` does not stand in the flight. */
+static enum iotsec_status build_hello(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *cookie,
+                                      size_t cookie_len)
+{
+    struct iotsec_writer w;
+    enum iotsec_status status;
+    size_t suites;
+
+    hs->flight_len = 0;
+    iotsec_message_open(dtls, hs, &w, IOTSEC_HS_CLIENT_HELLO);
+    iotsec_wr_u16(&w, IOTSEC_VERSION_DTLS_1_2);
+    iotsec_wr_copy(&w, hs->client_random, sizeof hs->client_random);
+    iotsec_wr_u8(&w, 0); /* no session_id: there is no resumption */
+    iotsec_wr_u8(&w, (uint8_t)cookie_len);
+    iotsec_wr_copy(&w, cookie, cookie_len);
+    suites = iotsec_wr_open16(&w);
+    if (iotsec_suite_enabled(dtls, IOTSEC_SUITE_PSK_AES_128_CCM_8)) {
+        iotsec_wr_u16(&w, IOTSEC_SUITE_PSK_AES_128_CCM_8);
+    }
+    if (iotsec_suite_enabled(dtls, IOTSEC_SUITE_PSK_AES_128_CCM)) {
+        iotsec_wr_u16(&w, IOTSEC_SUITE_PSK_AES_128_CCM);
+    }
+    iotsec_wr_u16(&w, IOTSEC_SUITE_RENEGOTIATION_SCSV);
+    iotsec_wr_close16(&w, suites);
+    iotsec_wr_u16(&w, 0x0100); /* one compression method: null */
+    status = iotsec_extensions_write(dtls, hs, &w);
+    return status == IOTSEC_OK ? iotsec_message_close(hs, &w) : status;
+}
+
+enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const uint8_t *identity,
+                                       size_t identity_len, const uint8_t *psk, size_t psk_len, uint32_t peer,
+                                       iotsec_dtls_handle *handshake)
+{
+    struct iotsec_dtls_handshake *hs;
+    enum iotsec_status status;
+
+    if (dtls == NULL || to == NULL || identity == NULL || psk == NULL || identity_len < 1 ||
+        identity_len > IOTSEC_IDENTITY_MAX || psk_len < 16 || psk_len > IOTSEC_PSK_MAX || iotsec_addr_is_multicast(to)) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (iotsec_handshake_find(dtls, to, false) != NULL) {
+        return IOTSEC_ERR_EXISTS;
+    }
+    hs = iotsec_handshake_new(dtls, to, 0, true);
+    if (hs == NULL) {
+        return IOTSEC_ERR_FULL;
+    }
+    hs->state = HS_CLIENT_SENT_HELLO;
+    hs->identity = identity;
+    hs->identity_len = (uint8_t)identity_len;
+    hs->psk = psk;
+    hs->psk_len = (uint8_t)psk_len;
+    hs->peer = peer;
+    status = IOTSEC_ERR_RANDOM;
+    if (dtls->config->hal->random(dtls->config->hal->user, hs->client_random, sizeof hs->client_random) >= 0) {
+        status = build_hello(dtls, hs, NULL, 0);
+    }
+    if (status != IOTSEC_OK) {
+        if (status != IOTSEC_ERR_CANCELLED) {
+            iotsec_handshake_free(dtls, hs);
+        }
+        return status;
+    }
+    iotsec_flight_start(dtls, hs);
+    (void)iotsec_dtls_flush(dtls);
+    if (handshake != NULL) {
+        *handshake = iotsec_handshake_handle(dtls, hs);
+    }
+    return IOTSEC_OK;
+}
+
+void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
+{
+    iotsec_tx_alert(dtls, hs, reason);
+    if (reason == IOTSEC_ERR_DECODE || reason == IOTSEC_ERR_UNEXPECTED) {
+        reason = IOTSEC_ERR_PROTOCOL;
+    }
+    hs->hint = (int8_t)reason;
+}
+
+void iotsec_client_alert(struct iotsec_dtls_handshake *hs, uint8_t level, uint8_t description)
+{
+    enum iotsec_status reason;
+
+    if (level != IOTSEC_ALERT_FATAL) {
+        return;
+    }
+    if (description == IOTSEC_ALERT_INTERNAL_ERROR) {
+        reason = IOTSEC_ERR_RESOURCES;
+    } else if (hs->state == HS_CLIENT_SENT_FINISHED) {
+        /* The only thing that our last flight can have wrong is the key, whatever the server calls it:
+         * decrypt_error, bad_record_mac, unknown_psk_identity, handshake_failure are all in use. */
+        reason = IOTSEC_ERR_WRONG_PSK;
+    } else if (description == IOTSEC_ALERT_HANDSHAKE_FAILURE) {
+        reason = IOTSEC_ERR_NO_CIPHER;
+    } else if (description == IOTSEC_ALERT_PROTOCOL_VERSION) {
+        reason = IOTSEC_ERR_VERSION;
+    } else {
+        reason = IOTSEC_ERR_PROTOCOL;
+    }
+    hs->hint = (int8_t)reason;
+}
+
+/* Drops an answer that a forger could have sent, and remembers what it points to. */
+static enum iotsec_status refuse(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
+{
+    enum iotsec_drop drop = IOTSEC_DROP_NOT_ALLOWED;
+
+    if (reason == IOTSEC_ERR_DECODE) {
+        drop = IOTSEC_DROP_MALFORMED;
+    } else if (reason == IOTSEC_ERR_VERSION) {
+        drop = IOTSEC_DROP_VERSION;
+    }
+    iotsec_client_hint(dtls, hs, reason);
+    return iotsec_dtls_drop(dtls, drop);
+}
+
+/* S -> C  HelloVerifyRequest: version, cookie */
+enum iotsec_status iotsec_client_verify(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                        const struct iotsec_hs_message *message)
+{
+    struct iotsec_reader r;
+    enum iotsec_status status;
+    const uint8_t *cookie;
+    uint16_t version;
+    uint8_t len;
+
+    iotsec_rd_init(&r, message->body, message->length);
+    if (!iotsec_rd_u16(&r, &version) || !iotsec_rd_u8(&r, &len) || !iotsec_rd_view(&r, &cookie, len) || r.left != 0 ||
+        len == 0) {
+        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    }
+    if (len == hs->flight[COOKIE_AT] && memcmp(hs->flight + COOKIE_AT + 1, cookie, len) == 0) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
+    }
+    if (hs->send_seq > HELLO_SEQ_MAX) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
+    }
+    status = build_hello(dtls, hs, cookie, len);
+    if (status == IOTSEC_ERR_CANCELLED) {
+        return IOTSEC_OK;
+    }
+    if (status != IOTSEC_OK) {
+        /* a cookie that does not fit: without one, the next round asks again */
+        status = build_hello(dtls, hs, NULL, 0);
+        if (status == IOTSEC_OK) {
+            return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+        }
+        iotsec_handshake_end(dtls, hs, status);
+        return IOTSEC_OK;
+    }
+    /* The answer to our n-th hello has message_seq n, also where the server counts its requests from 0 again. */
+    hs->receive_seq = (uint16_t)(hs->send_seq - 1);
+    iotsec_reassembly_clear(hs);
+    iotsec_flight_progress(dtls, hs);
+    iotsec_flight_start(dtls, hs);
+    return IOTSEC_OK;
+}
+
+/* S -> C  ServerHello: version, random, session_id, suite, compression, extensions */
+static enum iotsec_status take_server_hello(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                            const struct iotsec_hs_message *message)
+{
+    struct iotsec_reader r;
+    struct iotsec_reader extensions;
+    const uint8_t *random;
+    const uint8_t *ignored;
+    enum iotsec_status status;
+    uint16_t version;
+    uint16_t suite;
+    uint16_t extensions_len;
+    uint8_t session_id_len;
+    uint8_t compression;
+
+    iotsec_rd_init(&r, message->body, message->length);
+    /* a session_id would be an offer to resume: read over */
+    if (!iotsec_rd_u16(&r, &version) || !iotsec_rd_view(&r, &random, IOTSEC_RANDOM_BYTES) ||
+        !iotsec_rd_u8(&r, &session_id_len) || session_id_len > 32 || !iotsec_rd_view(&r, &ignored, session_id_len) ||
+        !iotsec_rd_u16(&r, &suite) || !iotsec_rd_u8(&r, &compression)) {
+        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    }
+    iotsec_rd_init(&extensions, NULL, 0);
+    if (r.left != 0 &&
+        (!iotsec_rd_u16(&r, &extensions_len) || !iotsec_rd_sub(&r, &extensions, extensions_len) || r.left != 0)) {
+        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    }
+    if (version != IOTSEC_VERSION_DTLS_1_2) {
+        return refuse(dtls, hs, IOTSEC_ERR_VERSION);
+    }
+    if (!iotsec_suite_enabled(dtls, suite)) {
+        return refuse(dtls, hs, IOTSEC_ERR_NO_CIPHER);
+    }
+    if (compression != 0) {
+        return refuse(dtls, hs, IOTSEC_ERR_PROTOCOL);
+    }
+    status = iotsec_extensions_parse(dtls, hs, &extensions);
+    if (status == IOTSEC_ERR_CANCELLED) {
+        return IOTSEC_OK;
+    }
+    if (status == IOTSEC_OK) {
+        status = iotsec_extensions_required(dtls, hs);
+    }
+    if (status != IOTSEC_OK) {
+        hs->flags = (uint16_t)(hs->flags & ~(HS_EMS | HS_RI));
+        return refuse(dtls, hs, status);
+    }
+
+    status = iotsec_transcript_add(dtls, hs, hs->flight, hs->flight_len);
+    if (status == IOTSEC_OK) {
+        status = iotsec_transcript_message(dtls, hs, message);
+    }
+    if (status != IOTSEC_OK) {
+        iotsec_handshake_end(dtls, hs, status);
+        return IOTSEC_OK;
+    }
+    memcpy(hs->u.open.server_random, random, IOTSEC_RANDOM_BYTES);
+    hs->suite = suite;
+    return IOTSEC_OK;
+}
+
+/* S -> C  ServerKeyExchange: a hint which PSK to take (RFC 4279, section 5.2). The caller has chosen. */
+static enum iotsec_status take_key_exchange(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                            const struct iotsec_hs_message *message)
+{
+    struct iotsec_reader r;
+    enum iotsec_status status;
+    uint16_t len;
+
+    iotsec_rd_init(&r, message->body, message->length);
+    if (!iotsec_rd_u16(&r, &len) || len != r.left) {
+        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    }
+    status = iotsec_transcript_message(dtls, hs, message);
+    if (status != IOTSEC_OK) {
+        iotsec_handshake_end(dtls, hs, status);
+    }
+    return IOTSEC_OK;
+}
+
+/* C -> S  ClientKeyExchange: identity; (ChangeCipherSpec;) Finished: verify_data */
+static enum iotsec_status build_finished(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                         const struct iotsec_hs_message *done)
+{
+    struct iotsec_writer w;
+    enum iotsec_status status = iotsec_transcript_message(dtls, hs, done);
+
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    hs->flight_len = 0;
+    iotsec_message_open(dtls, hs, &w, IOTSEC_HS_CLIENT_KEY_EXCHANGE);
+    iotsec_wr_u16(&w, hs->identity_len);
+    iotsec_wr_copy(&w, hs->identity, hs->identity_len);
+    status = iotsec_message_close(hs, &w);
+    if (status == IOTSEC_OK) {
+        status = iotsec_transcript_add(dtls, hs, hs->flight, hs->flight_len);
+    }
+    if (status == IOTSEC_OK) {
+        status = iotsec_keys_derive(dtls, hs, hs->psk, hs->psk_len, hs->flight + hs->flight_len);
+    }
+    hs->flight_len = (uint16_t)(hs->flight_len + FINISHED_BYTES);
+    return status;
+}
+
+/* S -> C  ServerHelloDone: empty */
+static enum iotsec_status take_done(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                    const struct iotsec_hs_message *message)
+{
+    enum iotsec_status status;
+
+    if (message->length != 0) {
+        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    }
+    status = build_finished(dtls, hs, message);
+    if (status != IOTSEC_OK) {
+        iotsec_handshake_end(dtls, hs, status);
+        return IOTSEC_OK;
+    }
+    iotsec_flight_start(dtls, hs);
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                      const struct iotsec_hs_message *message)
+{
+    iotsec_dtls_handle handle = iotsec_handshake_handle(dtls, hs);
+    uint8_t next = iotsec_hs_next(hs->state, message->type);
+    enum iotsec_status status;
+
+    if (message->type == IOTSEC_HS_HELLO_VERIFY_REQUEST) {
+        return iotsec_client_verify(dtls, hs, message);
+    }
+    if (message->type == IOTSEC_HS_SERVER_HELLO) {
+        status = take_server_hello(dtls, hs, message);
+    } else if (message->type == IOTSEC_HS_SERVER_KEY_EXCHANGE) {
+        status = take_key_exchange(dtls, hs, message);
+    } else {
+        status = take_done(dtls, hs, message);
+    }
+    if (status == IOTSEC_OK && iotsec_handshake_get(dtls, handle) == hs) {
+        hs->state = next;
+        hs->receive_seq++;
+        iotsec_flight_progress(dtls, hs);
+    }
+    return status;
+}
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Transcript and key schedule (RFC 5246, sections 6.3, 7.4.9 and 8.1; RFC 4279, section 2; RFC 7627).
+ *
+ *     premaster = N, N zero bytes, N, PSK                                  N: the PSK's length, 16 bits
+ *     master    = PRF(premaster, "extended master secret", session hash)   or "master secret" + randoms
+ *     keys      = PRF(master, "key expansion", server random + client random)
+ *     client    : verify_data = PRF(master, "client finished", hash up to ClientKeyExchange)
+ *     server    : verify_data = PRF(master, "server finished", the same and the client's Finished)
+ *
+ * ChangeCipherSpec is no part of the transcript and no certificate is verified, so the session hash
+ * and the hash under the client's Finished are one. And since each end can write down the Finished
+ * that it expects, everything is computed here at once: the pads of the master secret are hashed
+ * once, and the master secret is gone before the function returns.
+ */
+#include "handshake/engine.h"
+
+#include <string.h>
+
+enum iotsec_status iotsec_transcript_add(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                         const uint8_t *data, size_t len)
+{
+    const struct iotsec_hal *hal = dtls->config->hal;
+
+    if ((hs->flags & HS_HASHING) == 0) {
+        if (hal->crypto->sha256_start(hal->user, &hs->u.open.transcript) != 0) {
+            return IOTSEC_ERR_CRYPTO;
+        }
+        hs->flags |= HS_HASHING;
+    }
+    return hal->crypto->sha256_update(hal->user, &hs->u.open.transcript, data, len) == 0 ? IOTSEC_OK : IOTSEC_ERR_CRYPTO;
+}
+
+enum iotsec_status iotsec_transcript_message(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                             const struct iotsec_hs_message *message)
+{
+    uint8_t header[IOTSEC_HANDSHAKE_HEADER_BYTES];
+    struct iotsec_writer w;
+    enum iotsec_status status;
+
+    /* as if it had come in one piece (RFC 6347, section 4.2.6) */
+    iotsec_wr_init(&w, header, sizeof header);
+    iotsec_wr_u8(&w, message->type);
+    iotsec_wr_u24(&w, message->length);
+    iotsec_wr_u16(&w, message->seq);
+    iotsec_wr_u24(&w, 0);
+    iotsec_wr_u24(&w, message->length);
+    status = iotsec_transcript_add(dtls, hs, header, sizeof header);
+    if (status == IOTSEC_OK && message->length != 0) {
+        status = iotsec_transcript_add(dtls, hs, message->body, message->length);
+    }
+    return status;
+}
+
+void iotsec_transcript_abort(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    const struct iotsec_hal *hal = dtls->config->hal;
+
+    if ((hs->flags & HS_HASHING) != 0) {
+        hal->crypto->sha256_abort(hal->user, &hs->u.open.transcript);
+        hs->flags = (uint16_t)(hs->flags & ~HS_HASHING);
+    }
+}
+
+void iotsec_finished_header(uint8_t out[IOTSEC_HANDSHAKE_HEADER_BYTES], uint16_t seq)
+{
+    memset(out, 0, IOTSEC_HANDSHAKE_HEADER_BYTES);
+    out[0] = IOTSEC_HS_FINISHED;
+    out[3] = IOTSEC_VERIFY_DATA_BYTES;
+    iotsec_put_u16(out + 4, seq);
+    out[11] = IOTSEC_VERIFY_DATA_BYTES;
+}
+
+/* One PRF of TLS: the label is text, and up to two seeds follow it. */
+static enum iotsec_status compute_prf(const struct iotsec_hal *hal, const struct iotsec_hmac *secret, const char *label,
+                                      const uint8_t *seed1, size_t len1, const uint8_t *seed2, size_t len2, uint8_t *out,
+                                      size_t out_len)
+{
+    struct iotsec_slice parts[3];
+
+    parts[0].data = (const uint8_t *)label;
+    parts[0].len = strlen(label);
+    parts[1].data = seed1;
+    parts[1].len = len1;
+    parts[2].data = seed2;
+    parts[2].len = len2;
+    return iotsec_p_hash(hal, secret, parts, 3, out, out_len);
+}
+
+#if IOTSEC_KEYLOG
+static void append_hex(char *line, size_t *at, const uint8_t *data, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        line[(*at)++] = digits[data[i] >> 4];
+        line[(*at)++] = digits[data[i] & 15];
+    }
+}
+
+static void log_master(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs,
+                       const uint8_t master[IOTSEC_MASTER_SECRET_BYTES])
+{
+    static const char label[] = "CLIENT_RANDOM ";
+    char line[sizeof label + 2 * IOTSEC_RANDOM_BYTES + 1 + 2 * IOTSEC_MASTER_SECRET_BYTES];
+    size_t at = sizeof label - 1;
+
+    memcpy(line, label, at);
+    append_hex(line, &at, hs->client_random, IOTSEC_RANDOM_BYTES);
+    line[at++] = ' ';
+    append_hex(line, &at, master, IOTSEC_MASTER_SECRET_BYTES);
+    line[at] = '\0';
+    dtls->config->callbacks->keylog(dtls->config->user, line);
+    iotsec_wipe(line, sizeof line);
+}
+#endif
+
+/* The premaster secret, ready to be a PRF's key. Its own function: its buffer leaves the stack again. */
+static enum iotsec_status set_premaster(const struct iotsec_hal *hal, struct iotsec_hmac *hmac, const uint8_t *psk,
+                                        size_t psk_len)
+{
+    uint8_t premaster[4 + 2 * IOTSEC_PSK_MAX];
+    enum iotsec_status status;
+
+    memset(premaster, 0, sizeof premaster);
+    iotsec_put_u16(premaster, (uint16_t)psk_len);
+    iotsec_put_u16(premaster + 2 + psk_len, (uint16_t)psk_len);
+    memcpy(premaster + 4 + psk_len, psk, psk_len);
+    status = iotsec_hmac_key(hal, hmac, premaster, 4 + 2 * psk_len);
+    iotsec_wipe(premaster, sizeof premaster);
+    return status;
+}
+
+enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
+                                      size_t psk_len, uint8_t finished[FINISHED_BYTES])
+{
+    const struct iotsec_hal *hal = dtls->config->hal;
+    const struct iotsec_crypto *crypto = hal->crypto;
+    const bool server = iotsec_hs_is_server(hs);
+    struct iotsec_hmac hmac;
+    union {
+        struct iotsec_sha256 sha;
+        uint8_t master[IOTSEC_MASTER_SECRET_BYTES];
+        uint8_t block[KEY_BLOCK_BYTES];
+    } tmp;
+    uint8_t hash[32];
+    uint8_t client[FINISHED_BYTES];
+    uint8_t verify[IOTSEC_VERIFY_DATA_BYTES];
+    enum iotsec_status status = IOTSEC_ERR_CRYPTO;
+    size_t i;
+
+    if (crypto->sha256_clone(hal->user, &tmp.sha, &hs->u.open.transcript) != 0) {
+        return IOTSEC_ERR_CRYPTO;
+    }
+    if (crypto->sha256_finish(hal->user, &tmp.sha, hash) != 0 || set_premaster(hal, &hmac, psk, psk_len) != IOTSEC_OK) {
+        return IOTSEC_ERR_CRYPTO;
+    }
+    if ((hs->flags & HS_EMS) != 0) {
+        status = compute_prf(hal, &hmac, "extended master secret", hash, sizeof hash, NULL, 0, tmp.master, sizeof tmp.master);
+    } else {
+        status = compute_prf(hal, &hmac, "master secret", hs->client_random, IOTSEC_RANDOM_BYTES, hs->u.open.server_random,
+                             IOTSEC_RANDOM_BYTES, tmp.master, sizeof tmp.master);
+    }
+    iotsec_hmac_done(hal, &hmac);
+    if (status == IOTSEC_OK) {
+        status = iotsec_hmac_key(hal, &hmac, tmp.master, sizeof tmp.master);
+    }
+    if (status != IOTSEC_OK) {
+        goto wipe;
+    }
+#if IOTSEC_KEYLOG
+    if (dtls->config->callbacks->keylog != NULL) {
+        log_master(dtls, hs, tmp.master);
+    }
+#endif
+    iotsec_finished_header(client, server ? hs->receive_seq : hs->send_seq);
+    status = compute_prf(hal, &hmac, "key expansion", hs->u.open.server_random, IOTSEC_RANDOM_BYTES, hs->client_random,
+                         IOTSEC_RANDOM_BYTES, tmp.block, sizeof tmp.block);
+    if (status == IOTSEC_OK) {
+        status = compute_prf(hal, &hmac, "client finished", hash, sizeof hash, NULL, 0,
+                             client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
+    }
+    if (status == IOTSEC_OK) {
+        status = iotsec_transcript_add(dtls, hs, client, sizeof client);
+    }
+    if (status == IOTSEC_OK) {
+        hs->flags = (uint16_t)(hs->flags & ~HS_HASHING);
+        if (crypto->sha256_finish(hal->user, &hs->u.open.transcript, hash) != 0) {
+            status = IOTSEC_ERR_CRYPTO;
+        }
+    }
+    if (status == IOTSEC_OK) {
+        status = compute_prf(hal, &hmac, "server finished", hash, sizeof hash, NULL, 0, verify, sizeof verify);
+    }
+    iotsec_hmac_done(hal, &hmac);
+    if (status != IOTSEC_OK) {
+        goto wipe;
+    }
+
+    /* commit: from here on the open half of the union is gone */
+    for (i = 0; i < 2; i++) {
+        struct iotsec_record_key *key = (i == 0) == server ? &hs->u.keyed.read_key : &hs->u.keyed.write_key;
+
+        memcpy(key->key, tmp.block + i * IOTSEC_KEY_BYTES, IOTSEC_KEY_BYTES);
+        memcpy(key->salt, tmp.block + 2 * IOTSEC_KEY_BYTES + i * IOTSEC_SALT_BYTES, IOTSEC_SALT_BYTES);
+    }
+    if (server) {
+        memcpy(hs->u.keyed.expected, client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
+        iotsec_finished_header(finished, hs->send_seq);
+        memcpy(finished + IOTSEC_HANDSHAKE_HEADER_BYTES, verify, sizeof verify);
+    } else {
+        memcpy(hs->u.keyed.expected, verify, sizeof verify);
+        memcpy(finished, client, sizeof client);
+    }
+
+wipe:
+    iotsec_wipe(&tmp, sizeof tmp);
+    iotsec_wipe(hash, sizeof hash);
+    iotsec_wipe(client, sizeof client);
+    iotsec_wipe(verify, sizeof verify);
+    return status;
+}
