@@ -85,7 +85,8 @@ uint8_t iotsec_km_content_type(uint8_t kind);
 enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uint8_t *out, size_t size, size_t *len);
 
 /* OK, or ERR_DECODE: wrong content type for the kind, unknown kind, wrong length, or a field out of range
- * (key number with a generation low byte of 0, sender 0 or 65535, address not multicast, port 0). */
+ * (group 0 but in REFUSED, key number with a generation low byte of 0, sender 0 or 65535, address not
+ * multicast, port 0). Codes are not checked. */
 enum iotsec_status iotsec_km_decode(struct iotsec_km_message *message, uint8_t content_type, const uint8_t *data, size_t len);
 
 #endif
