@@ -27,7 +27,7 @@ extern "C" {
  * iotsec_addr_* or set every member.
  */
 struct iotsec_addr {
-    uint8_t ip[16];     /**< IPv6 address, network byte order; IPv4 as ::ffff:a.b.c.d */
+    uint8_t ip[16];     /**< IPv6 address, network byte order; IPv4 mapped (RFC 4291, section 2.5.5.2) */
     uint16_t port;      /**< UDP port, host byte order */
     uint16_t interface; /**< the port's number of the interface for link-local and multicast addresses, 0 otherwise */
 };

@@ -37,18 +37,18 @@
 /* ---- Handshake: RFC 5246, section 7.4; RFC 6347, section 4.2 ---- */
 
 #define IOTSEC_HANDSHAKE_HEADER_BYTES 12u  /**< type, length, message_seq, fragment_offset, fragment_length */
-#define IOTSEC_HS_HELLO_REQUEST 0u
-#define IOTSEC_HS_CLIENT_HELLO 1u
-#define IOTSEC_HS_SERVER_HELLO 2u
-#define IOTSEC_HS_HELLO_VERIFY_REQUEST 3u
-#define IOTSEC_HS_SERVER_KEY_EXCHANGE 12u
-#define IOTSEC_HS_SERVER_HELLO_DONE 14u
-#define IOTSEC_HS_CLIENT_KEY_EXCHANGE 16u
-#define IOTSEC_HS_FINISHED 20u
-#define IOTSEC_RANDOM_BYTES 32u
-#define IOTSEC_MASTER_SECRET_BYTES 48u
-#define IOTSEC_VERIFY_DATA_BYTES 12u
-#define IOTSEC_COOKIE_BYTES 8u
+#define IOTSEC_HS_HELLO_REQUEST 0u /**< handshake message hello_request */
+#define IOTSEC_HS_CLIENT_HELLO 1u /**< handshake message client_hello */
+#define IOTSEC_HS_SERVER_HELLO 2u /**< handshake message server_hello */
+#define IOTSEC_HS_HELLO_VERIFY_REQUEST 3u /**< handshake message hello_verify_request */
+#define IOTSEC_HS_SERVER_KEY_EXCHANGE 12u /**< handshake message server_key_exchange */
+#define IOTSEC_HS_SERVER_HELLO_DONE 14u /**< handshake message server_hello_done */
+#define IOTSEC_HS_CLIENT_KEY_EXCHANGE 16u /**< handshake message client_key_exchange */
+#define IOTSEC_HS_FINISHED 20u /**< handshake message finished */
+#define IOTSEC_RANDOM_BYTES 32u /**< client_random, server_random */
+#define IOTSEC_MASTER_SECRET_BYTES 48u /**< RFC 5246, section 8.1 */
+#define IOTSEC_VERIFY_DATA_BYTES 12u /**< Finished */
+#define IOTSEC_COOKIE_BYTES 8u /**< HelloVerifyRequest */
 
 #define IOTSEC_SUITE_PSK_AES_128_CCM 0xC0A4u   /**< RFC 6655 */
 #define IOTSEC_SUITE_PSK_AES_128_CCM_8 0xC0A8u /**< RFC 6655 */
@@ -61,20 +61,20 @@
 
 /* ---- Alerts: RFC 5246, section 7.2; RFC 4279; RFC 5746 ---- */
 
-#define IOTSEC_ALERT_WARNING 1u
-#define IOTSEC_ALERT_FATAL 2u
-#define IOTSEC_ALERT_CLOSE_NOTIFY 0u
-#define IOTSEC_ALERT_UNEXPECTED_MESSAGE 10u
-#define IOTSEC_ALERT_BAD_RECORD_MAC 20u
-#define IOTSEC_ALERT_HANDSHAKE_FAILURE 40u
-#define IOTSEC_ALERT_ILLEGAL_PARAMETER 47u
-#define IOTSEC_ALERT_ACCESS_DENIED 49u
-#define IOTSEC_ALERT_DECODE_ERROR 50u
-#define IOTSEC_ALERT_DECRYPT_ERROR 51u
-#define IOTSEC_ALERT_PROTOCOL_VERSION 70u
-#define IOTSEC_ALERT_INTERNAL_ERROR 80u
-#define IOTSEC_ALERT_UNSUPPORTED_EXTENSION 110u
-#define IOTSEC_ALERT_UNKNOWN_PSK_IDENTITY 115u
+#define IOTSEC_ALERT_WARNING 1u /**< alert level */
+#define IOTSEC_ALERT_FATAL 2u /**< alert level */
+#define IOTSEC_ALERT_CLOSE_NOTIFY 0u /**< alert close_notify */
+#define IOTSEC_ALERT_UNEXPECTED_MESSAGE 10u /**< alert unexpected_message */
+#define IOTSEC_ALERT_BAD_RECORD_MAC 20u /**< alert bad_record_mac */
+#define IOTSEC_ALERT_HANDSHAKE_FAILURE 40u /**< alert handshake_failure */
+#define IOTSEC_ALERT_ILLEGAL_PARAMETER 47u /**< alert illegal_parameter */
+#define IOTSEC_ALERT_ACCESS_DENIED 49u /**< alert access_denied */
+#define IOTSEC_ALERT_DECODE_ERROR 50u /**< alert decode_error */
+#define IOTSEC_ALERT_DECRYPT_ERROR 51u /**< alert decrypt_error */
+#define IOTSEC_ALERT_PROTOCOL_VERSION 70u /**< alert protocol_version */
+#define IOTSEC_ALERT_INTERNAL_ERROR 80u /**< alert internal_error */
+#define IOTSEC_ALERT_UNSUPPORTED_EXTENSION 110u /**< alert unsupported_extension */
+#define IOTSEC_ALERT_UNKNOWN_PSK_IDENTITY 115u /**< alert unknown_psk_identity */
 
 /* ---- Keys: RFC 3830, section 4.1.4; docs/protocol.md ---- */
 
@@ -83,8 +83,8 @@
 #define IOTSEC_CS_ID_GROUP 1u               /**< cs_id of a group's one crypto session */
 
 #define IOTSEC_GROUP_EPOCH_MIN 256u         /**< smaller epochs are unicast */
-#define IOTSEC_SENDER_ID_MIN 1u
-#define IOTSEC_SENDER_ID_MAX 65534u
+#define IOTSEC_SENDER_ID_MIN 1u /**< 0 is no sender */
+#define IOTSEC_SENDER_ID_MAX 65534u /**< 65535 stays free */
 #define IOTSEC_STEP_MAX 255u                /**< then a new generation follows */
 #define IOTSEC_STEPS_AHEAD_MAX 16u          /**< how far ahead a record may be to be followed */
 #define IOTSEC_GENERATIONS_AHEAD_MAX 64u    /**< how far a member may be ahead of the registry */

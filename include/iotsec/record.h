@@ -91,7 +91,8 @@ struct iotsec_record_key {
  * @param type content type
  * @param version 0xFEFD, or 0xFEFF for HelloVerifyRequest
  * @param sequence record sequence number, below 2^48
- * @param content the body; len bytes, at most IOTSEC_RECORD_PAYLOAD_MAX
+ * @param content the body
+ * @param len its length, at most IOTSEC_RECORD_PAYLOAD_MAX
  * @retval IOTSEC_OK written
  * @retval IOTSEC_ERR_BUFFER it does not fit; nothing was written
  * @retval IOTSEC_ERR_TOO_LONG the content is longer than a record may be
@@ -112,7 +113,8 @@ enum iotsec_status iotsec_record_write_plain(uint8_t *out, size_t size, size_t *
  * @param type content type
  * @param epoch the record's epoch
  * @param sequence record sequence number, below 2^48
- * @param content plaintext, len bytes, at most IOTSEC_RECORD_PAYLOAD_MAX; may be NULL if len is 0
+ * @param content plaintext; may be NULL if len is 0
+ * @param len its length, at most IOTSEC_RECORD_PAYLOAD_MAX
  * @retval IOTSEC_OK written
  * @retval IOTSEC_ERR_BUFFER it does not fit; nothing was written
  * @retval IOTSEC_ERR_TOO_LONG the content is longer than a record may be
@@ -155,7 +157,8 @@ enum iotsec_status iotsec_record_open(const struct iotsec_hal *hal, const struct
  * @param out room for 21 + len bytes; may overlap content only if content == out + 13
  * @param size bytes available at out
  * @param out_len set to the bytes written
- * @param content plaintext, len bytes; may be NULL if len is 0
+ * @param content plaintext; may be NULL if len is 0
+ * @param len its length
  * @retval IOTSEC_OK written
  * @retval IOTSEC_ERR_BUFFER it does not fit; nothing was written
  * @retval IOTSEC_ERR_TOO_LONG len is more than IOTSEC_GROUP_PAYLOAD_MAX
