@@ -102,14 +102,15 @@ struct iotsec_dtls_callbacks {
      * A handshake failed. Client: every iotsec_dtls_connect that returned IOTSEC_OK ends in exactly one
      * `established` or `failed` (or in a cancel). Server: called once the PSK look-up has been asked, with
      * IOTSEC_ERR_WRONG_PSK or IOTSEC_ERR_UNKNOWN_IDENTITY at the first Finished that fails (the half-open
-     * handshake itself goes on), and at the end with its reason. `peer` as in iotsec_dtls_info (0 if
-     * unknown). May be NULL.
+     * handshake itself goes on), and at the end with its reason (IOTSEC_ERR_TIMEOUT, or IOTSEC_ERR_REPLACED
+     * when another one needed its place). `peer` as in iotsec_dtls_info (0 if unknown). May be NULL.
      */
     void (*failed)(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
                    enum iotsec_status reason);
     /**
      * A session ended, other than by this end's iotsec_dtls_close: IOTSEC_ERR_CLOSED (close_notify),
-     * IOTSEC_ERR_ALERT, IOTSEC_ERR_TIMEOUT (idle), IOTSEC_ERR_COUNTER. (A replaced one is told in `established`.) May be NULL.
+     * IOTSEC_ERR_ALERT, IOTSEC_ERR_TIMEOUT (idle). (A replaced one is told in `established`, one without
+     * sequence numbers by iotsec_dtls_send.) May be NULL.
      */
     void (*closed)(void *user, iotsec_dtls_handle session, uint32_t peer, enum iotsec_status reason);
     /**
@@ -120,7 +121,10 @@ struct iotsec_dtls_callbacks {
     /** IOTSEC_FORGERY_LIMIT forged records have been counted under one session's key: think of new keys. May be NULL. */
     void (*forgeries)(void *user, iotsec_dtls_handle session, uint32_t peer);
 #if IOTSEC_KEYLOG || defined(DOXYGEN)
-    /** One line of an NSS key log ("CLIENT_RANDOM ..."), without line end. Reveals every key: for experiments only. NULL: off. */
+    /**
+     * One line of an NSS key log ("CLIENT_RANDOM ..."), without line end. Reveals every key: for experiments only.
+     * Runs while the keys are being derived: may not call the library. NULL: off.
+     */
     void (*keylog)(void *user, const char *line);
 #endif
 };
@@ -198,6 +202,7 @@ struct iotsec_dtls_handshake {
     uint32_t plain_sequence;       /**< private: next number, epoch 0 */
     uint32_t write_sequence;       /**< private: next number, epoch 1 */
     uint16_t suite;                /**< private */
+    uint16_t round_trip;           /**< private: measured in this handshake, 0 unknown */
     uint16_t offered;              /**< private: bit a row: extensions that the client's hello had */
     uint16_t receive_seq;          /**< private: message_seq expected */
     uint16_t send_seq;             /**< private: message_seq of the next message built */
@@ -296,8 +301,10 @@ void iotsec_dtls_wipe(struct iotsec_dtls *dtls);
  * @param handshake set to the handshake's handle; may be NULL
  * @retval IOTSEC_OK started (a failed send counts as a loss)
  * @retval IOTSEC_ERR_ARGUMENT a length is out of range or the address is multicast
- * @retval IOTSEC_ERR_EXISTS a handshake with that address is in progress
- * @retval IOTSEC_ERR_FULL no free handshake slot
+ * @retval IOTSEC_ERR_EXISTS a handshake as client with that address is in progress
+ * @retval IOTSEC_ERR_FULL no free handshake slot, not even by ending the oldest half-open handshake as server
+ *         whose address has proved nothing (its `failed` then runs inside this call)
+ * @retval IOTSEC_ERR_BUFFER the hello with its plugged-in extensions exceeds IOTSEC_FLIGHT_BYTES or tx_size
  * @retval IOTSEC_ERR_RANDOM no random numbers
  * @retval IOTSEC_ERR_CRYPTO the HAL failed
  * Section: RFC 6347, 4.2; RFC 4279, 2.

@@ -295,6 +295,7 @@ static enum iotsec_status take_done(struct iotsec_dtls *dtls, struct iotsec_dtls
     if (message->length != 0) {
         return refuse(dtls, hs, IOTSEC_ERR_DECODE);
     }
+    iotsec_flight_progress(dtls, hs);
     status = build_finished(dtls, hs, message);
     if (status != IOTSEC_OK) {
         iotsec_handshake_end(dtls, hs, status);
@@ -324,7 +325,9 @@ enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dt
     if (status == IOTSEC_OK && iotsec_handshake_get(dtls, handle) == hs) {
         hs->state = next;
         hs->receive_seq++;
-        iotsec_flight_progress(dtls, hs);
+        if (next != HS_CLIENT_SENT_FINISHED) {
+            iotsec_flight_progress(dtls, hs);
+        }
     }
     return status;
 }

@@ -508,7 +508,11 @@ static enum iotsec_status take_message(struct iotsec_dtls *dtls, struct iotsec_d
 #if IOTSEC_DTLS_SERVER
         if (iotsec_hs_is_server(hs)) {
             iotsec_server_wrong_key(dtls, hs);
+            return iotsec_dtls_drop(dtls, IOTSEC_DROP_AUTH);
         }
+#endif
+#if IOTSEC_DTLS_CLIENT
+        iotsec_client_hint(dtls, hs, IOTSEC_ERR_PROTOCOL);
 #endif
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_AUTH);
     }

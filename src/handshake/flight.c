@@ -249,6 +249,13 @@ static uint32_t initial_wait(const struct iotsec_dtls *dtls)
     return wait != 0 ? wait : IOTSEC_RETRANSMIT_INITIAL_MS;
 }
 
+static uint32_t max_wait(const struct iotsec_dtls *dtls)
+{
+    uint32_t wait = dtls->config->retransmit_max_ms;
+
+    return wait != 0 ? wait : IOTSEC_RETRANSMIT_MAX_MS;
+}
+
 uint32_t iotsec_flight_interval(const struct iotsec_dtls *dtls)
 {
     return initial_wait(dtls) / 2;
@@ -277,20 +284,25 @@ static void send_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *
 
 void iotsec_flight_start(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    hs->retransmit_wait = initial_wait(dtls);
+    uint32_t initial = initial_wait(dtls);
+
+    hs->retransmit_wait = initial;
+    if (hs->round_trip != 0) {
+        /* RFC 6298's first estimate, three round trips, without its floor of 1 s; not below the interval
+         * within which the server answers no repeat */
+        hs->retransmit_wait = iotsec_min_u32(3u * hs->round_trip, max_wait(dtls));
+        if (hs->retransmit_wait < initial / 2) {
+            hs->retransmit_wait = initial / 2;
+        }
+    }
     hs->flags = (uint16_t)(hs->flags & ~(HS_ALERTED | HS_REPEATED));
     send_flight(dtls, hs);
 }
 
 void iotsec_flight_repeat(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    uint32_t max = dtls->config->retransmit_max_ms;
-
-    if (max == 0) {
-        max = IOTSEC_RETRANSMIT_MAX_MS;
-    }
     hs->flags = (uint16_t)((hs->flags & ~HS_ALERTED) | HS_REPEATED);
-    hs->retransmit_wait = iotsec_min_u32(hs->retransmit_wait + hs->retransmit_wait / 4, max);
+    hs->retransmit_wait = iotsec_min_u32(hs->retransmit_wait + hs->retransmit_wait / 4, max_wait(dtls));
     send_flight(dtls, hs);
 }
 
@@ -304,7 +316,10 @@ void iotsec_flight_answer(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake
 
 void iotsec_flight_progress(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    (void)dtls;
+    /* Karn: an answer to a repeated flight measures nothing */
+    if ((hs->flags & HS_REPEATED) == 0) {
+        hs->round_trip = (uint16_t)iotsec_min_u32(iotsec_dtls_now(dtls) - hs->last_sent + 1, 0xFFFF);
+    }
     hs->rounds = 0;
     hs->hint = 0;
     hs->flags = (uint16_t)(hs->flags & ~HS_ALERTED);

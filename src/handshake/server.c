@@ -365,6 +365,7 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
                                             const struct iotsec_dtls_psk *psk)
 {
     struct iotsec_dtls_handshake *hs;
+    uint8_t busy;
 
     if (dtls == NULL || status == IOTSEC_ERR_PENDING ||
         (status == IOTSEC_OK && (psk == NULL || psk->len < 16 || psk->len > IOTSEC_PSK_MAX))) {
@@ -377,8 +378,11 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
     if (hs->state != HS_SERVER_ASKED_PSK) {
         return IOTSEC_ERR_STATE;
     }
+    busy = dtls->busy;
+    dtls->busy = 1;
     take_psk(dtls, hs, status, psk);
-    if (!dtls->busy) {
+    dtls->busy = busy;
+    if (!busy) {
         (void)iotsec_dtls_flush(dtls);
     }
     return IOTSEC_OK;
