@@ -25,6 +25,13 @@
 extern "C" {
 #endif
 
+/** Private: the keys of one step. Secret. */
+struct iotsec_csb_step {
+    uint32_t key_number;           /**< private: K, 0 while there are none */
+    uint8_t tgk[IOTSEC_KEY_BYTES]; /**< private: TGK of K */
+    uint8_t tek[IOTSEC_KEY_BYTES]; /**< private: TEK of K */
+};
+
 /** One group's keys. Secret; members are private but for those marked readable. Wipe it with iotsec_csb_wipe. */
 struct iotsec_csb {
     uint16_t group_id;      /**< readable: the group; the CSB_ID is this number as 32 bits */
@@ -32,23 +39,20 @@ struct iotsec_csb {
     uint32_t key_number;    /**< readable: K, 0 while nothing is installed */
     uint32_t counter;       /**< private: next counter of this sender ID */
     struct iotsec_addr addr; /**< readable: the group's multicast address and port */
-    uint8_t tgk[IOTSEC_KEY_BYTES];  /**< private: TGK of K */
     uint8_t rand[IOTSEC_KEY_BYTES]; /**< private: RAND of the generation */
+    uint8_t tgk[IOTSEC_KEY_BYTES];  /**< private: TGK of K */
     uint8_t tek[IOTSEC_KEY_BYTES];  /**< private: TEK of K */
-    uint8_t next_tgk[IOTSEC_KEY_BYTES]; /**< private: TGK of K + 1, kept ready */
-    uint8_t next_tek[IOTSEC_KEY_BYTES]; /**< private: TEK of K + 1, kept ready */
     uint8_t previous_tek[IOTSEC_KEY_BYTES]; /**< private */
     uint32_t previous_key_number; /**< private: 0 when no previous key is held */
     uint32_t previous_until;      /**< private: when it is dropped */
-    uint32_t derived_at;          /**< private: when keys further ahead were derived last */
-    uint8_t ahead_tgk[IOTSEC_KEY_BYTES]; /**< private: the candidate of the last iotsec_csb_key, until committed */
-    uint8_t ahead_tek[IOTSEC_KEY_BYTES]; /**< private */
-    uint32_t half_key_number;     /**< private: K of the waiting half, 0 for none */
+    uint16_t previous_sender_id;  /**< private: this member's sender ID under it */
     uint16_t half_sender_id;      /**< private: if the master key waits */
+    uint32_t half_key_number;     /**< private: K of the waiting half, 0 for none */
     uint8_t half_secret[IOTSEC_KEY_BYTES]; /**< private: TGK or RAND of the waiting half */
     struct iotsec_addr half_addr; /**< private: if the parameters wait */
-    uint8_t half_eviction;        /**< private: if the parameters wait */
-    uint8_t flags;                /**< private */
+    uint8_t half_kind;            /**< private: which half waits */
+    uint32_t derived_at;          /**< private: when keys beyond K + 1 were derived last */
+    struct iotsec_csb_step ahead[2]; /**< private: candidates until a record proves them: K + 1, and one step further ahead */
 };
 
 /** Where a record's epoch stands to the keys held. */
@@ -118,7 +122,8 @@ void iotsec_csb_wipe(struct iotsec_csb *csb);
  * @param tgk the TGK; copied
  * @retval IOTSEC_OK the pair is installed: acknowledge. A new sender ID starts at counter 0, a kept one goes on
  * @retval IOTSEC_ERR_EXISTS K is installed already, or an older one came: acknowledge; nothing changed
- * @retval IOTSEC_ERR_PENDING it waits for the other half; replaces a half of an older number
+ * @retval IOTSEC_ERR_PENDING it waits for the other half and replaces one of the same or an older number; or a half
+ *         of a newer number waits, and nothing changed
  * @retval IOTSEC_ERR_KEY_CONFLICT K is installed with another TGK: nothing changed; ask the domain manager
  * @retval IOTSEC_ERR_ARGUMENT sender ID or key number is not a legal one
  * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
@@ -133,10 +138,11 @@ enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, const struct io
  * @param key_number K of the message
  * @param rand RAND; copied
  * @param addr the group's multicast address and port; copied
- * @param eviction 1: the previous key is dropped at once; 0: it opens records for 5 s more
+ * @param eviction 1: the previous key is dropped at once; 0: it opens records for 5 s more, unless generations
+ *        lie between, of which one may have been an eviction's
  * @retval IOTSEC_OK the pair is installed: acknowledge
  * @retval IOTSEC_ERR_EXISTS K is installed already, or an older one came: acknowledge; nothing changed
- * @retval IOTSEC_ERR_PENDING it waits for the other half; replaces a half of an older number
+ * @retval IOTSEC_ERR_PENDING as for iotsec_csb_master_key
  * @retval IOTSEC_ERR_ARGUMENT the key number is not a legal one, or the address is not multicast
  * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  */
@@ -144,8 +150,15 @@ enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct io
                                          const uint8_t rand[IOTSEC_KEY_BYTES], const struct iotsec_addr *addr, int eviction);
 
 /**
- * Finds the TEK for a received record's epoch. Derives it where it lies ahead: the next step is kept
- * ready; further ones at most once a second, so that an outsider buys no key derivations.
+ * Forgets a waiting half: call it when the session that brought it ends, since the pair is sent again
+ * as a whole.
+ * @param csb an initialised bundle
+ */
+void iotsec_csb_forget_half(struct iotsec_csb *csb);
+
+/**
+ * Finds the TEK for a received record's epoch. Derives it where it lies ahead: the next step once, and
+ * kept; further ones at most once a second, so that an outsider buys no key derivations.
  * @param csb an installed bundle
  * @param hal crypto operations and clock
  * @param epoch the record's epoch
@@ -166,7 +179,6 @@ enum iotsec_status iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_ha
  * @param key_number the number that iotsec_csb_key gave
  * @retval IOTSEC_OK moved
  * @retval IOTSEC_ERR_STATE iotsec_csb_key did not just find that number ahead; nothing changed
- * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  */
 enum iotsec_status iotsec_csb_advance(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number);
 

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A group's keys.
+ *
+ *     M -> D   Master Key Data(group, K, sender ID, TGK)        one half
+ *     M -> D   Security Parameters Data(group, K, RAND, addr)   the other; together they are installed
+ *
+ *     TEK[K]   = PRF(TGK[K],   0x2AD01C64 || cs_id || CSB_ID || RAND)
+ *     TGK[K+1] = PRF(TGK[K],   0x197A9E97 || cs_id || CSB_ID || RAND || K+1)      steps of one generation
+ *
+ * K+1 is derived once, when it is first seen, and kept; what lies further ahead is derived at most once
+ * a second, because anybody can send an epoch and only the tag tells a member's from a stranger's.
+ */
+#include <iotsec/csb.h>
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "hal/crypto.h"
+
+/* csb->half_kind */
+#define HALF_PARAMETERS 0u
+#define HALF_EVICTION 1u /* parameters that drop the previous key at once */
+#define HALF_MASTER 2u
+
+/* csb->ahead[]: what is kept, and what an outsider's epoch may replace once a second */
+#define NEXT 0u
+#define FURTHER 1u
+
+#define LABEL_BYTES (4u + 1u + 4u + IOTSEC_KEY_BYTES)
+
+#define GENERATION(key_number) ((key_number) >> 8)
+
+/* PRF over the one layout that both derivations share; K = 0 stands for "no K in the label". */
+static enum iotsec_status derive(const struct iotsec_hal *hal, uint32_t constant, uint16_t group_id, uint32_t key_number,
+                                 const uint8_t *rand, const uint8_t *from, uint8_t *to)
+{
+    uint8_t label[LABEL_BYTES + 4u];
+    uint8_t out[IOTSEC_KEY_BYTES];
+    size_t len = LABEL_BYTES;
+    enum iotsec_status status;
+
+    iotsec_put_u32(label, constant);
+    label[4] = IOTSEC_CS_ID_GROUP;
+    iotsec_put_u32(label + 5, group_id);
+    memcpy(label + 9, rand, IOTSEC_KEY_BYTES);
+    if (key_number != 0) {
+        iotsec_put_u32(label + LABEL_BYTES, key_number);
+        len += 4;
+    }
+    status = iotsec_mikey_prf(hal, from, IOTSEC_KEY_BYTES, label, len, out, sizeof out);
+    if (status == IOTSEC_OK) {
+        memcpy(to, out, sizeof out);
+    }
+    iotsec_wipe(out, sizeof out);
+    iotsec_wipe(label, sizeof label); /* RAND is for members only */
+    return status;
+}
+
+enum iotsec_status iotsec_csb_derive_tek(const struct iotsec_hal *hal, uint16_t group_id, const uint8_t tgk[IOTSEC_KEY_BYTES],
+                                         const uint8_t rand[IOTSEC_KEY_BYTES], uint8_t tek[IOTSEC_KEY_BYTES])
+{
+    return derive(hal, IOTSEC_TEK_CONSTANT, group_id, 0, rand, tgk, tek);
+}
+
+enum iotsec_status iotsec_csb_ratchet(const struct iotsec_hal *hal, uint16_t group_id, uint32_t key_number,
+                                      const uint8_t rand[IOTSEC_KEY_BYTES], const uint8_t from[IOTSEC_KEY_BYTES],
+                                      uint8_t to[IOTSEC_KEY_BYTES])
+{
+    return derive(hal, IOTSEC_RATCHET_CONSTANT, group_id, key_number, rand, from, to);
+}
+
+uint32_t iotsec_csb_next_generation(uint32_t key_number)
+{
+    uint32_t generation = GENERATION(key_number) + 1u;
+
+    if ((generation & 0xFFu) == 0) {
+        generation++; /* its epochs would look like unicast ones */
+    }
+    return generation > 0xFFFFFFu ? 0 : generation << 8;
+}
+
+void iotsec_csb_init(struct iotsec_csb *csb, uint16_t group_id)
+{
+    memset(csb, 0, sizeof *csb);
+    csb->group_id = group_id;
+}
+
+void iotsec_csb_wipe(struct iotsec_csb *csb)
+{
+    iotsec_wipe(csb, sizeof *csb);
+}
+
+/* ---- Two halves, one installation ---- */
+
+void iotsec_csb_forget_half(struct iotsec_csb *csb)
+{
+    csb->half_key_number = 0;
+    iotsec_wipe(csb->half_secret, sizeof csb->half_secret);
+}
+
+static void drop_previous(struct iotsec_csb *csb)
+{
+    csb->previous_key_number = 0;
+    iotsec_wipe(csb->previous_tek, sizeof csb->previous_tek);
+}
+
+/* The one way in which K changes: the step's keys become the current ones, and no older TGK is left. */
+static void move_to(struct iotsec_csb *csb, const struct iotsec_hal *hal, const struct iotsec_csb_step *step, bool keep_previous)
+{
+    uint32_t now = hal->now_ms(hal->user);
+
+    drop_previous(csb);
+    if (keep_previous) {
+        csb->previous_key_number = csb->key_number;
+        csb->previous_sender_id = csb->sender_id;
+        csb->previous_until = now + IOTSEC_PREVIOUS_KEY_MS;
+        memcpy(csb->previous_tek, csb->tek, sizeof csb->previous_tek);
+    }
+    csb->key_number = step->key_number;
+    memcpy(csb->tgk, step->tgk, sizeof csb->tgk);
+    memcpy(csb->tek, step->tek, sizeof csb->tek);
+    csb->derived_at = now - IOTSEC_DERIVE_INTERVAL_MS;
+    iotsec_wipe(csb->ahead, sizeof csb->ahead);
+    if (csb->half_key_number <= csb->key_number) {
+        iotsec_csb_forget_half(csb); /* it may be an older TGK */
+    }
+}
+
+static enum iotsec_status install_pair(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
+                                       uint16_t sender_id, const uint8_t *tgk, const uint8_t *rand,
+                                       const struct iotsec_addr *addr, bool eviction)
+{
+    /* built where candidates stand: if it fails, only a candidate is lost */
+    struct iotsec_csb_step *step = &csb->ahead[FURTHER];
+    uint32_t generation = GENERATION(key_number);
+    enum iotsec_status status;
+
+    step->key_number = 0;
+    memcpy(step->tgk, tgk, sizeof step->tgk);
+    status = iotsec_csb_derive_tek(hal, csb->group_id, tgk, rand, step->tek);
+    if (status != IOTSEC_OK) {
+        iotsec_wipe(step, sizeof *step);
+        return status;
+    }
+    step->key_number = key_number;
+    memcpy(csb->rand, rand, sizeof csb->rand);
+    csb->addr = *addr;
+    /* Across a gap of generations an eviction may have been missed: the old key is kept only where there is none. */
+    move_to(csb, hal, step, !eviction && csb->key_number != 0 &&
+                                (generation == GENERATION(csb->key_number) ||
+                                 generation == GENERATION(iotsec_csb_next_generation(csb->key_number))));
+    if (csb->sender_id != sender_id) {
+        csb->sender_id = sender_id;
+        csb->counter = 0; /* a kept ID goes on instead: none of its counters is ever used again */
+    }
+    return IOTSEC_OK;
+}
+
+static bool key_number_legal(uint32_t key_number)
+{
+    return (key_number & 0xFF00u) != 0;
+}
+
+/* False if a half of a newer number waits, which an older one must not push out. */
+static bool take_half(struct iotsec_csb *csb, uint32_t key_number, const uint8_t *secret, unsigned kind)
+{
+    if (key_number < csb->half_key_number) {
+        return false;
+    }
+    csb->half_key_number = key_number;
+    csb->half_kind = (uint8_t)kind;
+    memcpy(csb->half_secret, secret, sizeof csb->half_secret);
+    return true;
+}
+
+enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
+                                         uint16_t sender_id, const uint8_t tgk[IOTSEC_KEY_BYTES])
+{
+    if (!key_number_legal(key_number) || sender_id < IOTSEC_SENDER_ID_MIN || sender_id > IOTSEC_SENDER_ID_MAX) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (key_number == csb->key_number && !iotsec_ct_equal(tgk, csb->tgk, sizeof csb->tgk)) {
+        return IOTSEC_ERR_KEY_CONFLICT;
+    }
+    if (key_number <= csb->key_number) {
+        return IOTSEC_ERR_EXISTS;
+    }
+    if (key_number == csb->half_key_number && csb->half_kind != HALF_MASTER) {
+        return install_pair(csb, hal, key_number, sender_id, tgk, csb->half_secret, &csb->half_addr,
+                            csb->half_kind == HALF_EVICTION);
+    }
+    if (take_half(csb, key_number, tgk, HALF_MASTER)) {
+        csb->half_sender_id = sender_id;
+    }
+    return IOTSEC_ERR_PENDING;
+}
+
+enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
+                                         const uint8_t rand[IOTSEC_KEY_BYTES], const struct iotsec_addr *addr, int eviction)
+{
+    if (!key_number_legal(key_number) || !iotsec_addr_is_multicast(addr)) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (key_number <= csb->key_number) {
+        return IOTSEC_ERR_EXISTS;
+    }
+    if (key_number == csb->half_key_number && csb->half_kind == HALF_MASTER) {
+        return install_pair(csb, hal, key_number, csb->half_sender_id, csb->half_secret, rand, addr, eviction != 0);
+    }
+    if (take_half(csb, key_number, rand, eviction ? HALF_EVICTION : HALF_PARAMETERS)) {
+        csb->half_addr = *addr;
+    }
+    return IOTSEC_ERR_PENDING;
+}
+
+/* ---- A record's key ---- */
+
+/* Derives the keys of a step ahead, unless they are the ones that stand there already. */
+static enum iotsec_status derive_step(const struct iotsec_csb *csb, const struct iotsec_hal *hal, struct iotsec_csb_step *step,
+                                      uint32_t key_number)
+{
+    const uint8_t *from = csb->tgk;
+    enum iotsec_status status = IOTSEC_OK;
+    uint32_t k;
+
+    if (step->key_number == key_number) {
+        return IOTSEC_OK;
+    }
+    step->key_number = 0; /* nothing half derived can be committed */
+    for (k = csb->key_number; status == IOTSEC_OK && k != key_number; from = step->tgk) {
+        k++;
+        status = iotsec_csb_ratchet(hal, csb->group_id, k, csb->rand, from, step->tgk);
+    }
+    if (status == IOTSEC_OK) {
+        status = iotsec_csb_derive_tek(hal, csb->group_id, step->tgk, csb->rand, step->tek);
+    }
+    if (status == IOTSEC_OK) {
+        step->key_number = key_number;
+    }
+    return status;
+}
+
+enum iotsec_status iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint16_t epoch,
+                                  enum iotsec_csb_place *place, const uint8_t **tek, uint32_t *key_number)
+{
+    /* the epoch's high byte names a generation among its neighbours; its low byte is the step */
+    uint32_t k = (csb->key_number & ~0xFFu) | (epoch & 0xFFu);
+    uint32_t distance = k - csb->key_number;
+    uint32_t now = hal->now_ms(hal->user);
+    struct iotsec_csb_step *step;
+    enum iotsec_status status;
+
+    *tek = NULL;
+    *key_number = 0;
+    (void)iotsec_csb_expire(csb, now);
+    if (csb->previous_key_number != 0 && epoch == (uint16_t)csb->previous_key_number) {
+        *place = IOTSEC_CSB_PREVIOUS;
+        *tek = csb->previous_tek;
+        *key_number = csb->previous_key_number;
+        return IOTSEC_OK;
+    }
+    if ((uint16_t)k != epoch || csb->key_number == 0) {
+        *place = IOTSEC_CSB_UNREACHABLE;
+        return IOTSEC_OK;
+    }
+    if (distance == 0) {
+        *place = IOTSEC_CSB_CURRENT;
+        *tek = csb->tek;
+        *key_number = k;
+        return IOTSEC_OK;
+    }
+    if (distance > IOTSEC_STEPS_AHEAD_MAX) {
+        *place = k < csb->key_number ? IOTSEC_CSB_BEHIND : IOTSEC_CSB_UNREACHABLE;
+        return IOTSEC_OK;
+    }
+    step = &csb->ahead[distance == 1 ? NEXT : FURTHER];
+    if (step == &csb->ahead[FURTHER] && step->key_number != k) {
+        if (now - csb->derived_at < IOTSEC_DERIVE_INTERVAL_MS) {
+            *place = IOTSEC_CSB_LATER;
+            return IOTSEC_OK;
+        }
+        csb->derived_at = now;
+    }
+    *place = IOTSEC_CSB_AHEAD;
+    status = derive_step(csb, hal, step, k);
+    if (status == IOTSEC_OK) {
+        *tek = step->tek;
+        *key_number = k;
+    }
+    return status;
+}
+
+enum iotsec_status iotsec_csb_advance(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number)
+{
+    struct iotsec_csb_step *step = &csb->ahead[key_number == csb->key_number + 1u ? NEXT : FURTHER];
+
+    if (key_number == 0 || step->key_number != key_number) {
+        return IOTSEC_ERR_STATE;
+    }
+    move_to(csb, hal, step, true);
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_csb_take_counter(struct iotsec_csb *csb, uint32_t *counter)
+{
+    if (csb->key_number == 0) {
+        return IOTSEC_ERR_STATE;
+    }
+    if (csb->counter >= IOTSEC_GROUP_COUNTER_HARD) {
+        return IOTSEC_ERR_COUNTER;
+    }
+    *counter = csb->counter++;
+    return IOTSEC_OK;
+}
+
+uint32_t iotsec_csb_expire(struct iotsec_csb *csb, uint32_t now_ms)
+{
+    if (csb->previous_key_number == 0) {
+        return UINT32_MAX;
+    }
+    if (iotsec_time_reached(now_ms, csb->previous_until)) {
+        drop_previous(csb);
+        return UINT32_MAX;
+    }
+    return csb->previous_until - now_ms;
+}
