@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The commands. Each takes what follows its name on the command line and returns the exit status. */
+#ifndef IOTSEC_POSIX_CMD_H
+#define IOTSEC_POSIX_CMD_H
+
+int cmd_manager(int count, char **list);
+int cmd_device(int count, char **list);
+int cmd_dtls(int count, char **list);
+
+#endif
