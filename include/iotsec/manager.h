@@ -7,6 +7,13 @@
  * What has to survive a crash lives in a registry that the application provides: struct
  * iotsec_registry. Every change of a key number, a sender ID or a membership is one transaction,
  * durable before the first byte that depends on it leaves; when the registry refuses, nothing changes.
+ * Two managers must never serve one registry at once. After an older copy of a registry was restored,
+ * call iotsec_manager_group_renew for every group first: what the lost part had assigned is not known.
+ *
+ * Sender IDs: a join takes the next one. A member keeps its ID over steps and generations as long as it
+ * shows that it still holds its state; IDs of those who left are not used again. When 65534 are spent,
+ * the group moves to a new generation in which every member gets a new ID, from 1 on, counting from 0
+ * under a TGK that nobody has used.
  *
  * Threads: one context, one thread. Callbacks run inside the calls of this header after the state is
  * committed, and may call every function here on the same context except iotsec_manager_input,
@@ -28,8 +35,8 @@ extern "C" {
 
 /** A group as the registry keeps it. Secret. */
 struct iotsec_registry_group {
-    uint16_t group_id;       /**< the group */
-    uint16_t next_sender;    /**< the sender ID that the next join gets; IDs below it are spent in this generation */
+    uint16_t group_id;       /**< the group, not 0 */
+    uint16_t next_sender;    /**< the sender ID that the next join gets, 1 to 65535 (none left); IDs below it are spent in this generation */
     uint32_t key_number;     /**< K */
     uint8_t tgk[IOTSEC_KEY_BYTES];  /**< TGK of K */
     uint8_t rand[IOTSEC_KEY_BYTES]; /**< RAND of K's generation */
@@ -40,7 +47,7 @@ struct iotsec_registry_group {
 struct iotsec_registry_member {
     uint32_t device;    /**< the application's number of the device, not 0 */
     uint16_t group_id;  /**< the group */
-    uint16_t sender_id; /**< its sender ID in the group's current generation */
+    uint16_t sender_id; /**< its sender ID in the group's current generation; below the group's next_sender and no other member's */
 };
 
 /**
@@ -72,7 +79,11 @@ struct iotsec_registry {
     enum iotsec_status (*put_group)(void *user, const struct iotsec_registry_group *group);
     /** Removes a group and its memberships. */
     enum iotsec_status (*delete_group)(void *user, uint16_t group_id);
-    /** Inserts or replaces a membership. */
+    /**
+     * Inserts or replaces the membership of a device in a group. Comes after the group's put_group. When all
+     * members are numbered anew, two of them may have the same sender ID until the transaction ends: a
+     * registry that forbids it checks at `commit`.
+     */
     enum iotsec_status (*put_member)(void *user, const struct iotsec_registry_member *member);
     /** Removes a membership. */
     enum iotsec_status (*delete_member)(void *user, uint32_t device, uint16_t group_id);
@@ -90,13 +101,14 @@ enum iotsec_manager_event_kind {
     IOTSEC_MANAGER_JOIN_FAILED,     /**< `reason`: WRONG_PSK, UNKNOWN_IDENTITY (device 0), NOT_AUTHORISED, TIMEOUT, NO_KEY_MANAGEMENT, PROTOCOL, RESOURCES ... */
     IOTSEC_MANAGER_MEMBER_JOINED,   /**< `device` has acknowledged the keys of `group_id`, as a new member */
     IOTSEC_MANAGER_MEMBER_UPDATED,  /**< it has acknowledged newer keys */
-    IOTSEC_MANAGER_MEMBER_REFUSED,  /**< it asked for `group_id` and was refused: `reason` */
+    IOTSEC_MANAGER_MEMBER_REFUSED,  /**< it asked for `group_id` and was refused: `reason` is GROUP_REFUSED or RESOURCES; or it took no keys for want of room: FULL (it stays a member until iotsec_manager_expel) */
     IOTSEC_MANAGER_MEMBER_LEFT,     /**< it has left `group_id` (0: the domain) or was taken out of it */
     IOTSEC_MANAGER_DEVICE_EVICTED,  /**< the eviction of `device` is durable */
     IOTSEC_MANAGER_DEVICE_GONE,     /**< its session has ended: `reason` */
-    IOTSEC_MANAGER_GROUP_KEY,       /**< `group_id` has moved to `key_number`; `reason`: OK for a join's step, EVICTED, LEFT, or another for a renewal */
+    IOTSEC_MANAGER_GROUP_KEY,       /**< `group_id` has moved to `key_number`; `reason`: OK for a join's step, or why it is a new generation: EVICTED, LEFT, CANCELLED (iotsec_manager_group_renew), COUNTER (steps or sender IDs were used up), KEY_CONFLICT (a member reported one), EPOCH (a member was ahead) */
+    IOTSEC_MANAGER_KEYS_FAILED,     /**< the keys that members of `group_id` wait for could not be made: `reason`. Nothing has changed; it is tried again, less and less often */
     IOTSEC_MANAGER_UNREACHABLE,     /**< `device` did not acknowledge; it gets its keys at its next contact */
-    IOTSEC_MANAGER_AHEAD,           /**< a member holds `key_number`, more than IOTSEC_GENERATIONS_AHEAD_MAX generations above the registry: an old registry was restored; the operator decides (iotsec_manager_group_renew) */
+    IOTSEC_MANAGER_AHEAD,           /**< `device` holds `key_number` of `group_id`, more than IOTSEC_GENERATIONS_AHEAD_MAX generations above the registry: an old registry was restored; the operator decides (iotsec_manager_group_renew) */
     IOTSEC_MANAGER_FORGERIES        /**< many forged records on the session of `device` */
 };
 
@@ -127,26 +139,30 @@ struct iotsec_manager_callbacks {
 struct iotsec_manager_group {
     struct iotsec_registry_group now;    /**< private: as in the registry */
     struct iotsec_registry_group staged; /**< private: as it will be once the transaction is committed */
-    uint32_t stepped_at;                 /**< private: when the last step or generation was committed */
-    uint16_t waiting;                    /**< private: members that wait for the next step */
-    uint8_t used;                        /**< private */
+    uint32_t rest_until;                 /**< private: no step before */
+    uint32_t above;                      /**< private: the next generation lies above this key number */
+    uint32_t gentle_from;                /**< private: nobody has left since this key number */
+    uint16_t waiting;                    /**< private: first member that waits for the next change */
+    uint8_t state;                       /**< private */
     uint8_t flags;                       /**< private */
+    uint8_t failures;                    /**< private: changes that failed in a row */
+    int8_t reason;                       /**< private: of the change, a status */
 };
 
 /** Private: one device's membership in memory. Arrays of it are the caller's. */
 struct iotsec_manager_member {
-    struct iotsec_link link; /**< private: index by device and group */
+    struct iotsec_link link; /**< private: index by device and group; chains free slots */
     uint32_t device;         /**< private: 0 for a free slot */
-    uint32_t acknowledged;   /**< private: newest key number acknowledged */
+    uint32_t acknowledged;   /**< private: newest key number acknowledged, 0 if not known */
     uint16_t group;          /**< private: index of the group */
-    uint16_t sender_id;      /**< private: 0 while it waits for its first step */
-    uint8_t state;           /**< private */
+    uint16_t sender_id;      /**< private: 0 while it waits for its first one */
+    uint16_t next;           /**< private: the next that waits */
     uint8_t flags;           /**< private */
 };
 
 /** Private: a device with a session. Arrays of it are the caller's. */
 struct iotsec_manager_contact {
-    struct iotsec_link link;     /**< private: index by device */
+    struct iotsec_link link;     /**< private: index by device; chains free slots */
     uint32_t device;             /**< private: 0 for a free slot */
     iotsec_dtls_handle session;  /**< private */
     uint32_t heard_at;           /**< private: "active members first" */
@@ -158,11 +174,11 @@ struct iotsec_manager_contact {
 
 /** Private: one message, or pair of halves, that waits for its acknowledgement. Arrays of it are the caller's. */
 struct iotsec_manager_delivery {
-    uint32_t device;       /**< private: 0 for a free slot */
+    uint32_t device;       /**< private */
     uint32_t key_number;   /**< private */
     uint32_t repeat_at;    /**< private */
     uint32_t wait;         /**< private */
-    uint16_t group;        /**< private: index of the group, or group ID of a refusal */
+    uint16_t group;        /**< private: index of the group, or group ID of any message but keys */
     uint16_t sender_id;    /**< private */
     uint8_t tgk[IOTSEC_KEY_BYTES]; /**< private: the snapshot, frozen until acknowledged or superseded */
     uint8_t kind;          /**< private */
@@ -201,15 +217,17 @@ struct iotsec_manager_config {
     uint32_t idle_timeout_ms;                         /**< as in struct iotsec_dtls_config; members report hourly */
 };
 
-/** One domain manager. Members are private but for `stats` and `dtls.stats`. */
+/** One domain manager. Members are private but for `stats` and `dtls.stats`. It is not to be moved or copied. */
 struct iotsec_manager {
     const struct iotsec_manager_config *config; /**< private */
     struct iotsec_dtls dtls;               /**< private but for its stats */
     struct iotsec_dtls_config dtls_config; /**< private */
-    uint16_t members_used;                 /**< private */
-    uint16_t deliveries_used;              /**< private */
+    uint32_t hash_seed;                    /**< private */
+    uint32_t scan_left;                    /**< private: members still to be looked at, in two passes */
     uint16_t scan;                         /**< private: next member to look at for a delivery */
-    uint16_t scan_left;                    /**< private: members still to be looked at */
+    uint16_t deliveries_used;              /**< private: they stand at the front of their array */
+    uint16_t free_member;                  /**< private: head of the list of free member slots */
+    uint16_t free_contact;                 /**< private: head of the list of free contact slots */
     uint8_t flags;                         /**< private */
     struct iotsec_stats stats;             /**< drops of key-management messages, by reason; read freely */
 };
@@ -281,21 +299,22 @@ enum iotsec_status iotsec_manager_psk_complete(struct iotsec_manager *manager, i
                                                enum iotsec_status status, const struct iotsec_dtls_psk *psk);
 
 /**
- * Creates a group with fresh keys, or loads one that the registry has got meanwhile.
+ * Creates a group with fresh keys.
  * @param manager an initialised manager
- * @param group_id the group
+ * @param group_id the group, not 0
  * @param addr its multicast address and port; no other group has the same. Copied
  * @retval IOTSEC_OK created; durable
  * @retval IOTSEC_ERR_EXISTS a group with that ID or that address and port exists
- * @retval IOTSEC_ERR_ARGUMENT the address is not multicast or the port is 0
+ * @retval IOTSEC_ERR_ARGUMENT the group ID is 0, the address is not multicast or the port is 0
  * @retval IOTSEC_ERR_FULL no free group slot
  * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
  */
 enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *manager, uint16_t group_id, const struct iotsec_addr *addr);
 
 /**
- * Removes a group. Its members are told.
+ * Removes a group. Its members are told; one that cannot be reached finds out at its next contact.
  * @param manager an initialised manager
  * @param group_id the group
  * @retval IOTSEC_OK removed; durable
@@ -313,6 +332,7 @@ enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *manager, u
  * @retval IOTSEC_ERR_NOT_FOUND no such group
  * @retval IOTSEC_ERR_COUNTER no generation is left
  * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
  */
 enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *manager, uint16_t group_id, uint32_t above);
@@ -326,12 +346,13 @@ enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *manager, ui
  * @retval IOTSEC_ERR_ARGUMENT device is 0
  * @retval IOTSEC_ERR_COUNTER a group has no generation left
  * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed, the device is still in
  */
 enum iotsec_status iotsec_manager_evict(struct iotsec_manager *manager, uint32_t device);
 
 /**
- * Takes a device out of one group, as if it had left it.
+ * Takes a device out of one group, as if it had left it. It is told if it has a session.
  * @param manager an initialised manager
  * @param device its number
  * @param group_id the group
@@ -339,6 +360,7 @@ enum iotsec_status iotsec_manager_evict(struct iotsec_manager *manager, uint32_t
  * @retval IOTSEC_ERR_NOT_FOUND it is not a member
  * @retval IOTSEC_ERR_COUNTER the group has no generation left
  * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
  */
 enum iotsec_status iotsec_manager_expel(struct iotsec_manager *manager, uint32_t device, uint16_t group_id);

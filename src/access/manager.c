@@ -1,0 +1,1134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The domain manager's endpoint: who is there, and what they ask for.
+ *
+ *     D -> M  ClientHello + group_request(group IDs, or none)
+ *     M -> D  ServerHello + group_request(empty: "I speak key management")
+ *     D -> M  ... Finished                    only now: authorised? which groups?
+ *     M -> D  keys, or REFUSED                manager_keys.c, manager_deliver.c
+ *
+ *     D -> M  GROUP_REQUEST(group)            M -> D  ACK(KEYS_FOLLOW), keys or REFUSED
+ *     D -> M  GROUP_LEAVE(group)              M -> D  ACK(DONE), after the transaction
+ *     D -> M  DOMAIN_LEAVE                    M -> D  ACK(DONE), after the transaction
+ *     D -> M  STATUS(group, K, sender)        M -> D  ACK(DONE): agreed
+ *                                                     ACK(KEYS_FOLLOW), keys: K is behind, or a renewal follows
+ *                                                     ACK(NOT_MEMBER): request the group anew
+ *     D -> M  ACK(message)                    to a delivery
+ *
+ * A manager takes nothing else.
+ */
+#include "access/manager_state.h"
+
+#include <iotsec/csb.h>
+#include <string.h>
+
+#if IOTSEC_ROLE_MANAGER
+
+/* What the group_request row keeps in a handshake: present, count, group IDs. */
+#define SCRATCH_PRESENT 0
+#define SCRATCH_COUNT 1
+#define SCRATCH_GROUPS 2
+
+uint32_t iotsec_mgr_now(const struct iotsec_manager *m)
+{
+    return m->config->hal->now_ms(m->config->hal->user);
+}
+
+uint32_t iotsec_mgr_or(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason)
+{
+    if (m->stats.drops[reason] != 0xFFFF) {
+        m->stats.drops[reason]++;
+    }
+}
+
+/* ---- Tables ---- */
+
+static struct iotsec_table get_contacts(const struct iotsec_manager *m)
+{
+    return iotsec_table_of(m->config->contacts, sizeof m->config->contacts[0], offsetof(struct iotsec_manager_contact, link),
+                           m->config->contact_count);
+}
+
+static struct iotsec_table get_members(const struct iotsec_manager *m)
+{
+    return iotsec_table_of(m->config->members, sizeof m->config->members[0], offsetof(struct iotsec_manager_member, link),
+                           m->config->member_count);
+}
+
+static uint32_t hash_pair(const struct iotsec_manager *m, uint32_t device, uint16_t group)
+{
+    uint32_t pair[2];
+
+    pair[0] = device;
+    pair[1] = group;
+    return iotsec_table_hash(m->hash_seed, pair, sizeof pair);
+}
+
+uint16_t iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device)
+{
+    struct iotsec_table table = get_contacts(m);
+    uint16_t i = iotsec_table_first(&table, hash_pair(m, device, 0));
+
+    while (i != MGR_NONE && m->config->contacts[i].device != device) {
+        i = iotsec_table_next(&table, i);
+    }
+    return i;
+}
+
+uint16_t iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id)
+{
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        if (m->config->groups[g].state == GROUP_LIVE && m->config->groups[g].now.group_id == group_id) {
+            return g;
+        }
+    }
+    return MGR_NONE;
+}
+
+uint16_t iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device, uint16_t group)
+{
+    struct iotsec_table table = get_members(m);
+    uint16_t i;
+
+    if (m->config->member_count == 0) {
+        return MGR_NONE;
+    }
+    i = iotsec_table_first(&table, hash_pair(m, device, group));
+    while (i != MGR_NONE && (m->config->members[i].device != device || m->config->members[i].group != group)) {
+        i = iotsec_table_next(&table, i);
+    }
+    return i;
+}
+
+/* A free slot for a membership, not filed yet, or MGR_NONE. */
+static uint16_t take_member(struct iotsec_manager *m, uint32_t device, uint16_t group)
+{
+    uint16_t slot = m->free_member;
+
+    if (slot != MGR_NONE) {
+        struct iotsec_manager_member *member = &m->config->members[slot];
+
+        m->free_member = member->link.next;
+        member->link.next = MGR_NONE;
+        member->device = device;
+        member->group = group;
+        member->next = MGR_NONE;
+    }
+    return slot;
+}
+
+void iotsec_mgr_member_free(struct iotsec_manager *m, uint16_t slot)
+{
+    struct iotsec_manager_member *member = &m->config->members[slot];
+    struct iotsec_table table = get_members(m);
+
+    iotsec_mgr_unwait(m, slot);
+    if ((member->flags & MEMBER_SENDING) != 0) {
+        iotsec_mgr_cancel(m, member->device, member->group);
+    }
+    iotsec_table_remove(&table, slot, hash_pair(m, member->device, member->group));
+    memset(&member->device, 0, sizeof *member - offsetof(struct iotsec_manager_member, device));
+    member->link.next = m->free_member;
+    m->free_member = slot;
+}
+
+/* What was begun with a device on the session that ends, or that it has replaced. */
+static void forget_progress(struct iotsec_manager *m, uint32_t device)
+{
+    uint16_t g;
+
+    iotsec_mgr_cancel(m, device, MGR_NONE);
+    for (g = 0; g < m->config->group_count; g++) {
+        uint16_t slot = iotsec_mgr_member(m, device, g);
+
+        if (slot == MGR_NONE) {
+            continue;
+        }
+        iotsec_mgr_unwait(m, slot);
+        if (m->config->members[slot].sender_id == 0) {
+            iotsec_mgr_member_free(m, slot);
+        } else {
+            m->config->members[slot].flags = 0;
+        }
+    }
+}
+
+static uint16_t take_contact(struct iotsec_manager *m, uint32_t device, iotsec_dtls_handle session)
+{
+    struct iotsec_table table = get_contacts(m);
+    uint16_t slot = m->free_contact;
+
+    if (slot != MGR_NONE) {
+        struct iotsec_manager_contact *contact = &m->config->contacts[slot];
+
+        m->free_contact = contact->link.next;
+        iotsec_table_insert(&table, slot, hash_pair(m, device, 0));
+        contact->device = device;
+        contact->session = session;
+        contact->heard_at = iotsec_mgr_now(m);
+    }
+    return slot;
+}
+
+/* The session is gone, or will not be used any more. */
+static void free_contact(struct iotsec_manager *m, uint16_t slot)
+{
+    struct iotsec_manager_contact *contact = &m->config->contacts[slot];
+    struct iotsec_table table = get_contacts(m);
+
+    forget_progress(m, contact->device);
+    iotsec_table_remove(&table, slot, hash_pair(m, contact->device, 0));
+    memset(&contact->device, 0, sizeof *contact - offsetof(struct iotsec_manager_contact, device));
+    contact->link.next = m->free_contact;
+    m->free_contact = slot;
+}
+
+/* A contact that may ask and be told things, or MGR_NONE. */
+static uint16_t find_active(const struct iotsec_manager *m, uint32_t device)
+{
+    uint16_t slot = iotsec_mgr_contact(m, device);
+
+    return slot != MGR_NONE && (m->config->contacts[slot].flags & CONTACT_CLOSING) == 0 ? slot : MGR_NONE;
+}
+
+/* ---- Events ---- */
+
+static void tell_event(struct iotsec_manager *m, struct iotsec_manager_event *event)
+{
+    struct iotsec_addr addr;
+    uint16_t contact = iotsec_mgr_contact(m, event->device);
+
+    if (m->config->callbacks->event == NULL) {
+        return;
+    }
+    if (event->addr == NULL && contact != MGR_NONE &&
+        iotsec_dtls_peer(&m->dtls, m->config->contacts[contact].session, &addr, NULL) == IOTSEC_OK) {
+        event->addr = &addr;
+    }
+    m->config->callbacks->event(m->config->user, event);
+}
+
+void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
+                     uint16_t group_id)
+{
+    struct iotsec_manager_event event;
+    uint16_t g = iotsec_mgr_group(m, group_id);
+
+    memset(&event, 0, sizeof event);
+    event.kind = kind;
+    event.reason = reason;
+    event.device = device;
+    event.group_id = group_id;
+    if (g != MGR_NONE) {
+        uint16_t slot = iotsec_mgr_member(m, device, g);
+
+        event.key_number = m->config->groups[g].now.key_number;
+        event.sender_id = slot != MGR_NONE ? m->config->members[slot].sender_id : 0;
+    }
+    tell_event(m, &event);
+}
+
+void iotsec_mgr_contact_close(struct iotsec_manager *m, uint16_t slot, uint8_t alert, enum iotsec_status reason)
+{
+    struct iotsec_manager_contact *contact = &m->config->contacts[slot];
+    uint32_t device = contact->device;
+    bool told = (contact->flags & CONTACT_JOINED) != 0 && reason != IOTSEC_OK;
+
+    (void)iotsec_dtls_close(&m->dtls, contact->session, alert);
+    free_contact(m, slot);
+    if (told) {
+        iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_GONE, reason, device, 0);
+    }
+}
+
+/* ---- Joining ---- */
+
+/* ServerHello + group_request(empty) */
+static enum iotsec_status write_group_request(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size,
+                                              size_t *len)
+{
+    (void)user;
+    (void)hello;
+    (void)out;
+    (void)size;
+    *len = 0;
+    return IOTSEC_OK;
+}
+
+/* ClientHello + group_request(group IDs). Kept until Finished has authenticated it. */
+static enum iotsec_status parse_group_request(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
+{
+    size_t i;
+
+    (void)user;
+    if (len % 2 != 0 || len > 2u * IOTSEC_GROUPS_PER_HELLO) {
+        return IOTSEC_ERR_DECODE;
+    }
+    for (i = 0; i < len; i += 2) {
+        if (iotsec_get_u16(body + i) == 0) {
+            return IOTSEC_ERR_DECODE; /* 0 means the domain */
+        }
+    }
+    hello->scratch[SCRATCH_PRESENT] = 1;
+    hello->scratch[SCRATCH_COUNT] = (uint8_t)(len / 2);
+    if (len != 0) {
+        memcpy(hello->scratch + SCRATCH_GROUPS, body, len);
+    }
+    return IOTSEC_OK;
+}
+
+static const struct iotsec_dtls_extension extensions[] = {
+    { IOTSEC_EXTENSION_GROUP_REQUEST, write_group_request, parse_group_request },
+};
+
+static void refuse_group(struct iotsec_manager *m, uint32_t device, uint16_t group_id, uint8_t code, enum iotsec_status reason)
+{
+    (void)iotsec_mgr_notify(m, iotsec_mgr_contact(m, device), IOTSEC_KM_REFUSED, group_id, code);
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_REFUSED, reason, device, group_id);
+}
+
+/* Admits a device to a group from its next step on, or refuses it. Runs the application's code. */
+static void request_group(struct iotsec_manager *m, uint32_t device, uint16_t group_id)
+{
+    uint16_t g = iotsec_mgr_group(m, group_id);
+    uint16_t slot;
+
+    if (find_active(m, device) == MGR_NONE) {
+        return; /* evicted by the application meanwhile */
+    }
+    if (g == MGR_NONE || m->config->registry->group_allowed(m->config->user, device, group_id) != IOTSEC_OK) {
+        refuse_group(m, device, group_id, IOTSEC_KM_REASON_GROUP, IOTSEC_ERR_GROUP_REFUSED);
+        return;
+    }
+    slot = iotsec_mgr_member(m, device, g);
+    if (slot == MGR_NONE) {
+        struct iotsec_table table = get_members(m);
+
+        slot = take_member(m, device, g);
+        if (slot == MGR_NONE) {
+            refuse_group(m, device, group_id, IOTSEC_KM_REASON_RESOURCES, IOTSEC_ERR_RESOURCES);
+            return;
+        }
+        iotsec_table_insert(&table, slot, hash_pair(m, device, g));
+    } else if ((m->config->members[slot].flags & (MEMBER_PROVEN | MEMBER_OWED | MEMBER_NEW)) ==
+               (MEMBER_PROVEN | MEMBER_OWED | MEMBER_NEW)) {
+        /* It asks again for what is on its way. A fresh ID of this session: its state cannot be lost before the session is. */
+        iotsec_mgr_deliver(m, slot);
+        return;
+    } else if ((m->config->members[slot].flags & MEMBER_SENDING) != 0) {
+        iotsec_mgr_cancel(m, device, g);
+    }
+    /* The device has no state of an earlier membership: its sender ID is not used again. */
+    m->config->members[slot].acknowledged = 0;
+    m->config->members[slot].flags =
+        (uint8_t)((m->config->members[slot].flags & ~(MEMBER_PROVEN | MEMBER_OWED)) | MEMBER_NEW);
+    iotsec_mgr_wait(m, slot);
+}
+
+static void tell_join_failed(struct iotsec_manager *m, const struct iotsec_addr *addr, uint32_t device, enum iotsec_status reason)
+{
+    struct iotsec_manager_event event;
+
+    memset(&event, 0, sizeof event);
+    event.kind = IOTSEC_MANAGER_JOIN_FAILED;
+    event.reason = reason;
+    event.device = device;
+    event.addr = addr;
+    tell_event(m, &event);
+}
+
+/* D -> M  Finished: whoever it is has the device's PSK */
+static void on_established(void *user, const struct iotsec_dtls_info *info)
+{
+    struct iotsec_manager *m = user;
+    uint32_t device = info->peer;
+    uint16_t old = iotsec_mgr_contact(m, device);
+    enum iotsec_status status;
+    uint16_t contact;
+    uint8_t i;
+
+    if (old != MGR_NONE) {
+        iotsec_mgr_contact_close(m, old, IOTSEC_ALERT_CLOSE_NOTIFY, IOTSEC_OK);
+    }
+    if (info->scratch[SCRATCH_PRESENT] == 0) {
+        (void)iotsec_dtls_close(&m->dtls, info->session, IOTSEC_ALERT_ACCESS_DENIED);
+        tell_join_failed(m, info->addr, device, IOTSEC_ERR_NO_KEY_MANAGEMENT);
+        return;
+    }
+    contact = take_contact(m, device, info->session);
+    if (contact == MGR_NONE) {
+        (void)iotsec_dtls_close(&m->dtls, info->session, IOTSEC_ALERT_INTERNAL_ERROR);
+        tell_join_failed(m, info->addr, device, IOTSEC_ERR_RESOURCES);
+        return;
+    }
+    status = m->config->registry->authorised(m->config->user, device);
+    if (status != IOTSEC_OK) {
+        uint8_t code = status == IOTSEC_ERR_NOT_AUTHORISED ? IOTSEC_KM_REASON_NOT_AUTHORISED : IOTSEC_KM_REASON_RESOURCES;
+
+        m->config->contacts[contact].flags = CONTACT_CLOSING;
+        if (!iotsec_mgr_notify(m, contact, IOTSEC_KM_REFUSED, 0, code)) {
+            iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_OK);
+        }
+        tell_join_failed(m, info->addr, device, status);
+        return;
+    }
+    m->config->contacts[contact].flags = CONTACT_JOINED;
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_JOINED, IOTSEC_OK, device, 0);
+    for (i = 0; i < info->scratch[SCRATCH_COUNT]; i++) {
+        request_group(m, device, iotsec_get_u16(info->scratch + SCRATCH_GROUPS + 2u * i));
+    }
+    /* before the datagram with our Finished leaves: the keys go with it */
+    iotsec_mgr_serve(m);
+}
+
+static void on_failed(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
+                      enum iotsec_status reason)
+{
+    (void)handshake;
+    tell_join_failed(user, addr, peer, reason);
+}
+
+static void on_closed(void *user, iotsec_dtls_handle session, uint32_t peer, enum iotsec_status reason)
+{
+    struct iotsec_manager *m = user;
+    uint16_t contact = iotsec_mgr_contact(m, peer);
+
+    if (contact != MGR_NONE && m->config->contacts[contact].session == session) {
+        bool told = (m->config->contacts[contact].flags & CONTACT_JOINED) != 0;
+
+        free_contact(m, contact);
+        if (told) {
+            iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_GONE, reason, peer, 0);
+        }
+    }
+}
+
+static void on_forgeries(void *user, iotsec_dtls_handle session, uint32_t peer)
+{
+    (void)session;
+    iotsec_mgr_tell(user, IOTSEC_MANAGER_FORGERIES, IOTSEC_ERR_FORGERIES, peer, 0);
+}
+
+static enum iotsec_status on_psk(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
+                                 struct iotsec_dtls_psk *psk)
+{
+    struct iotsec_manager *m = user;
+    enum iotsec_status status = m->config->registry->psk(m->config->user, handshake, identity, len, psk);
+
+    return status == IOTSEC_OK && psk->peer == 0 ? IOTSEC_ERR_REGISTRY : status;
+}
+
+/* ---- Leaving ---- */
+
+/*
+ * Takes a device out of a group, or (MGR_NONE) of all of them: new generations, in one transaction.
+ * OK: durable and in memory.
+ */
+static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t device, uint16_t only, bool evicted,
+                                        enum iotsec_status reason)
+{
+    enum iotsec_status status = IOTSEC_OK;
+    bool any = evicted;
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        struct iotsec_manager_group *group = &m->config->groups[g];
+        uint16_t slot = iotsec_mgr_member(m, device, g);
+
+        if (slot != MGR_NONE && group->state == GROUP_LIVE && (only == MGR_NONE || only == g) &&
+            m->config->members[slot].sender_id != 0) {
+            group->flags |= GROUP_STAGED | GROUP_FRESH;
+            group->reason = (int8_t)reason;
+            any = true;
+        }
+    }
+    if (any) {
+        status = iotsec_mgr_change(m, device, evicted);
+    }
+    for (g = 0; status == IOTSEC_OK && g < m->config->group_count; g++) {
+        uint16_t slot = iotsec_mgr_member(m, device, g);
+
+        if (slot != MGR_NONE && (only == MGR_NONE || only == g)) {
+            iotsec_mgr_member_free(m, slot); /* waited for its first sender ID: the registry does not know it */
+        }
+    }
+    return status;
+}
+
+/* ---- Requests ---- */
+
+/* D -> M  STATUS(group, K, sender): sets down what follows from it and says what to answer */
+static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
+{
+    uint16_t g = iotsec_mgr_group(m, message->group_id);
+    uint16_t slot = g != MGR_NONE ? iotsec_mgr_member(m, device, g) : MGR_NONE;
+    struct iotsec_manager_member *member = slot != MGR_NONE ? &m->config->members[slot] : NULL;
+    bool holds = member != NULL && member->sender_id == message->sender_id;
+    uint32_t now;
+
+    if (g == MGR_NONE) {
+        return IOTSEC_KM_NOT_MEMBER;
+    }
+    now = m->config->groups[g].now.key_number;
+    if (holds) {
+        member->flags |= MEMBER_PROVEN;
+    } else if (member != NULL && ((member->flags & MEMBER_WAITING) != 0 ||
+                                  ((member->flags & MEMBER_PROVEN) != 0 && iotsec_mgr_owed(m, slot)))) {
+        return IOTSEC_KM_KEYS_FOLLOW; /* with the new sender ID */
+    }
+    if (message->key_number > now) {
+        /* The registry is an older copy: what it assigns has been assigned before, unless it moves on. That a
+         * stranger says so is reason enough if it may be in the group at all. */
+        if (!holds && m->config->registry->group_allowed(m->config->user, device, message->group_id) != IOTSEC_OK) {
+            return IOTSEC_KM_NOT_MEMBER;
+        }
+        if ((message->key_number >> 8) - (now >> 8) > IOTSEC_GENERATIONS_AHEAD_MAX) {
+            struct iotsec_manager_event event;
+
+            memset(&event, 0, sizeof event);
+            event.kind = IOTSEC_MANAGER_AHEAD;
+            event.reason = IOTSEC_ERR_EPOCH;
+            event.device = device;
+            event.group_id = message->group_id;
+            event.sender_id = message->sender_id;
+            event.key_number = message->key_number;
+            tell_event(m, &event);
+            return IOTSEC_KM_FAILED;
+        }
+        iotsec_mgr_renew(m, g, IOTSEC_ERR_EPOCH, message->key_number);
+    }
+    if (!holds) {
+        return IOTSEC_KM_NOT_MEMBER;
+    }
+    if (message->key_number > now || (member->flags & MEMBER_WAITING) != 0) {
+        return IOTSEC_KM_KEYS_FOLLOW;
+    }
+    if ((message->code & IOTSEC_KM_STATUS_CONFLICT) != 0) {
+        iotsec_mgr_renew(m, g, IOTSEC_ERR_KEY_CONFLICT, 0);
+        return IOTSEC_KM_KEYS_FOLLOW;
+    }
+    if ((message->code & IOTSEC_KM_STATUS_NEW_SENDER) != 0) {
+        iotsec_mgr_wait(m, slot);
+        return IOTSEC_KM_KEYS_FOLLOW;
+    }
+    if (message->key_number < now) {
+        member->acknowledged = message->key_number;
+        member->flags |= MEMBER_OWED;
+        return IOTSEC_KM_KEYS_FOLLOW;
+    }
+    if ((member->flags & MEMBER_SENDING) != 0) {
+        iotsec_mgr_cancel(m, device, g); /* its acknowledgement was lost */
+    }
+    iotsec_mgr_acknowledge(m, slot, now);
+    return IOTSEC_KM_DONE;
+}
+
+static void send_ack(struct iotsec_manager *m, uint16_t contact, uint8_t request, uint8_t result)
+{
+    struct iotsec_km_message ack;
+
+    memset(&ack, 0, sizeof ack);
+    ack.kind = IOTSEC_KM_ACK;
+    ack.message = request;
+    ack.code = result;
+    iotsec_mgr_send(m, contact, &ack);
+}
+
+/* Answers a request and remembers the answer, unless the request is to be tried again. */
+static void answer(struct iotsec_manager *m, uint32_t device, uint8_t request, uint8_t result)
+{
+    uint16_t slot = find_active(m, device);
+
+    if (slot != MGR_NONE) {
+        struct iotsec_manager_contact *contact = &m->config->contacts[slot];
+
+        contact->last_request = request;
+        contact->last_result = result;
+        contact->flags = (uint8_t)(result != IOTSEC_KM_FAILED ? contact->flags | CONTACT_ASKED : contact->flags & ~CONTACT_ASKED);
+        send_ack(m, slot, request, result);
+    }
+}
+
+/* D -> M  GROUP_LEAVE(group) and DOMAIN_LEAVE (group 0): durable before it is acknowledged */
+static void take_leave(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message, uint16_t g)
+{
+    enum iotsec_status status = remove_device(m, device, g, false, IOTSEC_ERR_LEFT);
+
+    answer(m, device, message->message, status == IOTSEC_OK ? IOTSEC_KM_DONE : IOTSEC_KM_FAILED);
+    if (status == IOTSEC_OK) {
+        iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_LEFT, device, message->group_id);
+    } else {
+        iotsec_mgr_tell(m, IOTSEC_MANAGER_KEYS_FAILED, status, device, message->group_id);
+    }
+    iotsec_mgr_tell_groups(m);
+}
+
+static void take_request(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
+{
+    uint16_t g = iotsec_mgr_group(m, message->group_id);
+    uint16_t slot;
+
+    switch (message->kind) {
+    case IOTSEC_KM_STATUS:
+        answer(m, device, message->message, (uint8_t)take_status(m, device, message));
+        slot = g != MGR_NONE ? iotsec_mgr_member(m, device, g) : MGR_NONE;
+        if (slot != MGR_NONE) {
+            iotsec_mgr_deliver(m, slot);
+        }
+        iotsec_mgr_serve(m);
+        break;
+    case IOTSEC_KM_GROUP_REQUEST:
+        answer(m, device, message->message, IOTSEC_KM_KEYS_FOLLOW);
+        request_group(m, device, message->group_id);
+        iotsec_mgr_serve(m);
+        break;
+    case IOTSEC_KM_GROUP_LEAVE:
+        if (g != MGR_NONE && iotsec_mgr_member(m, device, g) != MGR_NONE) {
+            take_leave(m, device, message, g);
+        } else {
+            answer(m, device, message->message, IOTSEC_KM_DONE); /* left already */
+        }
+        break;
+    default:
+        take_leave(m, device, message, MGR_NONE);
+        break;
+    }
+}
+
+static bool is_request(const struct iotsec_km_message *message)
+{
+    /* group 0 is the domain */
+    return message->kind == IOTSEC_KM_DOMAIN_LEAVE ||
+           ((message->kind == IOTSEC_KM_STATUS || message->kind == IOTSEC_KM_GROUP_REQUEST || message->kind == IOTSEC_KM_GROUP_LEAVE) &&
+            message->group_id != 0);
+}
+
+/* A key-management message from an authenticated device. */
+static void take_message(struct iotsec_manager *m, uint16_t contact, const struct iotsec_km_message *message)
+{
+    struct iotsec_manager_contact *c = &m->config->contacts[contact];
+
+    if (message->kind == IOTSEC_KM_ACK) {
+        iotsec_mgr_take_ack(m, contact, message);
+    } else if (!is_request(message) || (c->flags & CONTACT_CLOSING) != 0) {
+        iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED);
+    } else if ((c->flags & CONTACT_ASKED) != 0 && c->last_request == message->message) {
+        send_ack(m, contact, message->message, c->last_result); /* the answer was lost */
+    } else if ((c->flags & CONTACT_ASKED) != 0 && (uint8_t)(c->last_request - message->message) < 0x80) {
+        iotsec_mgr_drop(m, IOTSEC_DROP_REPLAY); /* a repeat that was overtaken: to leave, say, before asking anew */
+    } else {
+        take_request(m, c->device, message);
+    }
+}
+
+static void on_receive(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
+{
+    struct iotsec_manager *m = user;
+    uint16_t contact = iotsec_mgr_contact(m, peer);
+    struct iotsec_km_message message;
+
+    if (contact == MGR_NONE || m->config->contacts[contact].session != session) {
+        iotsec_mgr_drop(m, IOTSEC_DROP_NO_SESSION);
+        return;
+    }
+    m->config->contacts[contact].heard_at = iotsec_mgr_now(m);
+    if ((m->config->contacts[contact].flags & CONTACT_SILENT) != 0) {
+        m->config->contacts[contact].flags &= (uint8_t)~CONTACT_SILENT;
+        iotsec_mgr_scan_request(m);
+    }
+    if (type != IOTSEC_CONTENT_APPLICATION_DATA) {
+        if (iotsec_km_decode(&message, type, data, len) == IOTSEC_OK) {
+            take_message(m, contact, &message);
+        } else {
+            iotsec_mgr_drop(m, IOTSEC_DROP_MALFORMED);
+        }
+        iotsec_wipe(&message, sizeof message);
+    } else if ((m->config->contacts[contact].flags & CONTACT_CLOSING) != 0) {
+        iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED);
+    } else if (m->config->callbacks->receive != NULL) {
+        m->config->callbacks->receive(m->config->user, peer, data, len);
+    }
+}
+
+#if IOTSEC_KEYLOG
+static void on_keylog(void *user, const char *line)
+{
+    struct iotsec_manager *m = user;
+
+    if (m->config->callbacks->keylog != NULL) {
+        m->config->callbacks->keylog(m->config->user, line);
+    }
+}
+#endif
+
+static const struct iotsec_dtls_callbacks dtls_callbacks = {
+    on_psk, on_established, on_failed, on_closed, on_receive, on_forgeries,
+#if IOTSEC_KEYLOG
+    on_keylog,
+#endif
+};
+
+/* ---- Set-up ---- */
+
+static bool config_is_sound(const struct iotsec_manager_config *config)
+{
+    const struct iotsec_registry *r = config->registry;
+
+    return config->hal != NULL && config->callbacks != NULL && r != NULL && r->psk != NULL && r->authorised != NULL &&
+           r->group_allowed != NULL && r->group_at != NULL && r->member_at != NULL && r->begin != NULL && r->put_group != NULL &&
+           r->delete_group != NULL && r->put_member != NULL && r->delete_member != NULL && r->put_evicted != NULL &&
+           r->commit != NULL && r->abort != NULL && config->contacts != NULL && config->contact_count >= 1 &&
+           config->contact_count <= 65534 && (config->groups != NULL || config->group_count == 0) &&
+           config->group_count <= 65534 && (config->members != NULL || config->member_count == 0) &&
+           config->member_count <= 65534 && config->deliveries != NULL && config->delivery_count >= 1 &&
+           config->delivery_count <= 65534;
+}
+
+/* Whether a group can be one of the domain's beside those that are. */
+static enum iotsec_status check_group(const struct iotsec_manager *m, uint16_t group_id, const struct iotsec_addr *addr)
+{
+    uint16_t g;
+
+    if (group_id == 0 || !iotsec_addr_is_multicast(addr) || addr->port == 0) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    for (g = 0; g < m->config->group_count; g++) {
+        const struct iotsec_manager_group *group = &m->config->groups[g];
+
+        if (group->state == GROUP_LIVE && (group->now.group_id == group_id ||
+                                           (memcmp(group->now.addr.ip, addr->ip, sizeof addr->ip) == 0 &&
+                                            group->now.addr.port == addr->port))) {
+            return IOTSEC_ERR_EXISTS;
+        }
+    }
+    return IOTSEC_OK;
+}
+
+/* A free group slot, or MGR_NONE. */
+static uint16_t take_group(const struct iotsec_manager *m)
+{
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        if (m->config->groups[g].state == GROUP_FREE) {
+            return g;
+        }
+    }
+    return MGR_NONE;
+}
+
+static void fill_group(struct iotsec_manager *m, uint16_t g, const struct iotsec_registry_group *row)
+{
+    struct iotsec_manager_group *group = &m->config->groups[g];
+
+    group->now = *row;
+    group->now.addr.interface = 0;
+    group->gentle_from = row->key_number;
+    group->waiting = MGR_NONE;
+    group->state = GROUP_LIVE;
+}
+
+static enum iotsec_status load_groups(struct iotsec_manager *m)
+{
+    struct iotsec_registry_group row;
+    enum iotsec_status status;
+    uint32_t index;
+
+    for (index = 0; (status = m->config->registry->group_at(m->config->user, index, &row)) == IOTSEC_OK; index++) {
+        uint16_t g = take_group(m);
+
+        if (g == MGR_NONE) {
+            status = IOTSEC_ERR_FULL;
+            break;
+        }
+        if (check_group(m, row.group_id, &row.addr) != IOTSEC_OK || (row.key_number >> 8 & 0xFFu) == 0 ||
+            row.next_sender < IOTSEC_SENDER_ID_MIN) {
+            break;
+        }
+        fill_group(m, g, &row);
+    }
+    iotsec_wipe(&row, sizeof row);
+    return status == IOTSEC_ERR_NOT_FOUND ? IOTSEC_OK : status == IOTSEC_ERR_FULL ? status : IOTSEC_ERR_REGISTRY;
+}
+
+/* The index is by sender ID first, so that one that was assigned twice is seen. */
+static enum iotsec_status load_members(struct iotsec_manager *m)
+{
+    struct iotsec_table table = get_members(m);
+    struct iotsec_registry_member row;
+    enum iotsec_status status;
+    uint32_t index;
+    uint16_t slot;
+
+    for (index = 0; (status = m->config->registry->member_at(m->config->user, index, &row)) == IOTSEC_OK; index++) {
+        uint16_t g = iotsec_mgr_group(m, row.group_id);
+        uint16_t i;
+
+        if (row.device == 0 || g == MGR_NONE || row.sender_id < IOTSEC_SENDER_ID_MIN || row.sender_id > IOTSEC_SENDER_ID_MAX ||
+            row.sender_id >= m->config->groups[g].now.next_sender) {
+            return IOTSEC_ERR_REGISTRY;
+        }
+        slot = take_member(m, row.device, g);
+        if (slot == MGR_NONE) {
+            return IOTSEC_ERR_FULL;
+        }
+        m->config->members[slot].sender_id = row.sender_id;
+        for (i = iotsec_table_first(&table, hash_pair(m, row.sender_id, g)); i != MGR_NONE; i = iotsec_table_next(&table, i)) {
+            if (m->config->members[i].group == g && m->config->members[i].sender_id == row.sender_id) {
+                return IOTSEC_ERR_REGISTRY;
+            }
+        }
+        iotsec_table_insert(&table, slot, hash_pair(m, row.sender_id, g));
+    }
+    if (status != IOTSEC_ERR_NOT_FOUND) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    /* used slots stand before the free ones, whose chain starts behind them */
+    for (slot = 0; slot < index; slot++) {
+        iotsec_table_remove(&table, slot, hash_pair(m, m->config->members[slot].sender_id, m->config->members[slot].group));
+    }
+    for (slot = 0; slot < index; slot++) {
+        const struct iotsec_manager_member *member = &m->config->members[slot];
+
+        if (iotsec_mgr_member(m, member->device, member->group) != MGR_NONE) {
+            return IOTSEC_ERR_REGISTRY;
+        }
+        iotsec_table_insert(&table, slot, hash_pair(m, member->device, member->group));
+    }
+    return IOTSEC_OK;
+}
+
+/* Empties the tables and chains their free slots in order. */
+static void clear_tables(struct iotsec_manager *m)
+{
+    const struct iotsec_manager_config *config = m->config;
+    struct iotsec_table contacts = get_contacts(m);
+    struct iotsec_table members = get_members(m);
+    uint16_t i;
+
+    memset(config->contacts, 0, sizeof config->contacts[0] * config->contact_count);
+    memset(config->deliveries, 0, sizeof config->deliveries[0] * config->delivery_count);
+    if (config->group_count != 0) {
+        memset(config->groups, 0, sizeof config->groups[0] * config->group_count);
+    }
+    iotsec_table_init(&contacts);
+    for (i = 0; i < config->contact_count; i++) {
+        config->contacts[i].link.next = i + 1u < config->contact_count ? (uint16_t)(i + 1u) : MGR_NONE;
+    }
+    m->free_member = MGR_NONE;
+    if (config->member_count != 0) {
+        memset(config->members, 0, sizeof config->members[0] * config->member_count);
+        iotsec_table_init(&members);
+        for (i = 0; i < config->member_count; i++) {
+            config->members[i].link.next = i + 1u < config->member_count ? (uint16_t)(i + 1u) : MGR_NONE;
+        }
+        m->free_member = 0;
+    }
+}
+
+static void fill_dtls_config(struct iotsec_manager *m, const struct iotsec_manager_config *config)
+{
+    struct iotsec_dtls_config *dtls = &m->dtls_config;
+
+    dtls->hal = config->hal;
+    dtls->callbacks = &dtls_callbacks;
+    dtls->user = m;
+    dtls->sessions = config->sessions;
+    dtls->handshakes = config->handshakes;
+    dtls->extensions = extensions;
+    dtls->extension_count = 1;
+    dtls->tx = config->tx;
+    dtls->tx_size = config->tx_size;
+    dtls->session_count = config->session_count;
+    dtls->handshake_count = config->handshake_count;
+    dtls->link_payload = config->link_payload;
+    dtls->cookie_threshold = config->cookie_threshold;
+    dtls->cookie_policy = config->cookie_policy;
+    dtls->require_extended_master_secret = 1;
+    dtls->require_renegotiation_info = 1;
+    dtls->key_management = 1;
+    dtls->retransmit_initial_ms = config->retransmit_initial_ms;
+    dtls->retransmit_max_ms = config->retransmit_max_ms;
+    dtls->half_open_timeout_ms = config->half_open_timeout_ms;
+    dtls->idle_timeout_ms = config->idle_timeout_ms;
+}
+
+enum iotsec_status iotsec_manager_init_checked(struct iotsec_manager *m, const struct iotsec_manager_config *config,
+                                               uint32_t config_id, size_t member_size, size_t handshake_size)
+{
+    enum iotsec_status status;
+
+    if (config_id != IOTSEC_CONFIG_ID || member_size != sizeof(struct iotsec_manager_member) ||
+        handshake_size != sizeof(struct iotsec_dtls_handshake)) {
+        return IOTSEC_ERR_CONFIG;
+    }
+    if (m == NULL || config == NULL || !config_is_sound(config)) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    memset(m, 0, sizeof *m);
+    fill_dtls_config(m, config);
+    status = iotsec_dtls_init(&m->dtls, &m->dtls_config);
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    m->config = config;
+    if (config->hal->random(config->hal->user, (uint8_t *)&m->hash_seed, sizeof m->hash_seed) < 0) {
+        status = IOTSEC_ERR_RANDOM;
+    } else {
+        clear_tables(m);
+        status = load_groups(m);
+        if (status == IOTSEC_OK) {
+            status = load_members(m);
+        }
+    }
+    if (status != IOTSEC_OK) {
+        iotsec_manager_wipe(m);
+    }
+    return status;
+}
+
+void iotsec_manager_wipe(struct iotsec_manager *m)
+{
+    const struct iotsec_manager_config *config;
+
+    if (m == NULL || m->config == NULL) {
+        return;
+    }
+    config = m->config;
+    iotsec_dtls_wipe(&m->dtls);
+    iotsec_wipe(config->contacts, sizeof config->contacts[0] * config->contact_count);
+    iotsec_wipe(config->deliveries, sizeof config->deliveries[0] * config->delivery_count);
+    if (config->group_count != 0) {
+        iotsec_wipe(config->groups, sizeof config->groups[0] * config->group_count);
+    }
+    if (config->member_count != 0) {
+        iotsec_wipe(config->members, sizeof config->members[0] * config->member_count);
+    }
+    iotsec_wipe(m, sizeof *m);
+}
+
+/* ---- What the application does ---- */
+
+void iotsec_manager_close(struct iotsec_manager *m)
+{
+    uint16_t i;
+
+    if (m == NULL || m->config == NULL) {
+        return;
+    }
+    for (i = 0; i < m->config->contact_count; i++) {
+        if (m->config->contacts[i].device != 0) {
+            iotsec_mgr_contact_close(m, i, IOTSEC_ALERT_CLOSE_NOTIFY, IOTSEC_OK);
+        }
+    }
+    (void)iotsec_dtls_flush(&m->dtls);
+}
+
+enum iotsec_status iotsec_manager_input(struct iotsec_manager *m, const struct iotsec_addr *from, uint8_t *datagram, size_t len)
+{
+    return m == NULL ? IOTSEC_ERR_ARGUMENT : iotsec_dtls_input(&m->dtls, from, datagram, len);
+}
+
+uint32_t iotsec_manager_poll(struct iotsec_manager *m)
+{
+    uint32_t wait;
+    uint32_t now;
+
+    if (m == NULL || m->config == NULL) {
+        return UINT32_MAX;
+    }
+    wait = iotsec_dtls_poll(&m->dtls);
+    iotsec_mgr_serve(m);
+    iotsec_mgr_deliver_poll(m);
+    (void)iotsec_dtls_flush(&m->dtls);
+    now = iotsec_mgr_now(m);
+    wait = iotsec_min_u32(wait, iotsec_mgr_serve_wait(m, now));
+    return iotsec_min_u32(wait, iotsec_mgr_deliver_wait(m, now));
+}
+
+enum iotsec_status iotsec_manager_psk_complete(struct iotsec_manager *m, iotsec_dtls_handle handshake, enum iotsec_status status,
+                                               const struct iotsec_dtls_psk *psk)
+{
+    if (m == NULL || (status == IOTSEC_OK && psk != NULL && psk->peer == 0)) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    return iotsec_dtls_psk_complete(&m->dtls, handshake, status, psk);
+}
+
+/* A storage function may fail in any way: the application hears of the ways that the headers name. */
+static enum iotsec_status name_failure(enum iotsec_status status)
+{
+    return status == IOTSEC_OK || status == IOTSEC_ERR_RANDOM || status == IOTSEC_ERR_CRYPTO || status == IOTSEC_ERR_COUNTER
+               ? status
+               : IOTSEC_ERR_REGISTRY;
+}
+
+enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t group_id, const struct iotsec_addr *addr)
+{
+    const struct iotsec_registry *registry;
+    struct iotsec_registry_group row;
+    enum iotsec_status status;
+    uint16_t g;
+
+    if (m == NULL || addr == NULL) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    status = check_group(m, group_id, addr);
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    g = take_group(m);
+    if (g == MGR_NONE) {
+        return IOTSEC_ERR_FULL;
+    }
+    registry = m->config->registry;
+    memset(&row, 0, sizeof row);
+    row.group_id = group_id;
+    row.next_sender = IOTSEC_SENDER_ID_MIN;
+    row.key_number = iotsec_csb_next_generation(0);
+    row.addr = *addr;
+    row.addr.interface = 0;
+    status = iotsec_mgr_fresh_keys(m, &row);
+    if (status == IOTSEC_OK) {
+        status = registry->begin(m->config->user);
+        if (status == IOTSEC_OK) {
+            status = registry->put_group(m->config->user, &row);
+            if (status == IOTSEC_OK) {
+                status = registry->commit(m->config->user);
+            } else {
+                registry->abort(m->config->user);
+            }
+        }
+    }
+    if (status == IOTSEC_OK) {
+        fill_group(m, g, &row);
+    }
+    iotsec_wipe(&row, sizeof row);
+    return name_failure(status);
+}
+
+enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_t group_id)
+{
+    const struct iotsec_registry *registry;
+    enum iotsec_status status;
+    uint16_t g;
+    uint16_t i;
+
+    g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
+    if (g == MGR_NONE) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    registry = m->config->registry;
+    status = registry->begin(m->config->user);
+    if (status == IOTSEC_OK) {
+        status = registry->delete_group(m->config->user, group_id);
+        if (status == IOTSEC_OK) {
+            status = registry->commit(m->config->user);
+        } else {
+            registry->abort(m->config->user);
+        }
+    }
+    if (status != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    m->config->groups[g].state = GROUP_REMOVED;
+    for (i = 0; i < m->config->member_count; i++) {
+        if (m->config->members[i].device != 0 && m->config->members[i].group == g &&
+            (m->config->members[i].flags & MEMBER_SENDING) != 0) {
+            iotsec_mgr_cancel(m, m->config->members[i].device, g);
+        }
+    }
+    iotsec_mgr_scan_request(m);
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *m, uint16_t group_id, uint32_t above)
+{
+    uint16_t g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
+    struct iotsec_manager_group *group;
+    enum iotsec_status status;
+    uint32_t before;
+
+    if (g == MGR_NONE) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    group = &m->config->groups[g];
+    before = group->above;
+    if (above > before) {
+        group->above = above;
+    }
+    group->flags |= GROUP_STAGED | GROUP_FRESH;
+    group->reason = IOTSEC_ERR_CANCELLED;
+    status = iotsec_mgr_change(m, 0, false);
+    if (status != IOTSEC_OK) {
+        group->above = before;
+    }
+    iotsec_mgr_tell_groups(m);
+    (void)iotsec_dtls_flush(&m->dtls);
+    return name_failure(status);
+}
+
+enum iotsec_status iotsec_manager_evict(struct iotsec_manager *m, uint32_t device)
+{
+    enum iotsec_status status;
+    uint16_t contact;
+
+    if (m == NULL || device == 0) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    status = remove_device(m, device, MGR_NONE, true, IOTSEC_ERR_EVICTED);
+    if (status != IOTSEC_OK) {
+        return name_failure(status);
+    }
+    iotsec_mgr_cancel(m, device, MGR_NONE);
+    contact = iotsec_mgr_contact(m, device);
+    if (contact != MGR_NONE) {
+        m->config->contacts[contact].flags |= CONTACT_CLOSING;
+        if (!iotsec_mgr_notify(m, contact, IOTSEC_KM_EVICTED, 0, 0)) {
+            iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
+        }
+    }
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_EVICTED, IOTSEC_ERR_EVICTED, device, 0);
+    iotsec_mgr_tell_groups(m);
+    (void)iotsec_dtls_flush(&m->dtls);
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_manager_expel(struct iotsec_manager *m, uint32_t device, uint16_t group_id)
+{
+    enum iotsec_status status;
+    uint16_t contact;
+    uint16_t g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
+
+    if (g == MGR_NONE || iotsec_mgr_member(m, device, g) == MGR_NONE) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    status = remove_device(m, device, g, false, IOTSEC_ERR_LEFT);
+    if (status != IOTSEC_OK) {
+        return name_failure(status);
+    }
+    contact = find_active(m, device);
+    if (contact != MGR_NONE) {
+        (void)iotsec_mgr_notify(m, contact, IOTSEC_KM_GROUP_REMOVED, group_id, 0);
+    }
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_LEFT, device, group_id);
+    iotsec_mgr_tell_groups(m);
+    (void)iotsec_dtls_flush(&m->dtls);
+    return IOTSEC_OK;
+}
+
+uint32_t iotsec_manager_key_number(const struct iotsec_manager *m, uint16_t group_id)
+{
+    uint16_t g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
+
+    return g != MGR_NONE ? m->config->groups[g].now.key_number : 0;
+}
+
+#endif

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Deliveries: what is repeated until the device acknowledges it.
+ *
+ *     M -> D  MASTER_KEY(message, group, K, sender, TGK)  and  PARAMETERS(message, group, K, RAND, address)
+ *     M -> D  REFUSED | EVICTED | GROUP_REMOVED
+ *     D -> M  ACK(message, result)
+ *
+ * Both halves leave together, every time, in fresh records. The pool of deliveries is small; members
+ * whose turn has not come are found by a scan that looks at a few members a call, first at those heard
+ * lately. A kept sender ID is delivered only on a session on which the device has shown that it still
+ * holds that ID's counter: to one that has lost its state the same keys would mean the same nonces.
+ */
+#include "access/manager_state.h"
+
+#include <string.h>
+
+#if IOTSEC_ROLE_MANAGER
+
+/* Times a message is sent: about 40 s with the default waits. One in a hundred fails at 50 % loss. */
+#define ROUNDS_MAX 16u
+/* Members that one call of the scan looks at. */
+#define SCAN_STRIDE 64u
+/* Heard within this time: served first. */
+#define ACTIVE_MS 300000u
+
+static bool is_keys(uint8_t kind)
+{
+    return kind == IOTSEC_KM_PARAMETERS || kind == IOTSEC_KM_PARAMETERS_EVICTION;
+}
+
+/* ---- The pool: its used part is dense ---- */
+
+static struct iotsec_manager_delivery *new_delivery(struct iotsec_manager *m)
+{
+    if (m->deliveries_used >= m->config->delivery_count) {
+        return NULL;
+    }
+    return &m->config->deliveries[m->deliveries_used++];
+}
+
+static void free_delivery(struct iotsec_manager *m, uint16_t d)
+{
+    struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
+    struct iotsec_manager_delivery *last = &m->config->deliveries[--m->deliveries_used];
+
+    if (is_keys(delivery->kind)) {
+        uint16_t slot = iotsec_mgr_member(m, delivery->device, delivery->group);
+
+        if (slot != MGR_NONE) {
+            m->config->members[slot].flags &= (uint8_t)~MEMBER_SENDING;
+        }
+    }
+    *delivery = *last;
+    iotsec_wipe(last, sizeof *last);
+}
+
+void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group)
+{
+    uint16_t d = 0;
+
+    while (d < m->deliveries_used) {
+        const struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
+
+        if (delivery->device == device && (group == MGR_NONE || (is_keys(delivery->kind) && delivery->group == group))) {
+            free_delivery(m, d);
+        } else {
+            d++;
+        }
+    }
+}
+
+/* ---- Sending ---- */
+
+void iotsec_mgr_send(struct iotsec_manager *m, uint16_t contact, struct iotsec_km_message *message)
+{
+    uint8_t bytes[IOTSEC_KM_MAX_BYTES];
+    size_t len;
+
+    /* a failure is a loss: the message is repeated, or the device asks again */
+    if (iotsec_km_encode(message, bytes, sizeof bytes, &len) == IOTSEC_OK) {
+        (void)iotsec_dtls_send(&m->dtls, m->config->contacts[contact].session, iotsec_km_content_type(message->kind), bytes, len);
+    }
+    iotsec_wipe(bytes, sizeof bytes);
+}
+
+static uint32_t add_jitter(const struct iotsec_manager *m, uint32_t wait)
+{
+    const struct iotsec_hal *hal = m->config->hal;
+    uint8_t random = 0;
+
+    (void)hal->random(hal->user, &random, sizeof random); /* without, devices only collide more often */
+    return wait + (wait / 4 * random >> 8);
+}
+
+/* Sends a delivery's message, or both halves, and sets its next time. */
+static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d)
+{
+    uint16_t contact = iotsec_mgr_contact(m, d->device);
+    struct iotsec_km_message message;
+
+    d->rounds++;
+    d->repeat_at = iotsec_mgr_now(m) + add_jitter(m, d->wait);
+    d->wait = iotsec_min_u32(d->wait + d->wait / 4, iotsec_mgr_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
+    if (contact == MGR_NONE) {
+        return;
+    }
+    memset(&message, 0, sizeof message);
+    message.kind = d->kind;
+    message.message = d->message;
+    message.group_id = d->group;
+    message.code = d->code;
+    if (is_keys(d->kind)) {
+        const struct iotsec_registry_group *group = &m->config->groups[d->group].now;
+
+        message.group_id = group->group_id;
+        message.key_number = d->key_number;
+        message.sender_id = d->sender_id;
+        message.kind = IOTSEC_KM_MASTER_KEY;
+        memcpy(message.secret, d->tgk, sizeof message.secret);
+        iotsec_mgr_send(m, contact, &message);
+        message.kind = d->kind;
+        /* the generation is the same: a newer one would have superseded this delivery */
+        memcpy(message.secret, group->rand, sizeof message.secret);
+        message.addr = group->addr;
+    }
+    iotsec_mgr_send(m, contact, &message);
+    iotsec_wipe(&message, sizeof message);
+}
+
+/* A new message ID, and the first round. */
+static void start_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d, uint16_t contact)
+{
+    d->message = m->config->contacts[contact].next_id++;
+    d->rounds = 0;
+    d->wait = iotsec_mgr_or(m->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
+    send_delivery(m, d);
+}
+
+bool iotsec_mgr_notify(struct iotsec_manager *m, uint16_t contact, uint8_t kind, uint16_t group_id, uint8_t code)
+{
+    struct iotsec_manager_contact *c = &m->config->contacts[contact];
+    struct iotsec_manager_delivery once;
+    struct iotsec_manager_delivery *d;
+    uint16_t i;
+
+    for (i = 0; i < m->deliveries_used; i++) {
+        d = &m->config->deliveries[i];
+        if (d->device == c->device && d->kind == kind && d->group == group_id) {
+            return true; /* on its way already */
+        }
+    }
+    d = new_delivery(m);
+    if (d == NULL) {
+        d = &once;
+    }
+    memset(d, 0, sizeof *d);
+    d->device = c->device;
+    d->kind = kind;
+    d->group = group_id;
+    d->code = code;
+    start_delivery(m, d, contact);
+    return d != &once;
+}
+
+/* ---- Keys ---- */
+
+bool iotsec_mgr_owed(const struct iotsec_manager *m, uint16_t slot)
+{
+    const struct iotsec_manager_member *member = &m->config->members[slot];
+
+    return (member->flags & MEMBER_OWED) != 0 || member->acknowledged >> 8 < m->config->groups[member->group].now.key_number >> 8;
+}
+
+/* Freezes the group's present keys for a member and sends them. */
+static void start_keys(struct iotsec_manager *m, struct iotsec_manager_delivery *d, const struct iotsec_manager_member *member,
+                       uint16_t contact)
+{
+    const struct iotsec_manager_group *group = &m->config->groups[member->group];
+
+    d->device = member->device;
+    d->group = member->group;
+    d->key_number = group->now.key_number;
+    d->sender_id = member->sender_id;
+    memcpy(d->tgk, group->now.tgk, sizeof d->tgk);
+    d->code = 0;
+    /* Whoever missed the generation in which somebody left must not keep its old key for a moment longer. */
+    d->kind = member->acknowledged >> 8 >= group->gentle_from >> 8 ? IOTSEC_KM_PARAMETERS : IOTSEC_KM_PARAMETERS_EVICTION;
+    start_delivery(m, d, contact);
+}
+
+void iotsec_mgr_deliver(struct iotsec_manager *m, uint16_t slot)
+{
+    struct iotsec_manager_member *member = &m->config->members[slot];
+    uint16_t contact = iotsec_mgr_contact(m, member->device);
+    struct iotsec_manager_delivery *d;
+
+    if (contact == MGR_NONE || (m->config->contacts[contact].flags & (CONTACT_CLOSING | CONTACT_SILENT)) != 0 ||
+        (member->flags & (MEMBER_PROVEN | MEMBER_SENDING | MEMBER_WAITING)) != MEMBER_PROVEN || !iotsec_mgr_owed(m, slot)) {
+        return;
+    }
+    d = new_delivery(m);
+    if (d == NULL) {
+        iotsec_mgr_scan_request(m);
+        return;
+    }
+    member->flags |= MEMBER_SENDING;
+    start_keys(m, d, member, contact);
+}
+
+void iotsec_mgr_redeliver(struct iotsec_manager *m, uint16_t group)
+{
+    uint16_t i;
+
+    for (i = 0; i < m->deliveries_used; i++) {
+        struct iotsec_manager_delivery *d = &m->config->deliveries[i];
+
+        if (is_keys(d->kind) && d->group == group) {
+            uint16_t slot = iotsec_mgr_member(m, d->device, group);
+            uint16_t contact = iotsec_mgr_contact(m, d->device);
+
+            if (slot != MGR_NONE && contact != MGR_NONE) {
+                start_keys(m, d, &m->config->members[slot], contact);
+            }
+        }
+    }
+}
+
+/* ---- Acknowledgements ---- */
+
+void iotsec_mgr_acknowledge(struct iotsec_manager *m, uint16_t slot, uint32_t key_number)
+{
+    struct iotsec_manager_member *member = &m->config->members[slot];
+    bool joined = (member->flags & MEMBER_NEW) != 0;
+    bool updated = member->acknowledged != key_number;
+
+    member->flags &= (uint8_t) ~(MEMBER_OWED | MEMBER_NEW);
+    member->acknowledged = key_number;
+    if (joined || updated) {
+        iotsec_mgr_tell(m, joined ? IOTSEC_MANAGER_MEMBER_JOINED : IOTSEC_MANAGER_MEMBER_UPDATED, IOTSEC_OK, member->device,
+                        m->config->groups[member->group].now.group_id);
+    }
+}
+
+/* D -> M  ACK of keys */
+static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_delivery *d, uint8_t result)
+{
+    uint16_t slot = iotsec_mgr_member(m, d->device, d->group);
+    struct iotsec_manager_member *member;
+
+    if (slot == MGR_NONE) {
+        return;
+    }
+    member = &m->config->members[slot];
+    if (result == IOTSEC_KM_DONE) {
+        iotsec_mgr_acknowledge(m, slot, d->key_number);
+    } else if (result == IOTSEC_KM_CONFLICT) {
+        iotsec_mgr_renew(m, d->group, IOTSEC_ERR_KEY_CONFLICT, 0);
+        iotsec_mgr_serve(m);
+    } else {
+        /* NO_ROOM: it has no use for this generation's keys; perhaps for the next one's */
+        member->flags &= (uint8_t) ~(MEMBER_OWED | MEMBER_NEW);
+        member->acknowledged = d->key_number;
+        iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_REFUSED, IOTSEC_ERR_FULL, d->device, m->config->groups[d->group].now.group_id);
+    }
+}
+
+void iotsec_mgr_take_ack(struct iotsec_manager *m, uint16_t contact, const struct iotsec_km_message *message)
+{
+    uint32_t device = m->config->contacts[contact].device;
+    struct iotsec_manager_delivery d;
+    uint16_t i;
+
+    for (i = 0; i < m->deliveries_used; i++) {
+        if (m->config->deliveries[i].device == device && m->config->deliveries[i].message == message->message) {
+            break;
+        }
+    }
+    if (i == m->deliveries_used || (message->code != IOTSEC_KM_DONE && message->code != IOTSEC_KM_CONFLICT &&
+                                    message->code != IOTSEC_KM_NO_ROOM)) {
+        /* late, or FAILED: then the next repeat tries again */
+        iotsec_mgr_drop(m, IOTSEC_DROP_UNEXPECTED);
+        return;
+    }
+    d = m->config->deliveries[i];
+    free_delivery(m, i);
+    if (is_keys(d.kind)) {
+        take_keys_ack(m, &d, message->code);
+    } else if ((m->config->contacts[contact].flags & CONTACT_CLOSING) != 0) {
+        iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
+    }
+    iotsec_wipe(&d, sizeof d);
+}
+
+/* ---- Time ---- */
+
+/* Nobody answers. */
+static void give_up(struct iotsec_manager *m, uint16_t i)
+{
+    struct iotsec_manager_delivery *d = &m->config->deliveries[i];
+    uint32_t device = d->device;
+    uint16_t group_id = is_keys(d->kind) ? m->config->groups[d->group].now.group_id : d->group;
+    uint16_t contact = iotsec_mgr_contact(m, device);
+
+    free_delivery(m, i);
+    if (contact != MGR_NONE) {
+        if ((m->config->contacts[contact].flags & CONTACT_CLOSING) != 0) {
+            iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
+            return;
+        }
+        m->config->contacts[contact].flags |= CONTACT_SILENT;
+    }
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_UNREACHABLE, IOTSEC_ERR_NO_ANSWER, device, group_id);
+}
+
+void iotsec_mgr_scan_request(struct iotsec_manager *m)
+{
+    if (m->scan_left != 0) {
+        /* starting over at every request would never come to the second pass */
+        m->flags |= MGR_SCAN_AGAIN;
+    } else {
+        m->scan_left = 2u * m->config->member_count;
+    }
+}
+
+/* A member of a group that is no more. */
+static void dismiss_member(struct iotsec_manager *m, uint16_t slot)
+{
+    const struct iotsec_manager_member *member = &m->config->members[slot];
+    uint16_t group_id = m->config->groups[member->group].now.group_id;
+    uint32_t device = member->device;
+    uint16_t contact = iotsec_mgr_contact(m, device);
+    bool registered = member->sender_id != 0;
+
+    iotsec_mgr_member_free(m, slot);
+    if (contact != MGR_NONE && (m->config->contacts[contact].flags & (CONTACT_CLOSING | CONTACT_SILENT)) == 0) {
+        (void)iotsec_mgr_notify(m, contact, registered ? IOTSEC_KM_GROUP_REMOVED : IOTSEC_KM_REFUSED, group_id,
+                                IOTSEC_KM_REASON_GROUP);
+    }
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_NOT_FOUND, device, group_id);
+}
+
+static void scan_member(struct iotsec_manager *m, uint16_t slot, bool active_only)
+{
+    const struct iotsec_manager_member *member = &m->config->members[slot];
+
+    if (member->device == 0) {
+        return;
+    }
+    if (m->config->groups[member->group].state == GROUP_REMOVED) {
+        dismiss_member(m, slot);
+        return;
+    }
+    if (active_only) {
+        uint16_t contact = iotsec_mgr_contact(m, member->device);
+
+        if (contact == MGR_NONE || iotsec_mgr_now(m) - m->config->contacts[contact].heard_at > ACTIVE_MS) {
+            return;
+        }
+    }
+    iotsec_mgr_deliver(m, slot);
+}
+
+/* All members have been looked at since the groups were removed. */
+static void free_removed_groups(struct iotsec_manager *m)
+{
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        if (m->config->groups[g].state == GROUP_REMOVED) {
+            iotsec_wipe(&m->config->groups[g], sizeof m->config->groups[g]);
+        }
+    }
+}
+
+static void scan(struct iotsec_manager *m)
+{
+    uint16_t budget;
+
+    for (budget = SCAN_STRIDE; budget != 0 && m->scan_left != 0 && m->deliveries_used < m->config->delivery_count; budget--) {
+        uint16_t slot = m->scan;
+        bool active_only = m->scan_left > m->config->member_count;
+
+        m->scan = (uint16_t)(slot + 1u < m->config->member_count ? slot + 1u : 0);
+        m->scan_left--;
+        if (m->scan_left == 0 && (m->flags & MGR_SCAN_AGAIN) != 0) {
+            m->flags &= (uint8_t)~MGR_SCAN_AGAIN;
+            m->scan_left = 2u * m->config->member_count;
+        }
+        scan_member(m, slot, active_only);
+    }
+    if (m->scan_left == 0) {
+        free_removed_groups(m);
+    }
+}
+
+void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
+{
+    uint32_t now = iotsec_mgr_now(m);
+    uint16_t i = 0;
+
+    while (i < m->deliveries_used) {
+        struct iotsec_manager_delivery *d = &m->config->deliveries[i];
+
+        if (!iotsec_time_reached(now, d->repeat_at)) {
+            i++;
+        } else if (d->rounds < ROUNDS_MAX) {
+            send_delivery(m, d);
+            i++;
+        } else {
+            give_up(m, i); /* another one, or none, stands there now */
+        }
+    }
+    scan(m);
+}
+
+uint32_t iotsec_mgr_deliver_wait(const struct iotsec_manager *m, uint32_t now)
+{
+    uint32_t wait = UINT32_MAX;
+    uint16_t i;
+
+    if (m->scan_left != 0 && m->deliveries_used < m->config->delivery_count) {
+        return 0;
+    }
+    for (i = 0; i < m->deliveries_used; i++) {
+        wait = iotsec_min_u32(wait, iotsec_time_left(now, m->config->deliveries[i].repeat_at));
+    }
+    return wait;
+}
+
+#endif

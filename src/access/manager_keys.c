@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Steps and generations: when a group moves, and the transaction that moves it.
+ *
+ *     somebody joined, nobody left       K -> K + 1                TGK[K+1] = PRF(TGK[K], ...)
+ *     somebody left or was evicted       K -> next generation      TGK and RAND drawn anew
+ *     step 255, sender IDs used up,      K -> next generation      the same
+ *     a member ahead, a conflict
+ *
+ *     M -> registry  begin; a group: put_group, delete_member of who left, put_member of who waits; put_evicted; commit
+ *     M              the same in memory
+ *     M -> D         keys, to those who waited (manager_deliver.c; the others follow the ratchet, or the scan serves them)
+ *
+ * The order is what makes a crash harmless: before the commit nobody has seen anything of the new key
+ * number, after it the registry will never assign its sender IDs again.
+ */
+#include "access/manager_state.h"
+
+#include <iotsec/csb.h>
+
+#if IOTSEC_ROLE_MANAGER
+
+/* Who waits counts up to here at most: next_sender has no larger value. */
+#define SENDER_LIMIT (IOTSEC_SENDER_ID_MAX + 1u)
+/* The interval doubles with every block of this many steps. */
+#define STEPS_PER_DOUBLING 64u
+/* A failing registry is asked again after the interval, doubled up to this often. */
+#define FAILURES_MAX 6u
+
+enum assign_mode { ASSIGN_COUNT, ASSIGN_WRITE, ASSIGN_APPLY };
+
+/* Members in the order in which they get sender IDs: those who wait, or everybody. */
+static uint16_t next_assigned(const struct iotsec_manager *m, const struct iotsec_manager_group *group, uint16_t slot)
+{
+    if ((group->flags & GROUP_RENUMBER) != 0) {
+        const struct iotsec_manager_member *members = m->config->members;
+
+        slot = (uint16_t)(slot + 1); /* MGR_NONE + 1 is the first */
+        while (slot < m->config->member_count &&
+               (members[slot].device == 0 || &m->config->groups[members[slot].group] != group)) {
+            slot++;
+        }
+        return slot < m->config->member_count ? slot : MGR_NONE;
+    }
+    return slot == MGR_NONE ? group->waiting : m->config->members[slot].next;
+}
+
+/* Goes through the sender IDs that a change assigns: counts them, writes them, or takes them over. The three
+ * passes find the same members in the same order. */
+static enum iotsec_status assign_senders(struct iotsec_manager *m, uint16_t g, uint32_t leaver, enum assign_mode mode,
+                                         uint32_t *count)
+{
+    struct iotsec_manager_group *group = &m->config->groups[g];
+    uint16_t first = (group->flags & GROUP_RENUMBER) != 0 ? IOTSEC_SENDER_ID_MIN : group->now.next_sender;
+    uint16_t slot;
+
+    *count = 0;
+    for (slot = next_assigned(m, group, MGR_NONE); slot != MGR_NONE; slot = next_assigned(m, group, slot)) {
+        struct iotsec_manager_member *member = &m->config->members[slot];
+        struct iotsec_registry_member row;
+
+        if (member->device == leaver) {
+            continue;
+        }
+        row.device = member->device;
+        row.group_id = group->now.group_id;
+        row.sender_id = (uint16_t)(first + *count);
+        ++*count;
+        if (mode == ASSIGN_WRITE) {
+            enum iotsec_status status = m->config->registry->put_member(m->config->user, &row);
+
+            if (status != IOTSEC_OK) {
+                return status;
+            }
+        } else if (mode == ASSIGN_APPLY) {
+            member->sender_id = row.sender_id;
+            member->flags |= MEMBER_OWED;
+        }
+    }
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct iotsec_registry_group *group)
+{
+    const struct iotsec_hal *hal = m->config->hal;
+
+    return hal->random(hal->user, group->tgk, sizeof group->tgk) < 0 || hal->random(hal->user, group->rand, sizeof group->rand) < 0
+               ? IOTSEC_ERR_RANDOM
+               : IOTSEC_OK;
+}
+
+/* The group as it will be, and what the registry has to know of it. */
+static enum iotsec_status stage_group(struct iotsec_manager *m, uint16_t g, uint32_t leaver)
+{
+    const struct iotsec_registry *registry = m->config->registry;
+    struct iotsec_manager_group *group = &m->config->groups[g];
+    uint16_t gone = leaver != 0 ? iotsec_mgr_member(m, leaver, g) : MGR_NONE;
+    enum iotsec_status status;
+    uint32_t count;
+
+    group->staged = group->now;
+    (void)assign_senders(m, g, leaver, ASSIGN_COUNT, &count);
+    if (group->now.next_sender + count > SENDER_LIMIT) {
+        group->flags |= GROUP_RENUMBER;
+        group->staged.next_sender = IOTSEC_SENDER_ID_MIN;
+        (void)assign_senders(m, g, leaver, ASSIGN_COUNT, &count);
+    }
+    group->staged.next_sender = (uint16_t)(group->staged.next_sender + count);
+    if ((group->flags & GROUP_RENEW) != 0) {
+        group->flags |= GROUP_FRESH;
+    }
+    if ((group->flags & GROUP_FRESH) == 0 &&
+        ((group->flags & GROUP_RENUMBER) != 0 || (group->now.key_number & 0xFFu) == IOTSEC_STEP_MAX)) {
+        group->flags |= GROUP_FRESH;
+        group->reason = IOTSEC_ERR_COUNTER;
+    }
+    if ((group->flags & GROUP_FRESH) != 0) {
+        uint32_t above = group->above > group->now.key_number ? group->above : group->now.key_number;
+
+        group->staged.key_number = iotsec_csb_next_generation(above);
+        if (group->staged.key_number == 0) {
+            return IOTSEC_ERR_COUNTER;
+        }
+        /* a new TGK, not only a new RAND: who left knows the old one */
+        status = iotsec_mgr_fresh_keys(m, &group->staged);
+    } else {
+        group->reason = IOTSEC_OK;
+        group->staged.key_number++;
+        status = iotsec_csb_ratchet(m->config->hal, group->now.group_id, group->staged.key_number, group->now.rand,
+                                    group->now.tgk, group->staged.tgk);
+    }
+    if (status == IOTSEC_OK) {
+        status = registry->put_group(m->config->user, &group->staged);
+    }
+    if (status == IOTSEC_OK && gone != MGR_NONE && m->config->members[gone].sender_id != 0) {
+        status = registry->delete_member(m->config->user, leaver, group->now.group_id);
+    }
+    return status == IOTSEC_OK ? assign_senders(m, g, leaver, ASSIGN_WRITE, &count) : status;
+}
+
+static uint32_t step_interval(const struct iotsec_manager *m)
+{
+    return iotsec_mgr_or(m->config->step_interval_ms, IOTSEC_STEP_INTERVAL_MS);
+}
+
+/* The change is durable: now it holds. */
+static void apply_group(struct iotsec_manager *m, uint16_t g, uint32_t leaver)
+{
+    struct iotsec_manager_group *group = &m->config->groups[g];
+    uint16_t gone = leaver != 0 ? iotsec_mgr_member(m, leaver, g) : MGR_NONE;
+    uint32_t count;
+    uint16_t slot;
+
+    if (gone != MGR_NONE) {
+        iotsec_mgr_member_free(m, gone);
+    }
+    (void)assign_senders(m, g, leaver, ASSIGN_APPLY, &count);
+    group->now = group->staged;
+    group->failures = 0;
+    /* the doubling keeps a storm of joins from using a generation up in minutes */
+    group->rest_until = iotsec_mgr_now(m) + (step_interval(m) << ((group->now.key_number & 0xFFu) / STEPS_PER_DOUBLING));
+    group->flags |= GROUP_RESTING | GROUP_TELL;
+    if ((group->flags & GROUP_FRESH) != 0) {
+        group->flags &= (uint8_t)~GROUP_RENEW;
+        group->above = 0;
+        if (gone != MGR_NONE) {
+            group->gentle_from = group->now.key_number;
+        }
+        iotsec_mgr_redeliver(m, g);
+        iotsec_mgr_scan_request(m);
+    }
+    slot = group->waiting;
+    group->waiting = MGR_NONE;
+    while (slot != MGR_NONE) {
+        struct iotsec_manager_member *member = &m->config->members[slot];
+        uint16_t next = member->next;
+
+        member->next = MGR_NONE;
+        /* committed just now, on the device's present session: nobody has used this sender ID */
+        member->flags = (uint8_t)((member->flags & ~MEMBER_WAITING) | MEMBER_PROVEN);
+        iotsec_mgr_deliver(m, slot);
+        slot = next;
+    }
+}
+
+enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted)
+{
+    const struct iotsec_registry *registry = m->config->registry;
+    enum iotsec_status status = registry->begin(m->config->user);
+    bool open = status == IOTSEC_OK;
+    uint16_t g;
+
+    for (g = 0; status == IOTSEC_OK && g < m->config->group_count; g++) {
+        if ((m->config->groups[g].flags & GROUP_STAGED) != 0) {
+            status = stage_group(m, g, leaver);
+        }
+    }
+    if (status == IOTSEC_OK && evicted) {
+        status = registry->put_evicted(m->config->user, leaver);
+    }
+    if (status == IOTSEC_OK) {
+        status = registry->commit(m->config->user);
+    } else if (open) {
+        registry->abort(m->config->user);
+    }
+    for (g = 0; g < m->config->group_count; g++) {
+        struct iotsec_manager_group *group = &m->config->groups[g];
+
+        if ((group->flags & GROUP_STAGED) == 0) {
+            continue;
+        }
+        if (status == IOTSEC_OK) {
+            apply_group(m, g, leaver);
+        }
+        group->flags &= (uint8_t) ~(GROUP_STAGED | GROUP_FRESH | GROUP_RENUMBER);
+        iotsec_wipe(&group->staged, sizeof group->staged);
+    }
+    return status;
+}
+
+/* ---- When ---- */
+
+void iotsec_mgr_wait(struct iotsec_manager *m, uint16_t slot)
+{
+    struct iotsec_manager_member *member = &m->config->members[slot];
+    struct iotsec_manager_group *group = &m->config->groups[member->group];
+
+    if ((member->flags & MEMBER_WAITING) == 0) {
+        member->flags |= MEMBER_WAITING;
+        member->next = group->waiting;
+        group->waiting = slot;
+    }
+}
+
+void iotsec_mgr_unwait(struct iotsec_manager *m, uint16_t slot)
+{
+    struct iotsec_manager_member *members = m->config->members;
+    uint16_t *at = &m->config->groups[members[slot].group].waiting;
+
+    if ((members[slot].flags & MEMBER_WAITING) == 0) {
+        return;
+    }
+    while (*at != slot) {
+        at = &members[*at].next;
+    }
+    *at = members[slot].next;
+    members[slot].next = MGR_NONE;
+    members[slot].flags &= (uint8_t)~MEMBER_WAITING;
+}
+
+void iotsec_mgr_renew(struct iotsec_manager *m, uint16_t group, enum iotsec_status reason, uint32_t above)
+{
+    struct iotsec_manager_group *g = &m->config->groups[group];
+
+    g->flags |= GROUP_RENEW;
+    g->reason = (int8_t)reason;
+    if (above > g->above) {
+        g->above = above;
+    }
+}
+
+/* Whether something waits for a change. */
+static bool is_wanted(const struct iotsec_manager_group *group)
+{
+    return group->state == GROUP_LIVE && (group->waiting != MGR_NONE || (group->flags & GROUP_RENEW) != 0);
+}
+
+/* Whether it may be made now. */
+static bool is_ready(const struct iotsec_manager_group *group)
+{
+    return is_wanted(group) && (group->flags & GROUP_RESTING) == 0;
+}
+
+/* Puts groups into the transaction: all that are ready and have not failed, or else one that has, alone, so
+ * that a group that cannot move (no generation left) does not hold up the others. */
+static bool stage_ready(struct iotsec_manager *m, uint16_t *alone)
+{
+    bool any = false;
+    uint16_t g;
+
+    *alone = MGR_NONE;
+    for (g = 0; g < m->config->group_count; g++) {
+        struct iotsec_manager_group *group = &m->config->groups[g];
+
+        if (is_ready(group) && group->failures == 0) {
+            group->flags |= GROUP_STAGED;
+            any = true;
+        } else if (is_ready(group) && *alone == MGR_NONE) {
+            *alone = g;
+        }
+    }
+    if (any) {
+        *alone = MGR_NONE;
+    } else if (*alone != MGR_NONE) {
+        m->config->groups[*alone].flags |= GROUP_STAGED;
+        any = true;
+    }
+    return any;
+}
+
+static void back_off(struct iotsec_manager *m, enum iotsec_status status, uint16_t alone)
+{
+    uint32_t now = iotsec_mgr_now(m);
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        struct iotsec_manager_group *group = &m->config->groups[g];
+
+        if (is_ready(group) && (alone == MGR_NONE ? group->failures == 0 : g == alone)) {
+            group->flags |= GROUP_RESTING;
+            group->rest_until = now + (step_interval(m) << group->failures);
+            if (group->failures < FAILURES_MAX) {
+                group->failures++;
+            }
+            iotsec_mgr_tell(m, IOTSEC_MANAGER_KEYS_FAILED, status, 0, group->now.group_id);
+        }
+    }
+}
+
+void iotsec_mgr_serve(struct iotsec_manager *m)
+{
+    uint32_t now = iotsec_mgr_now(m);
+    uint16_t alone;
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        struct iotsec_manager_group *group = &m->config->groups[g];
+
+        if ((group->flags & GROUP_RESTING) != 0 && iotsec_time_reached(now, group->rest_until)) {
+            group->flags &= (uint8_t)~GROUP_RESTING; /* a flag, since the clock comes round */
+        }
+    }
+    if (stage_ready(m, &alone)) {
+        enum iotsec_status status = iotsec_mgr_change(m, 0, false);
+
+        if (status != IOTSEC_OK) {
+            back_off(m, status, alone);
+        }
+        iotsec_mgr_tell_groups(m);
+    }
+}
+
+void iotsec_mgr_tell_groups(struct iotsec_manager *m)
+{
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        struct iotsec_manager_group *group = &m->config->groups[g];
+
+        if ((group->flags & GROUP_TELL) != 0) {
+            group->flags &= (uint8_t)~GROUP_TELL;
+            iotsec_mgr_tell(m, IOTSEC_MANAGER_GROUP_KEY, (enum iotsec_status)group->reason, 0, group->now.group_id);
+        }
+    }
+}
+
+uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now)
+{
+    uint32_t wait = UINT32_MAX;
+    uint16_t g;
+
+    for (g = 0; g < m->config->group_count; g++) {
+        const struct iotsec_manager_group *group = &m->config->groups[g];
+
+        if ((group->flags & GROUP_RESTING) != 0) {
+            wait = iotsec_min_u32(wait, iotsec_time_left(now, group->rest_until));
+        } else if (is_wanted(group)) {
+            wait = 0;
+        }
+    }
+    return wait;
+}
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The domain manager's inside.
+ *
+ *     manager.c          set-up, tables, sessions, requests, what the application asks for
+ *     manager_keys.c     steps and generations: one transaction, then memory
+ *     manager_deliver.c  messages that wait for their acknowledgement
+ *
+ * Only iotsec_mgr_tell and the functions marked so run the application's code, which may call back:
+ * after one of them slots are looked up again. Everything else may hold slot numbers.
+ */
+#ifndef IOTSEC_SRC_ACCESS_MANAGER_STATE_H
+#define IOTSEC_SRC_ACCESS_MANAGER_STATE_H
+
+#include <iotsec/manager.h>
+
+#include "amikey/keymgmt.h"
+#include "base/bytes.h"
+#include "base/table.h"
+
+/* Not a slot. */
+#define MGR_NONE IOTSEC_TABLE_NONE
+
+/* iotsec_manager.flags */
+#define MGR_SCAN_AGAIN 1u /* a scan was asked for while one ran */
+
+/* iotsec_manager_group.state */
+enum {
+    GROUP_FREE,
+    GROUP_LIVE,
+    GROUP_REMOVED /* gone from the registry; the scan tells its members and frees the slot */
+};
+
+/* iotsec_manager_group.flags */
+#define GROUP_RESTING 0x01u  /* changed lately: no step before rest_until */
+#define GROUP_RENEW 0x02u    /* a new generation is wanted as soon as the rest is over */
+#define GROUP_STAGED 0x04u   /* takes part in the change at hand */
+#define GROUP_FRESH 0x08u    /* with a new generation instead of a step */
+#define GROUP_RENUMBER 0x10u /* in which everybody gets a new sender ID */
+#define GROUP_TELL 0x20u     /* GROUP_KEY is to be told */
+
+/* iotsec_manager_member.flags */
+#define MEMBER_WAITING 0x01u /* in its group's list: gets a fresh sender ID with the next change */
+#define MEMBER_PROVEN 0x02u  /* got its sender ID on the device's present session, or showed there that it holds it */
+#define MEMBER_OWED 0x04u    /* keys are to be delivered, even if no new generation says so */
+#define MEMBER_SENDING 0x08u /* a delivery of keys is under way */
+#define MEMBER_NEW 0x10u     /* MEMBER_JOINED has not been told */
+
+/* iotsec_manager_contact.flags */
+#define CONTACT_JOINED 0x01u  /* DEVICE_JOINED was told, so DEVICE_GONE will be */
+#define CONTACT_CLOSING 0x02u /* refused or evicted: it is told so, and nothing else */
+#define CONTACT_SILENT 0x04u  /* did not acknowledge; nothing is sent before it is heard again */
+#define CONTACT_ASKED 0x08u   /* last_request is valid */
+
+/* ---- manager.c ---- */
+
+uint32_t iotsec_mgr_now(const struct iotsec_manager *m);
+uint32_t iotsec_mgr_or(uint32_t value, uint32_t otherwise);
+void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason);
+/* Slots, or MGR_NONE. iotsec_mgr_group finds live groups only. */
+uint16_t iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device);
+uint16_t iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id);
+uint16_t iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device, uint16_t group);
+/* Forgets a membership in memory; its delivery is cancelled. */
+void iotsec_mgr_member_free(struct iotsec_manager *m, uint16_t slot);
+/* Ends a device's session and forgets the contact. With a reason, the application hears of it: that runs its code. */
+void iotsec_mgr_contact_close(struct iotsec_manager *m, uint16_t slot, uint8_t alert, enum iotsec_status reason);
+/* Runs the application's code. Fills in address, sender ID and key number from what is known. */
+void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
+                     uint16_t group_id);
+
+/* ---- manager_keys.c ---- */
+
+/* Draws TGK and RAND of a new generation. OK, ERR_RANDOM. */
+enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct iotsec_registry_group *group);
+/*
+ * Moves every group that has GROUP_STAGED set, by a step or (GROUP_FRESH) a new generation, gives all who
+ * wait there a sender ID, takes `leaver` (0: nobody) out of them, marks it as evicted if asked to: all in one
+ * transaction. OK: durable, in memory, and on its way to those who waited. Otherwise nothing has changed:
+ * ERR_COUNTER, ERR_RANDOM, ERR_CRYPTO, ERR_REGISTRY.
+ */
+enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted);
+/* Files a member for a fresh sender ID. */
+void iotsec_mgr_wait(struct iotsec_manager *m, uint16_t slot);
+/* Takes it out again. */
+void iotsec_mgr_unwait(struct iotsec_manager *m, uint16_t slot);
+/* Asks for a new generation above a key number. */
+void iotsec_mgr_renew(struct iotsec_manager *m, uint16_t group, enum iotsec_status reason, uint32_t above);
+/* Changes the groups in which somebody waits and whose rest is over. Runs the application's code. */
+void iotsec_mgr_serve(struct iotsec_manager *m);
+/* Tells of the groups that have moved. Runs the application's code. */
+void iotsec_mgr_tell_groups(struct iotsec_manager *m);
+/* Milliseconds until iotsec_mgr_serve has something to do. */
+uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now);
+
+/* ---- manager_deliver.c ---- */
+
+/* Whether a member should have newer keys than it has acknowledged. */
+bool iotsec_mgr_owed(const struct iotsec_manager *m, uint16_t slot);
+/* Delivers a member's keys if that is allowed now, or leaves it to the scan. */
+void iotsec_mgr_deliver(struct iotsec_manager *m, uint16_t slot);
+/* A generation is superseded: deliveries under way in the group start anew with its present keys. */
+void iotsec_mgr_redeliver(struct iotsec_manager *m, uint16_t group);
+/* Tells a device something that is no key. False: there is no room to wait for its acknowledgement, it was sent once. */
+bool iotsec_mgr_notify(struct iotsec_manager *m, uint16_t contact, uint8_t kind, uint16_t group_id, uint8_t code);
+/* Sends one message as it is. */
+void iotsec_mgr_send(struct iotsec_manager *m, uint16_t contact, struct iotsec_km_message *message);
+/* Forgets the deliveries to a device: all of them, or the keys of one group (by index). */
+void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group);
+/* The member holds the keys of that number. Runs the application's code. */
+void iotsec_mgr_acknowledge(struct iotsec_manager *m, uint16_t slot, uint32_t key_number);
+/* D -> M  ACK. Runs the application's code. */
+void iotsec_mgr_take_ack(struct iotsec_manager *m, uint16_t contact, const struct iotsec_km_message *message);
+/* Looks through the members, a few at a call, for keys that are owed. */
+void iotsec_mgr_scan_request(struct iotsec_manager *m);
+/* Repeats what is due and goes on with the scan. Runs the application's code. */
+void iotsec_mgr_deliver_poll(struct iotsec_manager *m);
+/* Milliseconds until iotsec_mgr_deliver_poll has something to do. */
+uint32_t iotsec_mgr_deliver_wait(const struct iotsec_manager *m, uint32_t now);
+
+#endif
