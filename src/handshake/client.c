@@ -102,6 +102,36 @@ void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *
     hs->hint = (int8_t)reason;
 }
 
+/*
+ * A server that refuses our Finished has another key, or one of us took a forged message for genuine on
+ * the way: nothing before Finished can be told from a forgery. One more try with a new random, which
+ * the server answers as a new handshake, tells the two apart.
+ */
+void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    enum iotsec_status status = IOTSEC_ERR_RANDOM;
+
+    hs->state = HS_CLIENT_SENT_HELLO;
+    hs->flags = HS_RETRIED;
+    hs->hint = 0;
+    hs->rounds = 0;
+    hs->receive_seq = 0;
+    hs->send_seq = 0;
+    hs->held_len = 0;
+    hs->max_fragment = 0;
+    iotsec_wipe(&hs->u, sizeof hs->u);
+    memset(hs->scratch, 0, sizeof hs->scratch);
+    iotsec_reassembly_clear(hs);
+    if (dtls->config->hal->random(dtls->config->hal->user, hs->client_random, sizeof hs->client_random) >= 0) {
+        status = build_hello(dtls, hs, NULL, 0);
+    }
+    if (status == IOTSEC_OK) {
+        iotsec_flight_start(dtls, hs);
+    } else if (status != IOTSEC_ERR_CANCELLED) {
+        iotsec_handshake_end(dtls, hs, status);
+    }
+}
+
 void iotsec_client_alert(struct iotsec_dtls_handshake *hs, uint8_t level, uint8_t description)
 {
     enum iotsec_status reason;

@@ -537,7 +537,6 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
     uint16_t ahead = (uint16_t)(piece->seq - hs->receive_seq);
     struct iotsec_hs_message message;
     enum iotsec_status status;
-    uint16_t seq;
 
     if ((piece->type == IOTSEC_HS_FINISHED) != (record->epoch == 1) ||
         !iotsec_hs_known(iotsec_hs_is_server(hs), piece->type)) {
@@ -563,27 +562,26 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
     }
     if (ahead == 0 && whole) {
         status = take_message(dtls, hs, piece, record->sequence);
+        if (status != IOTSEC_OK) {
+            return status;
+        }
+        hs = iotsec_handshake_get(dtls, handle);
+        if (hs != NULL && hs->receive_seq != piece->seq) {
+            iotsec_reassembly_forget(hs, piece->seq); /* pieces of it that came before */
+        }
     } else {
         status = iotsec_reassembly_add(hs, piece);
         if (status != IOTSEC_OK) {
             return iotsec_dtls_drop(dtls, status == IOTSEC_ERR_FULL ? IOTSEC_DROP_NO_ROOM : IOTSEC_DROP_MALFORMED);
         }
     }
-    seq = piece->seq;
-    while (status == IOTSEC_OK && (hs = iotsec_handshake_get(dtls, handle)) != NULL) {
-        if (seq != hs->receive_seq) {
-            iotsec_reassembly_forget(hs, seq);
-        }
-        seq = hs->receive_seq;
-        if (!iotsec_reassembly_whole(hs, seq, &message)) {
-            break;
-        }
-        if (take_message(dtls, hs, &message, record->sequence) != IOTSEC_OK) {
-            hs = iotsec_handshake_get(dtls, handle);
-            if (hs != NULL) {
-                iotsec_reassembly_forget(hs, seq);
-            }
-            break;
+    /* What waited may be next now. A message that is refused here is forgotten: it may come again. */
+    while (status == IOTSEC_OK && (hs = iotsec_handshake_get(dtls, handle)) != NULL &&
+           iotsec_reassembly_whole(hs, hs->receive_seq, &message)) {
+        status = take_message(dtls, hs, &message, record->sequence);
+        hs = iotsec_handshake_get(dtls, handle);
+        if (hs != NULL) {
+            iotsec_reassembly_forget(hs, message.seq);
         }
     }
     return status;
@@ -1002,6 +1000,12 @@ static void tick_handshake(struct iotsec_dtls *dtls, struct iotsec_dtls_handshak
             iotsec_handshake_end(dtls, hs, (enum iotsec_status)hs->hint);
             return;
         }
+#if IOTSEC_DTLS_CLIENT
+        if (hs->hint != 0 && hs->rounds != 0 && hs->state == HS_CLIENT_SENT_FINISHED && (hs->flags & HS_RETRIED) == 0) {
+            iotsec_client_retry(dtls, hs);
+            return;
+        }
+#endif
         if (hs->rounds != 0xFF) {
             hs->rounds++;
         }

@@ -46,6 +46,7 @@ enum {
 #define HS_UNKNOWN 0x0040u  /* server: no PSK for that identity; the keys are random */
 #define HS_TOLD 0x0080u     /* server: `failed` has told the first Finished that failed */
 #define HS_ALERTED 0x0100u  /* a plaintext alert left in this round */
+#define HS_RETRIED 0x0400u  /* client: started anew after bad news at its Finished */
 #define HS_REPEATED 0x0200u /* the flight was sent more than once: no round trip can be measured */
 
 /* iotsec_dtls_session.flags */
@@ -160,6 +161,8 @@ enum iotsec_status iotsec_client_verify(struct iotsec_dtls *dtls, struct iotsec_
                                         const struct iotsec_hs_message *message);
 /* Remembers what an unauthenticated answer points to. */
 void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
+/* Begins again with a new random. */
+void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
 void iotsec_client_alert(struct iotsec_dtls_handshake *hs, uint8_t level, uint8_t description);
 /* A ClientHello or a piece of one, from an address that may have nothing else here. */
 enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct iotsec_addr *from,

@@ -209,14 +209,14 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
         /* the network's copy of the hello that made this session */
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
     }
-    if (hs != NULL && hs->state != HS_SERVER_GATHERS_HELLO &&
-        memcmp(hs->client_random, hello.random, IOTSEC_RANDOM_BYTES) == 0 &&
-        (hs->state != HS_SERVER_SENT_DONE || message->seq < hs->receive_seq)) {
-        if (hs->state == HS_SERVER_SENT_DONE && message->seq + 1 == hs->receive_seq) {
+    if (hs != NULL && memcmp(hs->client_random, hello.random, IOTSEC_RANDOM_BYTES) == 0) {
+        if (hs->state > HS_SERVER_SENT_DONE) {
+            return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
+        }
+        if (message->seq + 1 == hs->receive_seq) {
             iotsec_flight_answer(dtls, hs);
             return IOTSEC_OK;
         }
-        return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
     }
     cookie = IOTSEC_ERR_NOT_FOUND;
     if (hello.cookie_len != 0) {

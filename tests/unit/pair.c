@@ -446,6 +446,11 @@ static struct datagram *first_due(struct wire *wire, uint32_t now)
     return first;
 }
 
+const struct datagram *wire_peek(struct wire *wire)
+{
+    return first_due(wire, wire->now + 0x7FFFFFFFu / 2);
+}
+
 static void poll_end(struct end *end)
 {
     uint32_t wait = iotsec_dtls_poll(&end->dtls);

@@ -130,6 +130,8 @@ void wire_inject(struct wire *wire, const struct iotsec_addr *from, const struct
                  size_t len);
 /* Delivers the next datagram that is on its way now; NULL: none. Returns a copy that lives until the next call. */
 const struct datagram *wire_step(struct wire *wire);
+/* The next datagram that is on its way; NULL: none. */
+const struct datagram *wire_peek(struct wire *wire);
 /* Lets time pass: delivers, polls. */
 void wire_run(struct wire *wire, uint32_t ms);
 /* Runs until nothing is on its way, without letting timers expire. */
