@@ -11,6 +11,8 @@
 #include "handshake/engine.h"
 #include "pair.h"
 
+#if IOTSEC_DTLS_CLIENT && IOTSEC_DTLS_SERVER
+
 static struct wire wire;
 static struct end client;
 static struct end server;
@@ -383,7 +385,7 @@ static void amplifies_little(void **state)
     unsigned kind;
 
     (void)state;
-    for (kind = 0; kind < 6; kind++) {
+    for (kind = 0; kind < 7; kind++) {
         struct datagram hello;
         struct datagram last;
         uint32_t in = 0;
@@ -403,7 +405,10 @@ static void amplifies_little(void **state)
         for (i = 0; i < 30; i++) {
             struct datagram d = hello;
 
-            if (kind == 1) {
+            if (kind == 6 && i == 5) {
+                break; /* few enough that the flight goes on as far as it may */
+            }
+            if (kind == 1 || kind == 6) {
                 d.data[13 + 12 + 2 + 5] = (uint8_t)i; /* another random each time */
             } else if (kind == 2 && i != 0) { /* a guess at ClientKeyExchange, and forged Finished after it */
                 static const uint8_t exchange[29] = { 16, 0, 0, 17, 0, 1, 0, 0, 0, 0, 0, 17, 0, 15 };
@@ -737,3 +742,12 @@ int main(void)
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+#else
+
+int main(void)
+{
+    return 0; /* a handshake takes two */
+}
+
+#endif

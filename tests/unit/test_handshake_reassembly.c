@@ -11,6 +11,8 @@
 #include "handshake/engine.h"
 #include "pair.h"
 
+#if IOTSEC_DTLS_CLIENT && IOTSEC_DTLS_SERVER
+
 static struct iotsec_dtls_handshake hs;
 static uint8_t text[600];
 
@@ -423,3 +425,12 @@ int main(void)
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+#else
+
+int main(void)
+{
+    return 0; /* a handshake takes two */
+}
+
+#endif

@@ -11,6 +11,8 @@
 #include "handshake/engine.h"
 #include "pair.h"
 
+#if IOTSEC_DTLS_CLIENT && IOTSEC_DTLS_SERVER
+
 static struct wire wire;
 static struct end client;
 static struct end server;
@@ -941,3 +943,12 @@ int main(void)
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+#else
+
+int main(void)
+{
+    return 0; /* a handshake takes two */
+}
+
+#endif
