@@ -588,6 +588,10 @@ static void derives_the_keys(void **state)
             fields[i] = at;
             at = strtok(NULL, ",\n");
         }
+        rows++;
+        if (strlen(fields[2]) / 2 > IOTSEC_PSK_MAX) {
+            continue;
+        }
         for (is_server = 0; is_server < 2; is_server++) {
             struct iotsec_dtls_handshake *hs;
             uint8_t psk[64];
@@ -629,7 +633,6 @@ static void derives_the_keys(void **state)
             assert_memory_equal(client.keylog + 79, fields[6], 96);
 #endif
         }
-        rows++;
     }
     (void)fclose(file);
     assert_int_equal(rows, 8);
