@@ -26,18 +26,18 @@ extern "C" {
 /** What a device tells its application. */
 enum iotsec_device_event_kind {
     IOTSEC_DEVICE_JOINED,        /**< the manager is authenticated and has answered for every group asked for */
-    IOTSEC_DEVICE_JOIN_FAILED,   /**< the join ended: `reason` is WRONG_PSK, NOT_AUTHORISED, NO_ANSWER, PROTOCOL, RESOURCES, NO_CIPHER, VERSION, NO_EMS, NO_RENEGOTIATION_INFO, NO_KEY_MANAGEMENT or ALERT */
-    IOTSEC_DEVICE_GROUP_JOINED,  /**< keys of `group_id` are installed; `sender_id` and `key_number` are ours */
-    IOTSEC_DEVICE_GROUP_REFUSED, /**< `reason` is GROUP_REFUSED, NOT_AUTHORISED, RESOURCES or FULL (no free group slot here) */
+    IOTSEC_DEVICE_JOIN_FAILED,   /**< the join ended, and no group that is not held yet is told of: `reason` is WRONG_PSK, NOT_AUTHORISED, EVICTED, NO_ANSWER, PROTOCOL, RESOURCES, NO_CIPHER, VERSION, NO_EMS, NO_RENEGOTIATION_INFO, NO_KEY_MANAGEMENT, CLOSED or ALERT. Keys that were told of stay, but for NOT_AUTHORISED and EVICTED; iotsec_join again reports them */
+    IOTSEC_DEVICE_GROUP_JOINED,  /**< keys of `group_id` are installed; `sender_id` and `key_number` are ours. Comes again when the manager knew the member no longer and the device has joined anew by itself */
+    IOTSEC_DEVICE_GROUP_REFUSED, /**< this device is not in `group_id`: `reason` is GROUP_REFUSED, RESOURCES, or NO_ANSWER (the manager is there, but the join's time is over; the device leaves the group again) */
     IOTSEC_DEVICE_GROUP_KEY,     /**< `key_number` is new: a step was followed or a new generation installed */
     IOTSEC_DEVICE_GROUP_LEFT,    /**< the group's keys are gone: `reason` is LEFT, or NOT_FOUND when the manager removed the group or this member */
     IOTSEC_DEVICE_SENT_OLD,      /**< what this device sent lately to `group_id` may have been dropped by members that had moved to a newer key: send again if it matters */
     IOTSEC_DEVICE_KEY_CONFLICT,  /**< the manager sent another TGK under the installed key number of `group_id`; it was not installed */
     IOTSEC_DEVICE_COUNTER,       /**< the sender ID of `group_id` is used up; sending stops until a new one comes */
     IOTSEC_DEVICE_FORGERIES,     /**< many forged records were seen under the key of `group_id`, or of the session (0) */
-    IOTSEC_DEVICE_EVICTED,       /**< the manager has evicted this device; every key is wiped */
+    IOTSEC_DEVICE_EVICTED,       /**< the manager has put this device out of the domain, every key is wiped and the session closed: `reason` is EVICTED, or NOT_AUTHORISED when it is told so after a handshake */
     IOTSEC_DEVICE_LEFT,          /**< iotsec_leave is done: `reason` is OK if the manager acknowledged it, else NO_ANSWER */
-    IOTSEC_DEVICE_CONTACT_LOST,  /**< the manager does not answer; the keys stay, and the device tries again by itself */
+    IOTSEC_DEVICE_CONTACT_LOST,  /**< the manager does not answer (`reason` NO_ANSWER) or has ended the session (CLOSED, ALERT); the keys stay, and the device tries again by itself, at once and then after 10 s doubling to an hour. Comes again with the reason of an attempt that failed otherwise than by silence (WRONG_PSK ...) */
     IOTSEC_DEVICE_CONTACT        /**< the manager answers again */
 };
 
@@ -74,13 +74,14 @@ struct iotsec_sender {
 struct iotsec_device_group {
     struct iotsec_csb csb;      /**< private: keys */
     uint32_t hint_at;           /**< private: when a hint is due */
-    uint32_t hint_after;        /**< private: none before */
-    uint32_t ask_at;            /**< private: when a status is due */
-    uint32_t ask_wait;          /**< private: the next wait */
-    uint32_t sent_at;           /**< private: when this device sent last */
+    uint32_t hinted_at;         /**< private: when the last one left */
+    uint32_t ask_at;            /**< private: when the manager is to be asked */
+    uint32_t ask_wait;          /**< private: the next wait; 0 for the first */
+    uint32_t sent_at;           /**< private: when this device sent a message last */
+    uint32_t reserved;          /**< private: counters below it may be used (NVM) */
     uint16_t forgeries;         /**< private: failed tags under the current generation */
+    uint16_t flags;             /**< private */
     uint8_t state;              /**< private */
-    uint8_t flags;              /**< private */
 };
 
 /** How a device is set up. Constant during its life and owned by the caller; 0 takes the default. */
@@ -105,7 +106,7 @@ struct iotsec_device_config {
     uint16_t link_payload;                          /**< as in struct iotsec_dtls_config */
     uint8_t hide_groups;                            /**< 1: the ClientHello names no group; they are requested inside the protected session */
     uint8_t persist;                                /**< 1: group keys and reserved counters are kept in NVM slots nvm_slot on (needs nvm_read and nvm_write) */
-    uint16_t nvm_slot;                              /**< first of 1 + group_count NVM slots, if persist is set */
+    uint16_t nvm_slot;                              /**< first of group_count NVM slots of 69 bytes, if persist is set */
     uint32_t status_interval_ms;                    /**< 0: IOTSEC_STATUS_INTERVAL_MS */
     uint32_t join_timeout_ms;                       /**< 0: IOTSEC_JOIN_TIMEOUT_MS */
     uint32_t handshake_timeout_ms;                  /**< 0: IOTSEC_HANDSHAKE_TIMEOUT_MS */
@@ -143,14 +144,14 @@ enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, cons
 
 /**
  * Sets a device up. Nothing is sent. With `persist`, group keys are read back: the device may send
- * under them from the reserved counter on and delivers nothing until it has heard of a newer key.
+ * under them from the reserved counter on and delivers nothing until it has heard of a newer key. A slot
+ * that cannot be read, or is damaged, costs its group: it has to be joined again.
  * @param device storage of the context, the caller's; needs no initialisation
  * @param config kept by pointer; it and what it points to stay valid and unchanged until iotsec_device_wipe
  * @retval IOTSEC_OK ready
  * @retval IOTSEC_ERR_ARGUMENT a pointer that must not be NULL is, or a number is out of its range
  * @retval IOTSEC_ERR_CONFIG the caller was compiled with another configuration than the library
  * @retval IOTSEC_ERR_RANDOM no random numbers
- * @retval IOTSEC_ERR_NVM persist is set and the memory could not be read
  * @retval IOTSEC_ERR_UNSUPPORTED persist is set and the HAL or this build has no NVM
  */
 static inline enum iotsec_status iotsec_device_init(struct iotsec_device *device, const struct iotsec_device_config *config)
@@ -166,18 +167,21 @@ static inline enum iotsec_status iotsec_device_init(struct iotsec_device *device
 void iotsec_device_wipe(struct iotsec_device *device);
 
 /**
- * Starts to join a domain and groups of it. The outcome is one JOINED or JOIN_FAILED event, and one
- * GROUP_JOINED or GROUP_REFUSED for each group. Groups that the device already holds keys of are
- * reported to the manager instead of requested.
+ * Starts to join a domain and groups of it. The outcome is one JOINED or JOIN_FAILED event, and before
+ * JOINED one GROUP_JOINED or GROUP_REFUSED for each group. Groups that the device already holds keys of are
+ * reported to the manager instead of requested. When join_timeout_ms is over and the manager is there, what it
+ * has not answered for is refused with NO_ANSWER, and JOINED follows.
  * @param device an initialised device that is not joined or joining
  * @param manager the domain manager's (or a relay's) unicast address and port; copied
  * @param groups group IDs; copied
  * @param count their number, at most group_count; 0 joins the domain alone
  * @retval IOTSEC_OK started
  * @retval IOTSEC_ERR_STATE joined or joining already
- * @retval IOTSEC_ERR_ARGUMENT the address is multicast, or a group is named twice
+ * @retval IOTSEC_ERR_ARGUMENT the address is multicast, a group is 0 or named twice
+ * @retval IOTSEC_ERR_STATE also: a group was left, and the manager does not know yet
  * @retval IOTSEC_ERR_FULL more groups than group slots
  * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
  * Section: draft-keoh-lwig-dtls-iot-01, 4.2.
  */
 enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec_addr *manager, const uint16_t *groups,
@@ -189,16 +193,19 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
  * @param group_id the group
  * @retval IOTSEC_OK requested
  * @retval IOTSEC_ERR_STATE not joined
+ * @retval IOTSEC_ERR_ARGUMENT the group is 0
  * @retval IOTSEC_ERR_EXISTS member already, or requested already
+ * @retval IOTSEC_ERR_AGAIN it was left, and the manager does not know yet
  * @retval IOTSEC_ERR_FULL no free group slot
  */
 enum iotsec_status iotsec_group_join(struct iotsec_device *device, uint16_t group_id);
 
 /**
  * Leaves a group: its keys are wiped at once and the manager is told, which renews the group's keys.
- * A GROUP_LEFT event follows the acknowledgement.
+ * A GROUP_LEFT event follows the acknowledgement. Until then the group's slot is in use, also while the
+ * manager is out of reach.
  * @param device a device
- * @param group_id the group
+ * @param group_id the group; one that was only requested is given up
  * @retval IOTSEC_OK left here; the manager will be told
  * @retval IOTSEC_ERR_NOT_FOUND not a member
  */
@@ -209,7 +216,7 @@ enum iotsec_status iotsec_group_leave(struct iotsec_device *device, uint16_t gro
  * its acknowledgement or the end of the retransmissions; then the session is closed.
  * @param device a device
  * @retval IOTSEC_OK leaving
- * @retval IOTSEC_ERR_STATE not joined (a join in progress is given up without a message and answers IOTSEC_OK)
+ * @retval IOTSEC_ERR_STATE not joined. (A join whose handshake still runs is given up: IOTSEC_OK, no message, no event)
  */
 enum iotsec_status iotsec_leave(struct iotsec_device *device);
 

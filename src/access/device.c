@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The joining device: set-up, what the application asks for, what arrives, what is due.
+ *
+ *     D -> M    DTLS-PSK handshake with group_request                      device_join.c
+ *     M -> D    Master Key Data, Security Parameters Data; D -> M  ACK     device_keys.c
+ *     D => G    group records                                              device_group.c
+ *
+ * The application's calls only mark what is wanted; messages leave in iotsec_poll and in answers.
+ */
+#include "access/device_state.h"
+
+#include <string.h>
+
+#include "access/group.h"
+
+#if IOTSEC_ROLE_DEVICE
+
+uint32_t iotsec_dev_now(const struct iotsec_device *dev)
+{
+    return dev->config->hal->now_ms(dev->config->hal->user);
+}
+
+uint32_t iotsec_dev_random(const struct iotsec_device *dev, uint32_t limit)
+{
+    uint32_t value = 0;
+
+    if (dev->config->hal->random(dev->config->hal->user, (uint8_t *)&value, sizeof value) < 0) {
+        return 0;
+    }
+    return value % limit;
+}
+
+enum iotsec_status iotsec_dev_drop(struct iotsec_device *dev, enum iotsec_drop reason)
+{
+    static const int8_t says[IOTSEC_DROP_COUNT] = {
+        [IOTSEC_DROP_MALFORMED] = IOTSEC_ERR_DECODE,
+        [IOTSEC_DROP_VERSION] = IOTSEC_ERR_DECODE,
+        [IOTSEC_DROP_EPOCH] = IOTSEC_ERR_EPOCH,
+        [IOTSEC_DROP_AUTH] = IOTSEC_ERR_AUTH,
+        [IOTSEC_DROP_REPLAY] = IOTSEC_ERR_REPLAY,
+        [IOTSEC_DROP_NO_ROOM] = IOTSEC_ERR_FULL,
+        [IOTSEC_DROP_NO_GROUP] = IOTSEC_ERR_NOT_FOUND,
+        [IOTSEC_DROP_UNKNOWN_SENDER] = IOTSEC_ERR_FULL,
+        [IOTSEC_DROP_BEHIND] = IOTSEC_ERR_EPOCH,
+        [IOTSEC_DROP_UNREACHABLE] = IOTSEC_ERR_EPOCH,
+    };
+    uint16_t *count = &dev->stats.drops[reason];
+
+    if (*count != 0xFFFF) {
+        (*count)++;
+    }
+    return says[reason] != 0 ? (enum iotsec_status)says[reason] : IOTSEC_ERR_UNEXPECTED;
+}
+
+void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind kind, enum iotsec_status reason, uint16_t group_id)
+{
+    const struct iotsec_device_group *group = iotsec_dev_group(dev, group_id);
+    struct iotsec_device_event event;
+
+    if (dev->config->callbacks->event == NULL) {
+        return;
+    }
+    memset(&event, 0, sizeof event);
+    event.kind = kind;
+    event.reason = reason;
+    event.group_id = group_id;
+    if (group != NULL) {
+        event.sender_id = group->csb.sender_id;
+        event.key_number = group->csb.key_number;
+    }
+    dev->config->callbacks->event(dev->config->user, &event);
+}
+
+/* ---- Groups ---- */
+
+struct iotsec_device_group *iotsec_dev_group(const struct iotsec_device *dev, uint16_t group_id)
+{
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        if (dev->config->groups[i].state != GROUP_FREE && dev->config->groups[i].csb.group_id == group_id) {
+            return &dev->config->groups[i];
+        }
+    }
+    return NULL;
+}
+
+struct iotsec_device_group *iotsec_dev_group_new(struct iotsec_device *dev, uint16_t group_id)
+{
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        struct iotsec_device_group *group = &dev->config->groups[i];
+
+        if (group->state == GROUP_FREE) {
+            memset(group, 0, sizeof *group);
+            iotsec_csb_init(&group->csb, group_id);
+            group->hinted_at = iotsec_dev_now(dev) - IOTSEC_HINT_INTERVAL_MS;
+            group->state = GROUP_WANTED;
+            return group;
+        }
+    }
+    return NULL;
+}
+
+struct iotsec_sender *iotsec_dev_senders(const struct iotsec_device *dev, const struct iotsec_device_group *group, uint16_t *count)
+{
+    *count = (uint16_t)(dev->config->sender_count / dev->config->group_count);
+    return dev->config->senders + (size_t)(group - dev->config->groups) * *count;
+}
+
+static void stop_listening(const struct iotsec_device *dev, struct iotsec_device_group *group)
+{
+    const struct iotsec_hal *hal = dev->config->hal;
+
+    if ((group->flags & GROUP_LISTENS) != 0 && hal->multicast_leave != NULL) {
+        hal->multicast_leave(hal->user, &group->csb.addr);
+    }
+}
+
+void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_group *group, uint8_t state)
+{
+    uint16_t group_id = group->csb.group_id;
+    struct iotsec_sender *senders;
+    uint16_t count;
+
+    stop_listening(dev, group);
+#if IOTSEC_PERSIST
+    iotsec_dev_erase(dev, group);
+#endif
+    senders = iotsec_dev_senders(dev, group, &count);
+    if (count != 0) {
+        memset(senders, 0, sizeof *senders * count);
+    }
+    iotsec_wipe(group, sizeof *group);
+    group->hinted_at = iotsec_dev_now(dev) - IOTSEC_HINT_INTERVAL_MS;
+    group->csb.group_id = group_id;
+    group->state = state;
+}
+
+void iotsec_dev_groups_forget(struct iotsec_device *dev)
+{
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        if (dev->config->groups[i].state != GROUP_FREE) {
+            iotsec_dev_group_forget(dev, &dev->config->groups[i], GROUP_FREE);
+        }
+    }
+}
+
+/* ---- Setting up ---- */
+
+/* What iotsec_dtls_init does not look at. */
+static bool config_is_sound(const struct iotsec_device_config *config)
+{
+    return config->hal != NULL && config->callbacks != NULL && config->identity != NULL && config->identity_len >= 1 &&
+           config->identity_len <= IOTSEC_IDENTITY_MAX && config->psk != NULL && config->psk_len >= 16 &&
+           config->psk_len <= IOTSEC_PSK_MAX && (config->group_count == 0 || config->groups != NULL) &&
+           (config->sender_count == 0 ||
+            (config->senders != NULL && config->group_count != 0 && config->sender_count % config->group_count == 0));
+}
+
+static void fill_dtls_config(struct iotsec_dtls_config *dtls, const struct iotsec_device_config *config, struct iotsec_device *dev)
+{
+    dtls->hal = config->hal;
+    dtls->callbacks = iotsec_dev_callbacks(config);
+    dtls->user = dev;
+    dtls->sessions = config->sessions;
+    dtls->handshakes = config->handshakes;
+    dtls->extensions = &iotsec_dev_group_request;
+    dtls->extension_count = 1;
+    dtls->tx = config->tx;
+    dtls->tx_size = config->tx_size;
+    dtls->session_count = config->session_count;
+    dtls->handshake_count = config->handshake_count;
+    dtls->link_payload = config->link_payload;
+    dtls->require_extended_master_secret = 1;
+    dtls->require_renegotiation_info = 1;
+    dtls->key_management = 1;
+    dtls->retransmit_initial_ms = config->retransmit_initial_ms;
+    dtls->retransmit_max_ms = config->retransmit_max_ms;
+    dtls->handshake_timeout_ms = config->handshake_timeout_ms;
+}
+
+enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, const struct iotsec_device_config *config,
+                                              uint32_t config_id, size_t group_size, size_t handshake_size)
+{
+    enum iotsec_status status;
+
+    if (config_id != IOTSEC_CONFIG_ID || group_size != sizeof(struct iotsec_device_group) ||
+        handshake_size != sizeof(struct iotsec_dtls_handshake)) {
+        return IOTSEC_ERR_CONFIG;
+    }
+    if (device == NULL || config == NULL || !config_is_sound(config)) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (config->persist && (!IOTSEC_PERSIST || config->hal->nvm_read == NULL || config->hal->nvm_write == NULL)) {
+        return IOTSEC_ERR_UNSUPPORTED;
+    }
+    memset(device, 0, sizeof *device);
+    fill_dtls_config(&device->dtls_config, config, device);
+    status = iotsec_dtls_init(&device->dtls, &device->dtls_config);
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    device->config = config;
+    if (config->group_count != 0) {
+        memset(config->groups, 0, sizeof config->groups[0] * config->group_count);
+    }
+    if (config->sender_count != 0) {
+        memset(config->senders, 0, sizeof config->senders[0] * config->sender_count);
+    }
+#if IOTSEC_PERSIST
+    iotsec_dev_restore(device);
+#endif
+    return IOTSEC_OK;
+}
+
+void iotsec_device_wipe(struct iotsec_device *device)
+{
+    const struct iotsec_device_config *config;
+    uint16_t i;
+
+    if (device == NULL || device->config == NULL) {
+        return;
+    }
+    config = device->config;
+    for (i = 0; i < config->group_count; i++) {
+        stop_listening(device, &config->groups[i]);
+        iotsec_wipe(&config->groups[i], sizeof config->groups[i]);
+    }
+    iotsec_dtls_wipe(&device->dtls);
+    iotsec_wipe(device, sizeof *device);
+}
+
+/* ---- What the application asks for ---- */
+
+/* Whether the list names legal groups, each once, and there is room for those that are not held. */
+static enum iotsec_status check_groups(const struct iotsec_device *dev, const uint16_t *groups, size_t count)
+{
+    size_t room = 0;
+    size_t i;
+    size_t j;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        room += dev->config->groups[i].state == GROUP_FREE;
+    }
+    for (i = 0; i < count; i++) {
+        const struct iotsec_device_group *group = iotsec_dev_group(dev, groups[i]);
+
+        for (j = 0; j < i; j++) {
+            if (groups[j] == groups[i]) {
+                return IOTSEC_ERR_ARGUMENT;
+            }
+        }
+        if (groups[i] == 0) {
+            return IOTSEC_ERR_ARGUMENT;
+        }
+        if (group != NULL && group->state == GROUP_LEFT) {
+            return IOTSEC_ERR_STATE;
+        }
+        if (group == NULL && room-- == 0) {
+            return IOTSEC_ERR_FULL;
+        }
+    }
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec_addr *manager, const uint16_t *groups,
+                               size_t count)
+{
+    enum iotsec_status status;
+    size_t i;
+
+    if (device == NULL || manager == NULL || (groups == NULL && count != 0) || iotsec_addr_is_multicast(manager)) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (device->state != DEVICE_IDLE) {
+        return IOTSEC_ERR_STATE;
+    }
+    status = check_groups(device, groups, count);
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    for (i = 0; i < count; i++) {
+        struct iotsec_device_group *group = iotsec_dev_group(device, groups[i]);
+
+        if (group == NULL) {
+            group = iotsec_dev_group_new(device, groups[i]);
+        }
+        group->flags |= GROUP_AWAITED;
+    }
+    device->manager = *manager;
+    device->contact_wait = 0;
+    device->join_deadline = iotsec_dev_now(device) +
+                            (device->config->join_timeout_ms != 0 ? device->config->join_timeout_ms : IOTSEC_JOIN_TIMEOUT_MS);
+    device->state = DEVICE_SENT_HELLO;
+    status = iotsec_dev_connect(device);
+    if (status != IOTSEC_OK) {
+        iotsec_dev_end_join(device);
+    }
+    return status;
+}
+
+enum iotsec_status iotsec_group_join(struct iotsec_device *device, uint16_t group_id)
+{
+    struct iotsec_device_group *group;
+
+    if (device == NULL || group_id == 0) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (device->state != DEVICE_AUTHENTICATED && device->state != DEVICE_JOINED) {
+        return IOTSEC_ERR_STATE;
+    }
+    group = iotsec_dev_group(device, group_id);
+    if (group != NULL) {
+        return group->state == GROUP_LEFT ? IOTSEC_ERR_AGAIN : IOTSEC_ERR_EXISTS;
+    }
+    group = iotsec_dev_group_new(device, group_id);
+    if (group == NULL) {
+        return IOTSEC_ERR_FULL;
+    }
+    group->flags |= GROUP_DUE;
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_group_leave(struct iotsec_device *device, uint16_t group_id)
+{
+    struct iotsec_device_group *group = device != NULL ? iotsec_dev_group(device, group_id) : NULL;
+
+    if (group == NULL || group->state == GROUP_LEFT) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    /* One that was only asked for is left too: its keys may be on their way. */
+    iotsec_dev_group_forget(device, group, GROUP_LEFT);
+    group->flags |= GROUP_DUE;
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_leave(struct iotsec_device *device)
+{
+    if (device == NULL || device->state == DEVICE_IDLE || device->state == DEVICE_LEFT) {
+        return IOTSEC_ERR_STATE;
+    }
+    iotsec_dev_groups_forget(device);
+    if (device->state == DEVICE_SENT_HELLO) {
+        iotsec_dev_disconnect(device);
+        device->state = DEVICE_IDLE;
+        return IOTSEC_OK;
+    }
+    device->request_kind = 0; /* whatever else was asked no longer matters */
+    device->contact_at = iotsec_dev_now(device);
+    device->state = DEVICE_LEFT;
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_group_send(struct iotsec_device *device, uint16_t group_id, const uint8_t *data, size_t len)
+{
+    struct iotsec_device_group *group;
+
+    if (device == NULL || data == NULL || len == 0) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (len > IOTSEC_GROUP_PAYLOAD_MAX || len > device->config->tx_size - IOTSEC_GROUP_OVERHEAD_BYTES) {
+        return IOTSEC_ERR_TOO_LONG;
+    }
+    group = iotsec_dev_group(device, group_id);
+    if (group == NULL || group->state != GROUP_HELD) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    return iotsec_dev_group_send(device, group, data, len);
+}
+
+/* ---- What arrives, what is due ---- */
+
+enum iotsec_status iotsec_input(struct iotsec_device *device, const struct iotsec_addr *from, const struct iotsec_addr *to,
+                                uint8_t *datagram, size_t len)
+{
+    enum iotsec_status status;
+
+    if (device == NULL || from == NULL || to == NULL || datagram == NULL) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if ((device->flags & DEVICE_BUSY) != 0) {
+        return IOTSEC_ERR_STATE;
+    }
+    device->flags |= DEVICE_BUSY;
+    if (iotsec_addr_is_multicast(to)) {
+        status = iotsec_dev_group_input(device, to, datagram, len);
+    } else {
+        status = iotsec_dtls_input(&device->dtls, from, datagram, len);
+    }
+    device->flags &= (uint8_t)~DEVICE_BUSY;
+    return status;
+}
+
+uint32_t iotsec_poll(struct iotsec_device *device)
+{
+    uint32_t wait;
+    uint32_t now;
+
+    if (device == NULL || device->config == NULL || (device->flags & DEVICE_BUSY) != 0) {
+        return UINT32_MAX;
+    }
+    device->flags |= DEVICE_BUSY;
+    iotsec_dev_join_poll(device);
+    iotsec_dev_group_poll(device);
+    iotsec_dev_request_poll(device);
+    wait = iotsec_dtls_poll(&device->dtls); /* sends what was put together above */
+    now = iotsec_dev_now(device);
+    wait = iotsec_min_u32(wait, iotsec_dev_join_wait(device, now));
+    wait = iotsec_min_u32(wait, iotsec_dev_group_wait(device, now));
+    wait = iotsec_min_u32(wait, iotsec_dev_request_wait(device, now));
+    device->flags &= (uint8_t)~DEVICE_BUSY;
+    return wait;
+}
+
+#endif

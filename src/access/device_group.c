@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Messages to and from groups, and what keeps their members on one key.
+ *
+ *     a record of K' > K arrives       this device follows                       GROUP_KEY
+ *     a record of K' < K arrives       D => G  empty record (a hint) within 0.5 s, unless another member was first
+ *     a record of another generation   D -> M  STATUS (an ask), ever more rarely while nothing is newer
+ *
+ * The last two come before any tag is verified, so that anybody can cause them: that is why a hint goes
+ * to the group alone, at most one in 2 s, and an ask to the manager alone.
+ */
+#include "access/device_state.h"
+
+#include <string.h>
+
+#include "access/group.h"
+
+#if IOTSEC_ROLE_DEVICE
+
+/* ---- Out ---- */
+
+enum iotsec_status iotsec_dev_group_send(struct iotsec_device *dev, struct iotsec_device_group *group, const uint8_t *data,
+                                         size_t len)
+{
+    const struct iotsec_device_config *config = dev->config;
+    enum iotsec_status status;
+    size_t record_len;
+
+#if IOTSEC_PERSIST
+    if (!iotsec_dev_reserve(dev, group)) {
+        return IOTSEC_ERR_NVM; /* a counter that NVM does not know of would be used again after a reboot */
+    }
+#endif
+    (void)iotsec_dtls_flush(&dev->dtls); /* the storage is shared: what stands there leaves first */
+    status = iotsec_group_seal(&group->csb, config->hal, config->tx, config->tx_size, &record_len, data, len);
+    if (group->csb.counter >= IOTSEC_GROUP_COUNTER_SOFT) {
+        iotsec_dev_ask(dev, group); /* for a new sender ID */
+    }
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    if (config->hal->send(config->hal->user, &group->csb.addr, config->tx, record_len) < 0) {
+        return IOTSEC_ERR_SEND;
+    }
+    group->flags &= (uint16_t)~GROUP_HINT;
+    if (len != 0) {
+        group->flags |= GROUP_SENT;
+        group->sent_at = iotsec_dev_now(dev);
+    }
+    return IOTSEC_OK;
+}
+
+void iotsec_dev_hint(struct iotsec_device *dev, struct iotsec_device_group *group)
+{
+    uint32_t now = iotsec_dev_now(dev);
+    uint32_t since = now - group->hinted_at;
+
+    if ((group->flags & GROUP_HINT) != 0) {
+        return;
+    }
+    group->hint_at = now + iotsec_dev_random(dev, IOTSEC_HINT_DELAY_MAX_MS + 1);
+    if (since < IOTSEC_HINT_INTERVAL_MS) {
+        group->hint_at += IOTSEC_HINT_INTERVAL_MS - since;
+    }
+    group->flags |= GROUP_HINT;
+}
+
+/* ---- In ---- */
+
+bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group *group)
+{
+    bool sent_lately = (group->flags & GROUP_SENT) != 0 && iotsec_dev_now(dev) - group->sent_at < SENT_LATELY_MS;
+
+    if ((group->flags & GROUP_STALE) != 0) {
+        /* What was delivered under the stored key before the reboot is not known any more: it opens nothing now. */
+        (void)iotsec_csb_expire(&group->csb, group->csb.previous_until);
+    }
+    group->flags &= (uint16_t)~(GROUP_SENT | GROUP_STALE);
+    if ((group->flags & GROUP_CONFLICT) == 0) {
+        group->flags &= (uint16_t)~GROUP_ASK; /* what it would ask for has come */
+        group->ask_wait = 0;
+    }
+#if IOTSEC_PERSIST
+    (void)iotsec_dev_save(dev, group);
+#endif
+    return sent_lately;
+}
+
+/* The group that an address belongs to. The interface matters only where both ends know it. */
+static struct iotsec_device_group *find_by_addr(const struct iotsec_device *dev, const struct iotsec_addr *to)
+{
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        struct iotsec_device_group *group = &dev->config->groups[i];
+        const struct iotsec_addr *addr = &group->csb.addr;
+
+        if (group->state == GROUP_HELD && addr->port == to->port && memcmp(addr->ip, to->ip, sizeof addr->ip) == 0 &&
+            (addr->interface == to->interface || addr->interface == 0 || to->interface == 0)) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+/* What a record that was not opened leads to. */
+static void follow_drop(struct iotsec_device *dev, struct iotsec_device_group *group, enum iotsec_drop reason)
+{
+    if (reason == IOTSEC_DROP_BEHIND) {
+        iotsec_dev_hint(dev, group);
+    } else if (reason == IOTSEC_DROP_UNREACHABLE) {
+        iotsec_dev_ask(dev, group);
+    } else if (reason == IOTSEC_DROP_AUTH && group->forgeries < IOTSEC_FORGERY_LIMIT) {
+        group->forgeries++;
+        if (group->forgeries == IOTSEC_FORGERY_LIMIT) {
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES, group->csb.group_id);
+        }
+    }
+}
+
+/* Whether what was opened may go to the application: not if a reboot could make it new again. */
+static bool is_deliverable(struct iotsec_device *dev, struct iotsec_device_group *group)
+{
+#if IOTSEC_PERSIST
+    return (group->flags & GROUP_STALE) == 0 && iotsec_dev_saved(dev, group);
+#else
+    (void)dev;
+    (void)group;
+    return true;
+#endif
+}
+
+/* S => G  one record */
+static enum iotsec_status take_record(struct iotsec_device *dev, const struct iotsec_addr *to, const struct iotsec_record *record)
+{
+    const struct iotsec_device_callbacks *callbacks = dev->config->callbacks;
+    struct iotsec_device_group *group;
+    struct iotsec_group_opened opened;
+    struct iotsec_sender *senders;
+    enum iotsec_drop reason;
+    bool sent_lately = false;
+    bool deliver;
+    uint16_t group_id;
+    uint16_t count;
+
+    if (record->type != IOTSEC_CONTENT_APPLICATION_DATA || record->epoch < IOTSEC_GROUP_EPOCH_MIN) {
+        return iotsec_dev_drop(dev, IOTSEC_DROP_MULTICAST);
+    }
+    if (record->version != IOTSEC_VERSION_DTLS_1_2) {
+        return iotsec_dev_drop(dev, IOTSEC_DROP_VERSION);
+    }
+    group = find_by_addr(dev, to);
+    if (group == NULL) {
+        return iotsec_dev_drop(dev, IOTSEC_DROP_NO_GROUP);
+    }
+    senders = iotsec_dev_senders(dev, group, &count);
+    reason = iotsec_group_open(&group->csb, senders, count, dev->config->hal, record, &opened);
+    if (reason != IOTSEC_GROUP_ACCEPTED) {
+        follow_drop(dev, group, reason);
+        return iotsec_dev_drop(dev, reason);
+    }
+    if (opened.moved) {
+        sent_lately = iotsec_dev_key_moved(dev, group);
+    }
+    if (opened.current) {
+        group->flags &= (uint16_t)~GROUP_HINT; /* it says what ours would say */
+    }
+    group_id = group->csb.group_id;
+    deliver = is_deliverable(dev, group);
+    if (opened.moved) {
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_KEY, IOTSEC_OK, group_id);
+    }
+    if (sent_lately) {
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_SENT_OLD, IOTSEC_OK, group_id);
+    }
+    if (!deliver) {
+        return iotsec_dev_drop(dev, IOTSEC_DROP_REPLAY);
+    }
+    if (opened.len != 0 && callbacks->group_receive != NULL) { /* an empty one was a hint */
+        callbacks->group_receive(dev->config->user, group_id, opened.sender_id, opened.data, opened.len);
+    }
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_dev_group_input(struct iotsec_device *dev, const struct iotsec_addr *to, uint8_t *datagram, size_t len)
+{
+    enum iotsec_status result = IOTSEC_ERR_DECODE;
+    enum iotsec_status status;
+    struct iotsec_record record;
+
+    do {
+        if (iotsec_record_parse(&record, &datagram, &len) == IOTSEC_OK) {
+            status = take_record(dev, to, &record);
+        } else {
+            status = iotsec_dev_drop(dev, IOTSEC_DROP_MALFORMED);
+            len = 0;
+        }
+        if (result != IOTSEC_OK) {
+            result = status;
+        }
+    } while (len != 0);
+    return result;
+}
+
+/* ---- What is due ---- */
+
+static bool is_spent(const struct iotsec_device_group *group)
+{
+    return group->csb.counter >= IOTSEC_GROUP_COUNTER_HARD && (group->flags & GROUP_SPENT) == 0;
+}
+
+void iotsec_dev_group_poll(struct iotsec_device *dev)
+{
+    uint32_t now = iotsec_dev_now(dev);
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        struct iotsec_device_group *group = &dev->config->groups[i];
+
+        (void)iotsec_csb_expire(&group->csb, now);
+        if ((group->flags & GROUP_HINT) != 0 && iotsec_time_reached(now, group->hint_at)) {
+            group->flags &= (uint16_t)~GROUP_HINT;
+            group->hinted_at = now;
+            (void)iotsec_dev_group_send(dev, group, NULL, 0);
+        }
+        /* without a session the question waits for contact, when every group reports anyway */
+        if ((group->flags & GROUP_ASK) != 0 && dev->session != 0 && iotsec_time_reached(now, group->ask_at)) {
+            group->flags = (uint16_t)((group->flags & ~GROUP_ASK) | GROUP_DUE);
+        }
+        if (is_spent(group)) {
+            group->flags |= GROUP_SPENT;
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_COUNTER, IOTSEC_ERR_COUNTER, group->csb.group_id);
+        }
+    }
+}
+
+uint32_t iotsec_dev_group_wait(const struct iotsec_device *dev, uint32_t now)
+{
+    uint32_t wait = UINT32_MAX;
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        struct iotsec_device_group *group = &dev->config->groups[i];
+
+        wait = iotsec_min_u32(wait, is_spent(group) ? 0 : iotsec_csb_expire(&group->csb, now));
+        if ((group->flags & GROUP_HINT) != 0) {
+            wait = iotsec_min_u32(wait, iotsec_time_left(now, group->hint_at));
+        }
+        if ((group->flags & GROUP_ASK) != 0 && dev->session != 0) {
+            wait = iotsec_min_u32(wait, iotsec_time_left(now, group->ask_at));
+        }
+    }
+    return wait;
+}
+
+#endif

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The session with the domain manager.
+ *
+ *     D -> M    ClientHello + group_request(groups wanted, not held)    SENT_HELLO
+ *     M -> D    ServerHello + group_request(empty) ... Finished         AUTHENTICATED
+ *     M -> D    keys or a refusal for each group                        JOINED
+ *
+ *     the session ends, or a request is never answered                  CONTACT_LOST
+ *     D -> M    the same handshake, at once, then ever more rarely
+ *     D -> M    STATUS for each group                                   CONTACT
+ *
+ * Group keys work with and without a session. Only the session that this device opened itself, as
+ * client and with its own key, is the manager's.
+ */
+#include "access/device_state.h"
+
+#if IOTSEC_ROLE_DEVICE
+
+/* A handshake's scratch: what the peer said, and the groups that our hello names, kept because a hello
+ * that is repeated must be the same. */
+#define SCRATCH_ANSWERED 0u /* 1: the ServerHello had the extension */
+#define SCRATCH_COUNT 1u    /* groups named, with SCRATCH_WRITTEN */
+#define SCRATCH_GROUPS 2u
+#define SCRATCH_WRITTEN 0x80u
+
+/* ---- group_request ---- */
+
+static void choose_groups(const struct iotsec_device *dev, uint8_t *scratch)
+{
+    unsigned count = 0;
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count && count < IOTSEC_GROUPS_PER_HELLO && !dev->config->hide_groups; i++) {
+        const struct iotsec_device_group *group = &dev->config->groups[i];
+
+        if (group->state == GROUP_WANTED) {
+            iotsec_put_u16(scratch + SCRATCH_GROUPS + 2 * count, group->csb.group_id);
+            count++;
+        }
+    }
+    scratch[SCRATCH_COUNT] = (uint8_t)(SCRATCH_WRITTEN | count);
+}
+
+static enum iotsec_status write_request(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size, size_t *len)
+{
+    struct iotsec_writer w;
+
+    if (hello->scratch[SCRATCH_COUNT] == 0) {
+        choose_groups(user, hello->scratch);
+    }
+    iotsec_wr_init(&w, out, size);
+    iotsec_wr_copy(&w, hello->scratch + SCRATCH_GROUPS, 2u * (hello->scratch[SCRATCH_COUNT] & ~SCRATCH_WRITTEN));
+    *len = w.len;
+    return w.failed ? IOTSEC_ERR_BUFFER : IOTSEC_OK;
+}
+
+static enum iotsec_status parse_answer(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
+{
+    (void)user;
+    (void)body;
+    if (len != 0) {
+        return IOTSEC_ERR_DECODE;
+    }
+    hello->scratch[SCRATCH_ANSWERED] = 1;
+    return IOTSEC_OK;
+}
+
+const struct iotsec_dtls_extension iotsec_dev_group_request = {
+    IOTSEC_EXTENSION_GROUP_REQUEST, write_request, parse_answer
+};
+
+static bool was_named(const uint8_t *scratch, uint16_t group_id)
+{
+    unsigned count = scratch[SCRATCH_COUNT] & ~SCRATCH_WRITTEN;
+
+    while (count-- != 0) {
+        if (iotsec_get_u16(scratch + SCRATCH_GROUPS + 2 * count) == group_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Contact ---- */
+
+enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
+{
+    const struct iotsec_device_config *config = dev->config;
+
+    return iotsec_dtls_connect(&dev->dtls, &dev->manager, config->identity, config->identity_len, config->psk, config->psk_len, 0,
+                               &dev->handshake);
+}
+
+void iotsec_dev_disconnect(struct iotsec_device *dev)
+{
+    /* 0 names nothing, so these need no questions */
+    (void)iotsec_dtls_cancel(&dev->dtls, dev->handshake);
+    (void)iotsec_dtls_close(&dev->dtls, dev->session, IOTSEC_ALERT_CLOSE_NOTIFY);
+    dev->handshake = 0;
+    dev->session = 0;
+    dev->request_kind = 0;
+}
+
+/* When to try again: the waits double until the manager has answered a request, so that one which accepts
+ * handshakes and then closes is not called in a loop. */
+static void wait_for_contact(struct iotsec_device *dev)
+{
+    uint32_t wait = dev->contact_wait;
+
+    dev->contact_at = iotsec_dev_now(dev);
+    if (wait != 0) {
+        dev->contact_at += wait - wait / 4 + iotsec_dev_random(dev, wait / 2);
+    }
+    dev->contact_wait = wait == 0 ? CONTACT_INITIAL_MS : iotsec_min_u32(2 * wait, CONTACT_MAX_MS);
+}
+
+/* An attempt to reach the manager has failed. */
+static void fail_contact(struct iotsec_device *dev, enum iotsec_status reason)
+{
+    if (dev->state == DEVICE_SENT_HELLO) {
+        iotsec_dev_fail_join(dev, reason);
+    } else if (dev->state == DEVICE_LEFT) {
+        iotsec_dev_finish_leave(dev, IOTSEC_ERR_NO_ANSWER);
+    } else {
+        wait_for_contact(dev);
+        /* silence was told when contact was lost */
+        if (reason != IOTSEC_ERR_NO_ANSWER) {
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_CONTACT_LOST, reason, 0);
+        }
+    }
+}
+
+void iotsec_dev_lose_contact(struct iotsec_device *dev, enum iotsec_status reason)
+{
+    iotsec_dev_disconnect(dev);
+    if (dev->state == DEVICE_LEFT) {
+        iotsec_dev_finish_leave(dev, IOTSEC_ERR_NO_ANSWER);
+        return;
+    }
+    wait_for_contact(dev);
+    if (dev->state == DEVICE_AUTHENTICATED) {
+        dev->state = DEVICE_SENT_HELLO; /* as far as its deadline, a join goes on */
+    } else {
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_CONTACT_LOST, reason, 0);
+    }
+}
+
+/* ---- How a join, a membership and a leave end ---- */
+
+void iotsec_dev_end_join(struct iotsec_device *dev)
+{
+    uint16_t i;
+
+    iotsec_dev_disconnect(dev);
+    dev->state = DEVICE_IDLE;
+    for (i = 0; i < dev->config->group_count; i++) {
+        struct iotsec_device_group *group = &dev->config->groups[i];
+
+        group->flags &= (uint16_t)~GROUP_AWAITED;
+        if (group->state == GROUP_WANTED) {
+            iotsec_dev_group_forget(dev, group, GROUP_FREE);
+        }
+    }
+}
+
+void iotsec_dev_fail_join(struct iotsec_device *dev, enum iotsec_status reason)
+{
+    iotsec_dev_end_join(dev);
+    iotsec_dev_tell(dev, IOTSEC_DEVICE_JOIN_FAILED, reason, 0);
+}
+
+void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason)
+{
+    bool joining = dev->state == DEVICE_AUTHENTICATED;
+
+    if (dev->state == DEVICE_LEFT) {
+        iotsec_dev_finish_leave(dev, IOTSEC_OK); /* the manager knows already that we are out */
+        return;
+    }
+    iotsec_dev_groups_forget(dev);
+    iotsec_dev_disconnect(dev);
+    dev->state = DEVICE_IDLE;
+    iotsec_dev_tell(dev, joining ? IOTSEC_DEVICE_JOIN_FAILED : IOTSEC_DEVICE_EVICTED, reason, 0);
+}
+
+void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reason)
+{
+    iotsec_dev_disconnect(dev);
+    dev->state = DEVICE_IDLE;
+    iotsec_dev_tell(dev, IOTSEC_DEVICE_LEFT, reason, 0);
+}
+
+/* ---- What the handshake says ---- */
+
+/* M -> D  Finished */
+static void take_session(void *user, const struct iotsec_dtls_info *info)
+{
+    struct iotsec_device *dev = user;
+    uint16_t i;
+
+    dev->handshake = 0;
+    dev->session = info->session;
+    if (!info->scratch[SCRATCH_ANSWERED]) {
+        iotsec_dev_disconnect(dev);
+        fail_contact(dev, IOTSEC_ERR_NO_KEY_MANAGEMENT);
+        return;
+    }
+    for (i = 0; i < dev->config->group_count; i++) {
+        struct iotsec_device_group *group = &dev->config->groups[i];
+
+        iotsec_csb_forget_half(&group->csb); /* both halves come again on this session */
+        group->flags &= (uint16_t)~(GROUP_ASK | GROUP_DUE);
+        if (group->state == GROUP_WANTED && was_named(info->scratch, group->csb.group_id)) {
+            iotsec_dev_ask_in(dev, group, KEYS_WAIT_MS);
+        } else if (group->state != GROUP_FREE) {
+            group->flags |= GROUP_DUE;
+        }
+    }
+    dev->status_at = iotsec_dev_next_status(dev);
+    if (dev->state == DEVICE_SENT_HELLO) {
+        dev->state = DEVICE_AUTHENTICATED;
+    } else if (dev->state == DEVICE_JOINED) {
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_CONTACT, IOTSEC_OK, 0);
+    }
+}
+
+static void take_failure(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
+                         enum iotsec_status reason)
+{
+    struct iotsec_device *dev = user;
+
+    (void)handshake;
+    (void)addr;
+    (void)peer;
+    dev->handshake = 0;
+    fail_contact(dev, reason);
+}
+
+static void take_close(void *user, iotsec_dtls_handle session, uint32_t peer, enum iotsec_status reason)
+{
+    struct iotsec_device *dev = user;
+
+    (void)peer;
+    if (session != dev->session) {
+        return;
+    }
+    dev->session = 0;
+    if (dev->state == DEVICE_AUTHENTICATED) {
+        iotsec_dev_fail_join(dev, reason);
+    } else {
+        iotsec_dev_lose_contact(dev, reason);
+    }
+}
+
+static void take_content(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
+{
+    struct iotsec_device *dev = user;
+
+    (void)peer;
+    if (session != dev->session || type == IOTSEC_CONTENT_APPLICATION_DATA) {
+        (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
+        return;
+    }
+    iotsec_dev_take_message(dev, type, data, len);
+}
+
+static void take_forgeries(void *user, iotsec_dtls_handle session, uint32_t peer)
+{
+    (void)session;
+    (void)peer;
+    iotsec_dev_tell(user, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES, 0);
+}
+
+#if IOTSEC_KEYLOG
+static void log_key(void *user, const char *line)
+{
+    const struct iotsec_device *dev = user;
+
+    dev->config->callbacks->keylog(dev->config->user, line);
+}
+
+/* a table of its own, so that a device without a key log never builds a line */
+static const struct iotsec_dtls_callbacks logging_callbacks = {
+    NULL, take_session, take_failure, take_close, take_content, take_forgeries, log_key
+};
+#endif
+
+static const struct iotsec_dtls_callbacks plain_callbacks = {
+    NULL, /* no PSK look-up: this endpoint is nobody's server */
+    take_session, take_failure, take_close, take_content, take_forgeries,
+#if IOTSEC_KEYLOG
+    NULL
+#endif
+};
+
+const struct iotsec_dtls_callbacks *iotsec_dev_callbacks(const struct iotsec_device_config *config)
+{
+#if IOTSEC_KEYLOG
+    if (config->callbacks->keylog != NULL) {
+        return &logging_callbacks;
+    }
+#else
+    (void)config;
+#endif
+    return &plain_callbacks;
+}
+
+/* ---- What is due ---- */
+
+/* A group whose answer the join waits for, or NULL. */
+static struct iotsec_device_group *find_awaited(const struct iotsec_device *dev)
+{
+    uint16_t i;
+
+    for (i = 0; i < dev->config->group_count; i++) {
+        if ((dev->config->groups[i].flags & GROUP_AWAITED) != 0) {
+            return &dev->config->groups[i];
+        }
+    }
+    return NULL;
+}
+
+/* The deadline has come: what was not answered is refused. Keys that were held before stay. */
+static void give_up_groups(struct iotsec_device *dev)
+{
+    struct iotsec_device_group *group;
+
+    while (dev->state == DEVICE_AUTHENTICATED && (group = find_awaited(dev)) != NULL) {
+        uint16_t group_id = group->csb.group_id;
+
+        group->flags &= (uint16_t)~GROUP_AWAITED;
+        if (group->state == GROUP_HELD) {
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_JOINED, IOTSEC_OK, group_id);
+        } else {
+            /* the manager may have made it a member: it is told otherwise */
+            iotsec_dev_group_forget(dev, group, GROUP_LEFT);
+            group->flags |= GROUP_DUE | GROUP_QUIET;
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_REFUSED, IOTSEC_ERR_NO_ANSWER, group_id);
+        }
+    }
+}
+
+static bool wants_session(const struct iotsec_device *dev)
+{
+    return dev->state != DEVICE_IDLE && dev->session == 0 && dev->handshake == 0;
+}
+
+void iotsec_dev_join_poll(struct iotsec_device *dev)
+{
+    uint32_t now = iotsec_dev_now(dev);
+
+    if ((dev->state == DEVICE_SENT_HELLO || dev->state == DEVICE_AUTHENTICATED) &&
+        iotsec_time_reached(now, dev->join_deadline)) {
+        if (dev->state == DEVICE_SENT_HELLO) {
+            iotsec_dev_fail_join(dev, IOTSEC_ERR_NO_ANSWER);
+        } else {
+            give_up_groups(dev);
+        }
+    }
+    if (dev->state == DEVICE_AUTHENTICATED && find_awaited(dev) == NULL) {
+        dev->state = DEVICE_JOINED;
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_JOINED, IOTSEC_OK, 0);
+    }
+    if (wants_session(dev) && iotsec_time_reached(now, dev->contact_at)) {
+        enum iotsec_status status = iotsec_dev_connect(dev);
+
+        if (status != IOTSEC_OK) {
+            fail_contact(dev, status);
+        }
+    }
+}
+
+uint32_t iotsec_dev_join_wait(const struct iotsec_device *dev, uint32_t now)
+{
+    uint32_t wait = UINT32_MAX;
+
+    if (dev->state == DEVICE_AUTHENTICATED && find_awaited(dev) == NULL) {
+        return 0;
+    }
+    if (dev->state == DEVICE_SENT_HELLO || dev->state == DEVICE_AUTHENTICATED) {
+        wait = iotsec_time_left(now, dev->join_deadline);
+    }
+    if (wants_session(dev)) {
+        wait = iotsec_min_u32(wait, iotsec_time_left(now, dev->contact_at));
+    }
+    return wait;
+}
+
+#endif

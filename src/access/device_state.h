@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The joining device's inside.
+ *
+ *     device.c          set-up, what the application asks for, what arrives, what is due
+ *     device_join.c     the session with the manager: join, contact lost and found, the end
+ *     device_keys.c     key-management messages and the one request that is outstanding
+ *     device_group.c    messages to and from groups; hints and asks
+ *     device_persist.c  group keys and counters in NVM
+ *
+ * Only iotsec_dev_tell and the functions marked so run the application's code, which may call back:
+ * after one of them a group is looked up again.
+ */
+#ifndef IOTSEC_SRC_ACCESS_DEVICE_STATE_H
+#define IOTSEC_SRC_ACCESS_DEVICE_STATE_H
+
+#include <stdbool.h>
+
+#include <iotsec/device.h>
+
+#include "amikey/keymgmt.h"
+#include "base/bytes.h"
+
+/* Keys that were announced come within this, else the manager is asked again. */
+#define KEYS_WAIT_MS 30000u
+/* A request is repeated this often; then contact is lost. At a quarter lost each way, one in 20 000 gets here. */
+#define REQUEST_ROUNDS_MAX 8u
+/* Who sent within this before a newer key became known is told. */
+#define SENT_LATELY_MS 10000u
+/* Attempts to reach a lost manager, doubling from one to the other. */
+#define CONTACT_INITIAL_MS 10000u
+#define CONTACT_MAX_MS 3600000u
+
+/* iotsec_device.state */
+enum {
+    DEVICE_IDLE,          /* no manager; keys of an earlier life may be held */
+    DEVICE_SENT_HELLO,    /* joining: the handshake runs */
+    DEVICE_AUTHENTICATED, /* joining: the manager owes answers */
+    DEVICE_JOINED,        /* with a session, or between two */
+    DEVICE_LEFT           /* keys are gone, the manager is being told */
+};
+
+/* iotsec_device.flags */
+#define DEVICE_BUSY 1u /* inside iotsec_input or iotsec_poll */
+
+/* iotsec_device_group.state; what the manager is asked when the group is DUE */
+enum {
+    GROUP_FREE,
+    GROUP_WANTED, /* no keys yet: GROUP_REQUEST */
+    GROUP_HELD,   /* keys are installed: STATUS */
+    GROUP_LEFT    /* keys are gone: GROUP_LEAVE */
+};
+
+/* iotsec_device_group.flags */
+#define GROUP_DUE 1u        /* the manager is to be asked as soon as no other request is outstanding */
+#define GROUP_ASK 2u        /* ... at ask_at */
+#define GROUP_HINT 4u       /* a hint is to be sent at hint_at */
+#define GROUP_AWAITED 8u    /* JOINED waits for this group's answer */
+#define GROUP_CONFLICT 16u  /* another TGK came under the installed key number */
+#define GROUP_SENT 32u      /* sent_at counts */
+#define GROUP_SPENT 64u     /* COUNTER was told */
+#define GROUP_LISTENS 128u  /* the multicast address was joined */
+#define GROUP_STALE 256u    /* restored from NVM: nothing is delivered before K has moved */
+#define GROUP_QUIET 1024u   /* left because the join gave up: the application knows */
+#define GROUP_UNSAVED 512u  /* NVM does not know K or the sender ID: nothing is sent or delivered */
+
+/* ---- device.c ---- */
+
+uint32_t iotsec_dev_now(const struct iotsec_device *dev);
+/* Below `limit`, for spreading things in time only: 0 when there are no random numbers. */
+uint32_t iotsec_dev_random(const struct iotsec_device *dev, uint32_t limit);
+/* Counts a drop; what iotsec_input says of it. */
+enum iotsec_status iotsec_dev_drop(struct iotsec_device *dev, enum iotsec_drop reason);
+/* Runs the application's code. Fills in sender ID and key number from what is held. */
+void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind kind, enum iotsec_status reason, uint16_t group_id);
+
+/* The group's slot, or NULL. */
+struct iotsec_device_group *iotsec_dev_group(const struct iotsec_device *dev, uint16_t group_id);
+/* A free slot for the group, WANTED; or NULL. */
+struct iotsec_device_group *iotsec_dev_group_new(struct iotsec_device *dev, uint16_t group_id);
+/* Wipes everything about the group, in NVM too, but its ID; it is in `state` then. */
+void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_group *group, uint8_t state);
+void iotsec_dev_groups_forget(struct iotsec_device *dev);
+/* The group's sender slots and their number. */
+struct iotsec_sender *iotsec_dev_senders(const struct iotsec_device *dev, const struct iotsec_device_group *group, uint16_t *count);
+
+/* ---- device_join.c ---- */
+
+extern const struct iotsec_dtls_extension iotsec_dev_group_request;
+/* What the handshake tells the device; with a key log if the application wants one. */
+const struct iotsec_dtls_callbacks *iotsec_dev_callbacks(const struct iotsec_device_config *config);
+/* Starts a handshake with the manager. */
+enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev);
+/* Ends session and handshake, whichever there is, and any request. */
+void iotsec_dev_disconnect(struct iotsec_device *dev);
+/* The manager does not answer, or ended the session. Runs the application's code. */
+void iotsec_dev_lose_contact(struct iotsec_device *dev, enum iotsec_status reason);
+/* Forgets a join in progress: session, handshake, groups without keys. */
+void iotsec_dev_end_join(struct iotsec_device *dev);
+/* The join is over. Runs the application's code. */
+void iotsec_dev_fail_join(struct iotsec_device *dev, enum iotsec_status reason);
+/* The manager has put the device out of the domain. Runs the application's code. */
+void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason);
+/* A leave is over. Runs the application's code. */
+void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reason);
+/* Deadline of the join, its end, attempts to reach the manager. Runs the application's code. */
+void iotsec_dev_join_poll(struct iotsec_device *dev);
+uint32_t iotsec_dev_join_wait(const struct iotsec_device *dev, uint32_t now);
+
+/* ---- device_keys.c ---- */
+
+/* The manager's message. Runs the application's code. */
+void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len);
+/* Sends the outstanding request when it is due, or chooses the next one. Runs the application's code. */
+void iotsec_dev_request_poll(struct iotsec_device *dev);
+uint32_t iotsec_dev_request_wait(const struct iotsec_device *dev, uint32_t now);
+/* Asks the manager about the group after a while, which doubles until something newer comes. */
+void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group);
+/* ... after so many milliseconds. */
+void iotsec_dev_ask_in(struct iotsec_device *dev, struct iotsec_device_group *group, uint32_t ms);
+/* When the next routine STATUS is due. */
+uint32_t iotsec_dev_next_status(const struct iotsec_device *dev);
+
+/* ---- device_group.c ---- */
+
+/* A datagram to a multicast address. Runs the application's code. */
+enum iotsec_status iotsec_dev_group_input(struct iotsec_device *dev, const struct iotsec_addr *to, uint8_t *datagram, size_t len);
+/* Sends to the group; an empty message is a hint. */
+enum iotsec_status iotsec_dev_group_send(struct iotsec_device *dev, struct iotsec_device_group *group, const uint8_t *data,
+                                         size_t len);
+/* Announces the current key, unless somebody else does so before. */
+void iotsec_dev_hint(struct iotsec_device *dev, struct iotsec_device_group *group);
+/* The group's K has moved: what follows from it, before anybody is told. True: a message left so lately that
+ * others may have dropped it for its old key. */
+bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group *group);
+/* Hints, asks, previous keys. Runs the application's code. */
+void iotsec_dev_group_poll(struct iotsec_device *dev);
+uint32_t iotsec_dev_group_wait(const struct iotsec_device *dev, uint32_t now);
+
+/* ---- device_persist.c ---- */
+
+#if IOTSEC_PERSIST
+/* Reads every slot back. Slots that are empty or damaged leave their group free. */
+void iotsec_dev_restore(struct iotsec_device *dev);
+/* Empties the group's slot. */
+void iotsec_dev_erase(struct iotsec_device *dev, const struct iotsec_device_group *group);
+/* Writes the group as it is. False: NVM still has what it had. */
+bool iotsec_dev_save(struct iotsec_device *dev, struct iotsec_device_group *group);
+/* Whether NVM knows K and the sender ID; tries again if it does not. */
+bool iotsec_dev_saved(struct iotsec_device *dev, struct iotsec_device_group *group);
+/* Whether the next counter is reserved; reserves a block if it is not. */
+bool iotsec_dev_reserve(struct iotsec_device *dev, struct iotsec_device_group *group);
+#endif
+
+#endif
