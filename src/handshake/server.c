@@ -226,6 +226,10 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
         /* 44 bytes at most for 67 at least: no amplification */
         enum iotsec_status status = send_verify_request(dtls, from, sequence, &hello);
 
+        if (hs != NULL) {
+            /* this hello counts for the flight's allowance, so its answer counts against it */
+            hs->bytes_out += IOTSEC_RECORD_HEADER_BYTES + IOTSEC_HANDSHAKE_HEADER_BYTES + 3 + IOTSEC_COOKIE_BYTES;
+        }
         return hello.cookie_len != 0 ? iotsec_dtls_drop(dtls, IOTSEC_DROP_COOKIE) : status;
     }
     if (hs != NULL) {
