@@ -26,6 +26,7 @@
 #define SESSIONS_DEFAULT 1024
 #define HANDSHAKES_MAX 256
 #define WAIT_DEFAULT_MS 1000      /* without an answer, after the input's end */
+#define HANDSHAKE_DEFAULT_MS 9000 /* a server that drops a wrong key's Finished in silence is told apart at the end only */
 #define OUTSTANDING_MAX 32768     /* bytes sent and not yet answered before the client reads on */
 #define OUTSTANDING_WAIT_MS 100   /* and how long it waits for that: the server need not be an echo */
 
@@ -64,7 +65,7 @@ static const struct option_row client_rows[] = {
     { "--require-ems", OPTION_EMS, NULL, "refuse a server without extended master secret (RFC 7627)" },
     { "--require-renegotiation-info", OPTION_RENEGOTIATION, NULL, "refuse a server without RFC 5746 signalling" },
     { "--max-fragment-length", OPTION_FRAGMENT, "BYTES", "ask for records of up to 512, 1024, 2048 or 4096 bytes (RFC 6066)" },
-    { "--timeout", OPTION_TIMEOUT, "SECONDS", "give up a handshake after so long (default 20)" },
+    { "--timeout", OPTION_TIMEOUT, "SECONDS", "give up a handshake after so long (default 9)" },
     { "--wait", OPTION_WAIT, "MS", "after the input's end, wait for answers until none came for so long (default 1000)" },
     { NULL, 0, NULL, NULL },
 };
@@ -641,6 +642,9 @@ static int client_run(struct endpoint *end)
 #endif
     end->port_options.peer = end->addr;
     out_to(stderr);
+    if (end->config.handshake_timeout_ms == 0) {
+        end->config.handshake_timeout_ms = HANDSHAKE_DEFAULT_MS;
+    }
     status = end_open(end, &callbacks, 2, 1);
     if (status != 0) {
         return status;
