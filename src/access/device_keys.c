@@ -375,6 +375,18 @@ static void take_half(struct iotsec_device *dev, struct iotsec_km_message *messa
     }
 }
 
+/* M -> D  REFUSED(group 0): this device may not be in the domain, or the manager cannot tell now */
+static void refuse_domain(struct iotsec_device *dev, uint8_t reason)
+{
+    if (reason == IOTSEC_KM_REASON_NOT_AUTHORISED) {
+        iotsec_dev_expelled(dev, IOTSEC_ERR_NOT_AUTHORISED);
+    } else if (dev->state == DEVICE_AUTHENTICATED) {
+        iotsec_dev_fail_join(dev, IOTSEC_ERR_RESOURCES);
+    } else {
+        iotsec_dev_lose_contact(dev, IOTSEC_ERR_RESOURCES);
+    }
+}
+
 /* M -> D  REFUSED or GROUP_REMOVED: there is nothing, or nothing more, of this group for us */
 static void take_refusal(struct iotsec_device *dev, const struct iotsec_km_message *message)
 {
@@ -382,8 +394,8 @@ static void take_refusal(struct iotsec_device *dev, const struct iotsec_km_messa
     enum iotsec_status reason = message->code == IOTSEC_KM_REASON_RESOURCES ? IOTSEC_ERR_RESOURCES : IOTSEC_ERR_GROUP_REFUSED;
 
     acknowledge(dev, message, IOTSEC_KM_DONE);
-    if (message->kind == IOTSEC_KM_REFUSED && message->group_id == 0) {
-        iotsec_dev_expelled(dev, IOTSEC_ERR_NOT_AUTHORISED);
+    if (message->group_id == 0) {
+        refuse_domain(dev, message->code);
     } else if (group == NULL) {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED); /* its acknowledgement was lost the first time */
     } else if (group->state == GROUP_WANTED) {
