@@ -479,6 +479,9 @@ static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t devi
     now = m->config->groups[g].now.key_number;
     if (holds) {
         member->flags |= MEMBER_PROVEN;
+        if (message->key_number > now) {
+            member->acknowledged = message->key_number; /* nothing older is of use to it */
+        }
     } else if (member != NULL && ((member->flags & MEMBER_WAITING) != 0 ||
                                   ((member->flags & MEMBER_PROVEN) != 0 && iotsec_mgr_owed(m, slot)))) {
         return IOTSEC_KM_KEYS_FOLLOW; /* with the new sender ID */

@@ -1,0 +1,2512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The domain manager against DTLS clients that do as the test says, on a wire in memory, with a
+ * registry in memory whose operations can fail and which can lose power around any commit.
+ *
+ * Two things are checked at every key that arrives anywhere: it was durable before its datagram left,
+ * and its sender ID belongs to nobody else in that generation.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <iotsec/csb.h>
+#include <iotsec/manager.h>
+
+#include "amikey/keymgmt.h"
+#include "base/bytes.h"
+
+#if defined(IOTSEC_WITH_PSA)
+#include <psa/crypto.h>
+#endif
+
+#define DEVICES 24
+#define GROUPS 4
+#define MEMBERS 64
+#define QUEUE 256
+#define EVENTS 512
+#define LOG 4096
+
+#define GROUP_A 7
+#define GROUP_B 9
+
+/* ---- What everything shares ---- */
+
+struct packet {
+    struct iotsec_addr from;
+    struct iotsec_addr to;
+    uint32_t commits; /* durable when it was sent */
+    size_t len;
+    uint8_t data[512];
+};
+
+struct store {
+    struct iotsec_registry_group groups[GROUPS];
+    size_t group_count;
+    struct iotsec_registry_member members[MEMBERS];
+    size_t member_count;
+    uint32_t evicted[DEVICES];
+    size_t evicted_count;
+};
+
+/* One put, for the check that keys come after it. */
+struct put {
+    uint32_t commit;
+    uint32_t key_number; /* 0: a membership */
+    uint32_t device;
+    uint16_t group_id;
+    uint16_t sender_id;
+    uint8_t tgk[16];
+};
+
+struct held {
+    uint16_t group_id;
+    uint16_t sender_id;
+    uint32_t key_number;
+    uint8_t tgk[16];
+    uint8_t rand[16];
+    bool eviction;
+    uint32_t pairs; /* that came, repeats included */
+};
+
+struct dev {
+    uint32_t number;
+    uint32_t life; /* distinguishes what it was before it lost its state */
+    struct iotsec_addr addr;
+    struct iotsec_hal hal;
+    struct iotsec_dtls_callbacks callbacks;
+    struct iotsec_dtls_config config;
+    struct iotsec_dtls dtls;
+    struct iotsec_dtls_session sessions[2];
+    struct iotsec_dtls_handshake handshakes[1];
+    uint8_t tx[512];
+    uint8_t identity[4];
+    uint8_t psk[16];
+
+    bool no_extension;     /* sends no group_request */
+    uint16_t hello[8];     /* groups in it */
+    size_t hello_count;
+    bool deaf;             /* hears nothing */
+    bool mute;             /* acknowledges nothing */
+    int result;            /* what keys are acknowledged with */
+
+    iotsec_dtls_handle session;
+    enum iotsec_status failed;
+    enum iotsec_status closed;
+    struct iotsec_km_message half;
+    struct held held[GROUPS];
+    size_t held_count;
+    uint8_t next_id;
+    int answer;            /* result of the last request, -1: none */
+    uint32_t answers;
+    uint32_t refused;
+    uint16_t refused_group;
+    uint8_t refused_code;
+    uint32_t evicted;
+    uint32_t removed;
+    uint32_t received;     /* key-management messages of any kind */
+    uint32_t datagrams;
+};
+
+struct owner {
+    uint16_t group_id;
+    uint16_t sender_id;
+    uint32_t generation;
+    uint8_t rand[16];
+    uint32_t device;
+    uint32_t life;
+};
+
+static struct rig {
+    uint32_t now;
+    uint64_t random;
+    bool random_fails;
+    struct packet queue[QUEUE];
+    size_t queue_len;
+
+    struct store durable;
+    struct store staged;
+    bool open;
+    uint32_t operations;
+    uint32_t fail_at;     /* this operation fails, counted from 1; 0: none */
+    uint32_t commits;
+    uint32_t crash_at;    /* power fails at this commit */
+    bool crash_after;     /* when it is durable already */
+    jmp_buf crash;
+    bool psk_pending;
+    iotsec_dtls_handle pending;
+    uint32_t pending_device;
+    uint16_t forbidden;   /* group that nobody may join */
+
+    struct put log[LOG];
+    size_t log_len;
+    struct owner owners[LOG];
+    size_t owner_count;
+
+    struct iotsec_hal hal;
+    struct iotsec_manager_config config;
+    struct iotsec_manager manager;
+    struct iotsec_dtls_session sessions[DEVICES + 4];
+    struct iotsec_dtls_handshake handshakes[DEVICES];
+    struct iotsec_manager_contact contacts[DEVICES];
+    struct iotsec_manager_group groups[GROUPS];
+    struct iotsec_manager_member members[MEMBERS];
+    struct iotsec_manager_delivery deliveries[DEVICES];
+    uint8_t tx[512];
+    struct iotsec_addr addr;
+
+    struct iotsec_manager_event events[EVENTS];
+    size_t event_count;
+    void (*on_event)(const struct iotsec_manager_event *event);
+    uint32_t app_received;
+
+    struct dev devices[DEVICES];
+} rig;
+
+static const struct iotsec_crypto *crypto;
+
+static uint32_t rig_now(void *user)
+{
+    (void)user;
+    return rig.now;
+}
+
+static uint64_t rig_next_random(void)
+{
+    uint64_t z = rig.random += 0x9E3779B97F4A7C15u;
+
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+static int rig_random(void *user, uint8_t *out, size_t len)
+{
+    size_t i;
+
+    if (user == &rig && rig.random_fails) {
+        return -1;
+    }
+    for (i = 0; i < len; i++) {
+        out[i] = (uint8_t)rig_next_random();
+    }
+    return 0;
+}
+
+static void rig_queue(const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+{
+    struct packet *p;
+
+    assert_true(rig.queue_len < QUEUE && len <= sizeof p->data);
+    p = &rig.queue[rig.queue_len++];
+    p->from = *from;
+    p->to = *to;
+    p->commits = rig.commits;
+    p->len = len;
+    memcpy(p->data, data, len);
+}
+
+static int manager_send(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+{
+    (void)user;
+    rig_queue(&rig.addr, to, data, len);
+    return 0;
+}
+
+static int device_send(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+{
+    rig_queue(&((struct dev *)user)->addr, to, data, len);
+    return 0;
+}
+
+/* ---- The registry ---- */
+
+static enum iotsec_status operate(void)
+{
+    return ++rig.operations == rig.fail_at ? IOTSEC_ERR_REGISTRY : IOTSEC_OK;
+}
+
+static struct iotsec_registry_group *find_row(struct store *s, uint16_t group_id)
+{
+    size_t i;
+
+    for (i = 0; i < s->group_count; i++) {
+        if (s->groups[i].group_id == group_id) {
+            return &s->groups[i];
+        }
+    }
+    return NULL;
+}
+
+static struct iotsec_registry_member *find_member(struct store *s, uint32_t device, uint16_t group_id)
+{
+    size_t i;
+
+    for (i = 0; i < s->member_count; i++) {
+        if (s->members[i].device == device && s->members[i].group_id == group_id) {
+            return &s->members[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_evicted(const struct store *s, uint32_t device)
+{
+    size_t i;
+
+    for (i = 0; i < s->evicted_count; i++) {
+        if (s->evicted[i] == device) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum iotsec_status reg_psk(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
+                                  struct iotsec_dtls_psk *psk)
+{
+    uint32_t device;
+
+    assert_ptr_equal(user, &rig);
+    assert_int_equal(len, 4);
+    device = iotsec_get_u32(identity);
+    if (device == 0 || device > DEVICES) {
+        return IOTSEC_ERR_UNKNOWN_IDENTITY;
+    }
+    if (rig.psk_pending) {
+        rig.pending = handshake;
+        rig.pending_device = device;
+        return IOTSEC_ERR_PENDING;
+    }
+    memset(psk->key, (int)device, 16);
+    psk->len = 16;
+    psk->peer = device;
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status reg_authorised(void *user, uint32_t device)
+{
+    (void)user;
+    return is_evicted(&rig.durable, device) ? IOTSEC_ERR_NOT_AUTHORISED : IOTSEC_OK;
+}
+
+static enum iotsec_status reg_group_allowed(void *user, uint32_t device, uint16_t group_id)
+{
+    (void)user;
+    (void)device;
+    return group_id == rig.forbidden ? IOTSEC_ERR_GROUP_REFUSED : IOTSEC_OK;
+}
+
+static enum iotsec_status reg_group_at(void *user, uint32_t index, struct iotsec_registry_group *group)
+{
+    (void)user;
+    if (index >= rig.durable.group_count) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    *group = rig.durable.groups[index];
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status reg_member_at(void *user, uint32_t index, struct iotsec_registry_member *member)
+{
+    (void)user;
+    if (index >= rig.durable.member_count) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    *member = rig.durable.members[index];
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status reg_begin(void *user)
+{
+    (void)user;
+    assert_false(rig.open);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    rig.open = true;
+    rig.staged = rig.durable;
+    return IOTSEC_OK;
+}
+
+static void note_put(const struct put *put)
+{
+    assert_true(rig.log_len < LOG);
+    rig.log[rig.log_len] = *put;
+    rig.log[rig.log_len++].commit = rig.commits + 1;
+}
+
+static enum iotsec_status reg_put_group(void *user, const struct iotsec_registry_group *group)
+{
+    struct iotsec_registry_group *row = find_row(&rig.staged, group->group_id);
+    struct put put;
+
+    (void)user;
+    assert_true(rig.open);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (row == NULL) {
+        assert_true(rig.staged.group_count < GROUPS);
+        row = &rig.staged.groups[rig.staged.group_count++];
+    }
+    *row = *group;
+    memset(&put, 0, sizeof put);
+    put.key_number = group->key_number;
+    put.group_id = group->group_id;
+    memcpy(put.tgk, group->tgk, 16);
+    note_put(&put);
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status reg_delete_member(void *user, uint32_t device, uint16_t group_id)
+{
+    struct iotsec_registry_member *row = find_member(&rig.staged, device, group_id);
+
+    (void)user;
+    assert_true(rig.open);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    assert_non_null(row);
+    *row = rig.staged.members[--rig.staged.member_count];
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status reg_delete_group(void *user, uint16_t group_id)
+{
+    struct iotsec_registry_group *row = find_row(&rig.staged, group_id);
+    size_t i;
+
+    (void)user;
+    assert_true(rig.open);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    assert_non_null(row);
+    *row = rig.staged.groups[--rig.staged.group_count];
+    for (i = 0; i < rig.staged.member_count;) {
+        if (rig.staged.members[i].group_id == group_id) {
+            rig.staged.members[i] = rig.staged.members[--rig.staged.member_count];
+        } else {
+            i++;
+        }
+    }
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status reg_put_member(void *user, const struct iotsec_registry_member *member)
+{
+    struct iotsec_registry_member *row = find_member(&rig.staged, member->device, member->group_id);
+    struct put put;
+
+    (void)user;
+    assert_true(rig.open);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (row == NULL) {
+        assert_true(rig.staged.member_count < MEMBERS);
+        row = &rig.staged.members[rig.staged.member_count++];
+    }
+    *row = *member;
+    memset(&put, 0, sizeof put);
+    put.device = member->device;
+    put.group_id = member->group_id;
+    put.sender_id = member->sender_id;
+    note_put(&put);
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status reg_put_evicted(void *user, uint32_t device)
+{
+    (void)user;
+    assert_true(rig.open);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    rig.staged.evicted[rig.staged.evicted_count++] = device;
+    return IOTSEC_OK;
+}
+
+static void roll_back(void)
+{
+    rig.open = false;
+    while (rig.log_len != 0 && rig.log[rig.log_len - 1].commit > rig.commits) {
+        rig.log_len--;
+    }
+}
+
+static enum iotsec_status reg_commit(void *user)
+{
+    size_t i;
+    size_t j;
+
+    (void)user;
+    assert_true(rig.open);
+    if (operate() != IOTSEC_OK) {
+        roll_back();
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (rig.commits + 1 == rig.crash_at && !rig.crash_after) {
+        roll_back();
+        longjmp(rig.crash, 1);
+    }
+    /* what the manager promises of a registry */
+    for (i = 0; i < rig.staged.member_count; i++) {
+        const struct iotsec_registry_member *a = &rig.staged.members[i];
+        const struct iotsec_registry_group *group = find_row(&rig.staged, a->group_id);
+
+        assert_non_null(group);
+        assert_true(a->sender_id >= 1 && a->sender_id < group->next_sender);
+        for (j = 0; j < i; j++) {
+            const struct iotsec_registry_member *b = &rig.staged.members[j];
+
+            assert_false(a->group_id == b->group_id && a->sender_id == b->sender_id);
+        }
+    }
+    rig.open = false;
+    rig.durable = rig.staged;
+    rig.commits++;
+    if (rig.commits == rig.crash_at) {
+        longjmp(rig.crash, 1);
+    }
+    return IOTSEC_OK;
+}
+
+static void reg_abort(void *user)
+{
+    (void)user;
+    assert_true(rig.open);
+    roll_back();
+}
+
+static const struct iotsec_registry registry = {
+    reg_psk, reg_authorised, reg_group_allowed, reg_group_at, reg_member_at, reg_begin, reg_put_group,
+    reg_delete_group, reg_put_member, reg_delete_member, reg_put_evicted, reg_commit, reg_abort,
+};
+
+/* ---- The manager's application ---- */
+
+static void on_event(void *user, const struct iotsec_manager_event *event)
+{
+    assert_ptr_equal(user, &rig);
+    assert_true(rig.event_count < EVENTS);
+    rig.events[rig.event_count] = *event;
+    rig.events[rig.event_count++].addr = NULL;
+    if (rig.on_event != NULL) {
+        rig.on_event(event);
+    }
+}
+
+static void on_app_receive(void *user, uint32_t device, const uint8_t *data, size_t len)
+{
+    (void)user;
+    (void)device;
+    assert_int_equal(len, 2);
+    assert_memory_equal(data, "hi", 2);
+    rig.app_received++;
+}
+
+static const struct iotsec_manager_callbacks callbacks = { .event = on_event, .receive = on_app_receive };
+
+static size_t count_events(enum iotsec_manager_event_kind kind, uint32_t device)
+{
+    size_t n = 0;
+    size_t i;
+
+    for (i = 0; i < rig.event_count; i++) {
+        n += rig.events[i].kind == kind && (device == 0 || rig.events[i].device == device);
+    }
+    return n;
+}
+
+static const struct iotsec_manager_event *last_event(enum iotsec_manager_event_kind kind)
+{
+    size_t i = rig.event_count;
+
+    while (i-- > 0) {
+        if (rig.events[i].kind == kind) {
+            return &rig.events[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- The devices ---- */
+
+static struct held *find_held(struct dev *d, uint16_t group_id)
+{
+    size_t i;
+
+    for (i = 0; i < d->held_count; i++) {
+        if (d->held[i].group_id == group_id) {
+            return &d->held[i];
+        }
+    }
+    return NULL;
+}
+
+static void device_say(struct dev *d, const struct iotsec_km_message *message)
+{
+    uint8_t bytes[IOTSEC_KM_MAX_BYTES];
+    size_t len;
+
+    assert_int_equal(iotsec_km_encode(message, bytes, sizeof bytes, &len), IOTSEC_OK);
+    assert_int_equal(iotsec_dtls_send(&d->dtls, d->session, iotsec_km_content_type(message->kind), bytes, len), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&d->dtls);
+}
+
+static void device_acknowledge(struct dev *d, uint8_t message, int result)
+{
+    struct iotsec_km_message ack;
+
+    memset(&ack, 0, sizeof ack);
+    ack.kind = IOTSEC_KM_ACK;
+    ack.message = message;
+    ack.code = (uint8_t)result;
+    if (!d->mute) {
+        device_say(d, &ack);
+    }
+}
+
+/* The two promises. `commits`: what was durable when the datagram left. */
+static void check_pair(const struct dev *d, const struct iotsec_km_message *key, const uint8_t rand[16], uint32_t commits)
+{
+    bool group = false;
+    bool member = false;
+    size_t i;
+
+    for (i = 0; i < rig.log_len && rig.log[i].commit <= commits; i++) {
+        const struct put *put = &rig.log[i];
+
+        if (put->group_id != key->group_id) {
+            continue;
+        }
+        group |= put->key_number == key->key_number && memcmp(put->tgk, key->secret, 16) == 0;
+        member |= put->key_number == 0 && put->device == d->number && put->sender_id == key->sender_id;
+    }
+    assert_true(group);
+    assert_true(member);
+    for (i = 0; i < rig.owner_count; i++) {
+        const struct owner *o = &rig.owners[i];
+
+        if (o->group_id == key->group_id && o->sender_id == key->sender_id && o->generation == key->key_number >> 8 &&
+            memcmp(o->rand, rand, 16) == 0) {
+            /* its counter goes on; anybody else's would start again under the same keys */
+            assert_int_equal(o->device, d->number);
+            assert_int_equal(o->life, d->life);
+            return;
+        }
+    }
+    assert_true(rig.owner_count < LOG);
+    rig.owners[rig.owner_count].group_id = key->group_id;
+    rig.owners[rig.owner_count].sender_id = key->sender_id;
+    rig.owners[rig.owner_count].generation = key->key_number >> 8;
+    memcpy(rig.owners[rig.owner_count].rand, rand, 16);
+    rig.owners[rig.owner_count].device = d->number;
+    rig.owners[rig.owner_count++].life = d->life;
+}
+
+static uint32_t arriving_commits;
+
+static void device_install(struct dev *d, const struct iotsec_km_message *parameters)
+{
+    struct held *h = find_held(d, parameters->group_id);
+
+    check_pair(d, &d->half, parameters->secret, arriving_commits);
+    if (d->result == IOTSEC_KM_DONE) {
+        if (h == NULL) {
+            assert_true(d->held_count < GROUPS);
+            h = &d->held[d->held_count++];
+            memset(h, 0, sizeof *h);
+        }
+        h->pairs++;
+        if (d->half.key_number > h->key_number) {
+            h->group_id = d->half.group_id;
+            h->sender_id = d->half.sender_id;
+            h->key_number = d->half.key_number;
+            memcpy(h->tgk, d->half.secret, 16);
+            memcpy(h->rand, parameters->secret, 16);
+            h->eviction = parameters->kind == IOTSEC_KM_PARAMETERS_EVICTION;
+        }
+    }
+    device_acknowledge(d, parameters->message, d->result);
+}
+
+static void device_receive(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
+{
+    struct dev *d = user;
+    struct iotsec_km_message m;
+
+    (void)peer;
+    assert_int_equal(session, d->session);
+    assert_int_equal(iotsec_km_decode(&m, type, data, len), IOTSEC_OK);
+    d->received++;
+    switch (m.kind) {
+    case IOTSEC_KM_MASTER_KEY:
+        d->half = m;
+        break;
+    case IOTSEC_KM_PARAMETERS:
+    case IOTSEC_KM_PARAMETERS_EVICTION:
+        assert_int_equal(d->half.message, m.message);
+        assert_int_equal(d->half.key_number, m.key_number);
+        assert_int_equal(d->half.group_id, m.group_id);
+        device_install(d, &m);
+        break;
+    case IOTSEC_KM_ACK:
+        assert_int_equal(m.message, (uint8_t)(d->next_id - 1));
+        d->answer = m.code;
+        d->answers++;
+        break;
+    case IOTSEC_KM_REFUSED:
+        d->refused++;
+        d->refused_group = m.group_id;
+        d->refused_code = m.code;
+        device_acknowledge(d, m.message, IOTSEC_KM_DONE);
+        break;
+    case IOTSEC_KM_EVICTED:
+        d->evicted++;
+        device_acknowledge(d, m.message, IOTSEC_KM_DONE);
+        break;
+    case IOTSEC_KM_GROUP_REMOVED:
+        d->removed++;
+        device_acknowledge(d, m.message, IOTSEC_KM_DONE);
+        break;
+    default:
+        fail_msg("kind %u", m.kind);
+    }
+}
+
+static void device_established(void *user, const struct iotsec_dtls_info *info)
+{
+    struct dev *d = user;
+
+    d->session = info->session;
+}
+
+static void device_failed(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
+                          enum iotsec_status reason)
+{
+    (void)handshake;
+    (void)addr;
+    (void)peer;
+    ((struct dev *)user)->failed = reason;
+}
+
+static void device_closed(void *user, iotsec_dtls_handle session, uint32_t peer, enum iotsec_status reason)
+{
+    struct dev *d = user;
+
+    (void)peer;
+    if (session == d->session) {
+        d->session = 0;
+        d->closed = reason;
+    }
+}
+
+static enum iotsec_status write_groups(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size, size_t *len)
+{
+    struct dev *d = user;
+    size_t i;
+
+    (void)hello;
+    if (d->no_extension) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    assert_true(size >= 2 * d->hello_count);
+    for (i = 0; i < d->hello_count; i++) {
+        iotsec_put_u16(out + 2 * i, d->hello[i]);
+    }
+    *len = 2 * d->hello_count;
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status parse_groups(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
+{
+    (void)user;
+    (void)hello;
+    (void)body;
+    return len == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
+}
+
+static const struct iotsec_dtls_extension device_extensions[] = {
+    { IOTSEC_EXTENSION_GROUP_REQUEST, write_groups, parse_groups },
+};
+
+/* Power on: nothing is remembered. */
+static void device_boot(struct dev *d)
+{
+    iotsec_dtls_wipe(&d->dtls);
+    assert_int_equal(iotsec_dtls_init(&d->dtls, &d->config), IOTSEC_OK);
+    d->life++;
+    d->session = 0;
+    d->held_count = 0;
+    memset(d->held, 0, sizeof d->held);
+}
+
+static void device_init(struct dev *d, uint32_t number)
+{
+    d->number = number;
+    d->addr.ip[0] = 0xFD;
+    d->addr.ip[15] = (uint8_t)number;
+    d->addr.port = 1000;
+    d->hal.crypto = crypto;
+    d->hal.user = d;
+    d->hal.random = rig_random;
+    d->hal.now_ms = rig_now;
+    d->hal.send = device_send;
+    d->callbacks.established = device_established;
+    d->callbacks.failed = device_failed;
+    d->callbacks.closed = device_closed;
+    d->callbacks.receive = device_receive;
+    d->config.hal = &d->hal;
+    d->config.callbacks = &d->callbacks;
+    d->config.user = d;
+    d->config.sessions = d->sessions;
+    d->config.session_count = 2;
+    d->config.handshakes = d->handshakes;
+    d->config.handshake_count = 1;
+    d->config.extensions = device_extensions;
+    d->config.extension_count = 1;
+    d->config.tx = d->tx;
+    d->config.tx_size = sizeof d->tx;
+    d->config.key_management = 1;
+    iotsec_put_u32(d->identity, number);
+    memset(d->psk, (int)number, sizeof d->psk);
+    d->answer = -1;
+    assert_int_equal(iotsec_dtls_init(&d->dtls, &d->config), IOTSEC_OK);
+}
+
+static void device_connect(struct dev *d)
+{
+    d->session = 0;
+    d->next_id = 0;
+    d->failed = IOTSEC_OK;
+    assert_int_equal(iotsec_dtls_connect(&d->dtls, &rig.addr, d->identity, sizeof d->identity, d->psk, sizeof d->psk, 0, NULL),
+                     IOTSEC_OK);
+}
+
+static void device_join(struct dev *d, uint16_t a, uint16_t b)
+{
+    d->hello_count = 0;
+    if (a != 0) {
+        d->hello[d->hello_count++] = a;
+    }
+    if (b != 0) {
+        d->hello[d->hello_count++] = b;
+    }
+    device_connect(d);
+}
+
+static void device_request(struct dev *d, uint8_t kind, uint16_t group_id, uint32_t key_number, uint16_t sender_id, uint8_t flags)
+{
+    struct iotsec_km_message m;
+
+    memset(&m, 0, sizeof m);
+    m.kind = kind;
+    m.message = d->next_id++;
+    m.group_id = group_id;
+    m.key_number = key_number;
+    m.sender_id = sender_id;
+    m.code = flags;
+    d->answer = -1;
+    device_say(d, &m);
+}
+
+/* ---- Time and the wire ---- */
+
+static struct dev *device_at(const struct iotsec_addr *addr)
+{
+    size_t i;
+
+    for (i = 0; i < DEVICES; i++) {
+        if (iotsec_addr_equal(&rig.devices[i].addr, addr)) {
+            return &rig.devices[i];
+        }
+    }
+    return NULL; /* it has moved */
+}
+
+static void settle(void)
+{
+    static struct packet p;
+
+    while (rig.queue_len != 0) {
+        p = rig.queue[0];
+        memmove(&rig.queue[0], &rig.queue[1], --rig.queue_len * sizeof p);
+        if (iotsec_addr_equal(&p.to, &rig.addr)) {
+            (void)iotsec_manager_input(&rig.manager, &p.from, p.data, p.len);
+        } else {
+            struct dev *d = device_at(&p.to);
+
+            if (d != NULL && !d->deaf) {
+                d->datagrams++;
+                arriving_commits = p.commits;
+                (void)iotsec_dtls_input(&d->dtls, &p.from, p.data, p.len);
+            }
+        }
+    }
+}
+
+static void run(uint32_t ms)
+{
+    uint32_t end = rig.now + ms;
+    uint32_t turns;
+
+    for (turns = 0; turns < 100000; turns++) {
+        uint32_t wait = end - rig.now;
+        size_t i;
+
+        settle();
+        wait = iotsec_min_u32(wait, iotsec_manager_poll(&rig.manager));
+        for (i = 0; i < DEVICES; i++) {
+            wait = iotsec_min_u32(wait, iotsec_dtls_poll(&rig.devices[i].dtls));
+        }
+        if (rig.queue_len != 0) {
+            continue;
+        }
+        if (rig.now == end && wait == 0 && iotsec_manager_poll(&rig.manager) != 0) {
+            return;
+        }
+        rig.now += wait;
+    }
+    fail_msg("never at rest");
+}
+
+/* ---- Set-up ---- */
+
+static void group_addr(struct iotsec_addr *addr, uint16_t group_id)
+{
+    memset(addr, 0, sizeof *addr);
+    addr->ip[0] = 0xFF;
+    addr->ip[1] = 0x15;
+    iotsec_put_u16(addr->ip + 14, group_id);
+    addr->port = 5000;
+}
+
+static void manager_start(void)
+{
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_OK);
+}
+
+static int setup(void **state)
+{
+    uint32_t i;
+    struct iotsec_addr addr;
+
+    (void)state;
+#if defined(IOTSEC_WITH_MBEDTLS)
+    crypto = &iotsec_crypto_mbedtls;
+#else
+    assert_int_equal(psa_crypto_init(), PSA_SUCCESS);
+    crypto = &iotsec_crypto_psa;
+#endif
+    memset(&rig, 0, sizeof rig);
+    rig.random = 1;
+    rig.now = 0xFFFFF000u; /* the clock comes round during the tests */
+    rig.addr.ip[0] = 0xFD;
+    rig.addr.port = 2000;
+    rig.hal.crypto = crypto;
+    rig.hal.user = &rig;
+    rig.hal.random = rig_random;
+    rig.hal.now_ms = rig_now;
+    rig.hal.send = manager_send;
+    rig.config.hal = &rig.hal;
+    rig.config.callbacks = &callbacks;
+    rig.config.registry = &registry;
+    rig.config.user = &rig;
+    rig.config.sessions = rig.sessions;
+    rig.config.session_count = sizeof rig.sessions / sizeof rig.sessions[0];
+    rig.config.handshakes = rig.handshakes;
+    rig.config.handshake_count = DEVICES;
+    rig.config.contacts = rig.contacts;
+    rig.config.contact_count = DEVICES;
+    rig.config.groups = rig.groups;
+    rig.config.group_count = GROUPS;
+    rig.config.members = rig.members;
+    rig.config.member_count = MEMBERS;
+    rig.config.deliveries = rig.deliveries;
+    rig.config.delivery_count = DEVICES;
+    rig.config.tx = rig.tx;
+    rig.config.tx_size = sizeof rig.tx;
+    for (i = 0; i < DEVICES; i++) {
+        device_init(&rig.devices[i], i + 1);
+    }
+    manager_start();
+    group_addr(&addr, GROUP_A);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, GROUP_A, &addr), IOTSEC_OK);
+    group_addr(&addr, GROUP_B);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, GROUP_B, &addr), IOTSEC_OK);
+    rig.event_count = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    size_t i;
+
+    (void)state;
+    iotsec_manager_wipe(&rig.manager);
+    for (i = 0; i < DEVICES; i++) {
+        iotsec_dtls_wipe(&rig.devices[i].dtls);
+    }
+    return 0;
+}
+
+/* The manager starts anew from what is durable; the devices' sessions lead nowhere from now on. */
+static void restart(void)
+{
+    iotsec_manager_wipe(&rig.manager);
+    rig.open = false;
+    rig.queue_len = 0;
+    manager_start();
+}
+
+#define DEV(n) (&rig.devices[n])
+
+static uint32_t key_number(uint16_t group_id)
+{
+    return iotsec_manager_key_number(&rig.manager, group_id);
+}
+
+/* The device holds the group's present generation, and the sender ID that the registry says. */
+static void assert_member(struct dev *d, uint16_t group_id)
+{
+    const struct held *h = find_held(d, group_id);
+    const struct iotsec_registry_member *row = find_member(&rig.durable, d->number, group_id);
+
+    assert_non_null(h);
+    assert_non_null(row);
+    assert_int_equal(h->key_number >> 8, key_number(group_id) >> 8);
+    assert_int_equal(h->sender_id, row->sender_id);
+    assert_memory_equal(h->rand, find_row(&rig.durable, group_id)->rand, 16);
+}
+
+/* ---- Joining ---- */
+
+static void joins_with_keys_in_the_last_flight(void **state)
+{
+    uint32_t before = key_number(GROUP_A);
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, GROUP_B);
+    settle();
+    assert_member(DEV(0), GROUP_A);
+    assert_member(DEV(0), GROUP_B);
+    /* ServerHello..Done, Finished with both keys, nothing else */
+    assert_int_equal(DEV(0)->datagrams, 2);
+    assert_int_equal(key_number(GROUP_A), before + 1);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_DEVICE_JOINED, 1), 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 1), 2);
+    assert_int_equal(count_events(IOTSEC_MANAGER_GROUP_KEY, 0), 2);
+    assert_int_equal(last_event(IOTSEC_MANAGER_GROUP_KEY)->reason, IOTSEC_OK);
+    /* two groups, one transaction (and two that made the groups) */
+    assert_int_equal(rig.commits, 3);
+    assert_int_equal(rig.manager.deliveries_used, 0);
+    run(60000);
+    assert_int_equal(DEV(0)->received, 4);
+}
+
+static void joins_within_an_interval_share_a_step(void **state)
+{
+    uint32_t before = key_number(GROUP_A);
+    size_t i;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(key_number(GROUP_A), before + 1);
+    for (i = 1; i < 9; i++) {
+        run(50);
+        device_join(DEV(i), GROUP_A, 0);
+        settle();
+        assert_null(find_held(DEV(i), GROUP_A));
+    }
+    run(500);
+    assert_int_equal(key_number(GROUP_A), before + 1);
+    run(101);
+    assert_int_equal(key_number(GROUP_A), before + 2);
+    for (i = 1; i < 9; i++) {
+        assert_int_equal(find_held(DEV(i), GROUP_A)->key_number, before + 2);
+        assert_member(DEV(i), GROUP_A);
+    }
+    /* a step of the first joiner alone: the others follow by the ratchet */
+    assert_int_equal(find_held(DEV(0), GROUP_A)->pairs, 1);
+    /* the interval is over: at once */
+    run(1000);
+    device_join(DEV(9), GROUP_A, 0);
+    settle();
+    assert_int_equal(key_number(GROUP_A), before + 3);
+}
+
+static void the_interval_doubles(void **state)
+{
+    static const struct {
+        uint8_t step; /* before the first join */
+        uint32_t interval;
+    } rows[] = {
+        /* 1 */ { 0, 1000 }, { 62, 1000 }, { 63, 2000 }, { 126, 2000 },
+        /* 5 */ { 127, 4000 }, { 190, 4000 }, { 191, 8000 }, { 253, 8000 },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint32_t base = 0x100u;
+
+        teardown(NULL);
+        setup(NULL);
+        find_row(&rig.durable, GROUP_A)->key_number = base + rows[i].step;
+        restart();
+        device_join(DEV(0), GROUP_A, 0);
+        settle();
+        assert_int_equal(key_number(GROUP_A), base + rows[i].step + 1);
+        device_join(DEV(1), GROUP_A, 0);
+        run(rows[i].interval - 1);
+        if (key_number(GROUP_A) != base + rows[i].step + 1) {
+            fail_msg("row %zu: early", i + 1);
+        }
+        run(1);
+        if (key_number(GROUP_A) != base + rows[i].step + 2) {
+            fail_msg("row %zu: late", i + 1);
+        }
+    }
+}
+
+static void requests_inside_the_session(void **state)
+{
+    (void)state;
+    device_join(DEV(0), 0, 0);
+    settle();
+    assert_int_equal(count_events(IOTSEC_MANAGER_DEVICE_JOINED, 1), 1);
+    assert_int_equal(DEV(0)->received, 0);
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_B, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_KEYS_FOLLOW);
+    assert_member(DEV(0), GROUP_B);
+}
+
+static void refuses(void **state)
+{
+    static const struct {
+        uint16_t group_id;
+        uint16_t forbidden;
+        uint16_t members;
+        uint8_t code;
+        enum iotsec_status reason;
+    } rows[] = {
+        /* 1 */ { 99, 0, MEMBERS, IOTSEC_KM_REASON_GROUP, IOTSEC_ERR_GROUP_REFUSED },
+        /* 2 */ { GROUP_A, GROUP_A, MEMBERS, IOTSEC_KM_REASON_GROUP, IOTSEC_ERR_GROUP_REFUSED },
+        /* 3 */ { GROUP_A, 0, 0, IOTSEC_KM_REASON_RESOURCES, IOTSEC_ERR_RESOURCES },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint32_t commits = rig.commits;
+
+        teardown(NULL);
+        setup(NULL);
+        rig.forbidden = rows[i].forbidden;
+        rig.config.member_count = rows[i].members;
+        restart();
+        device_join(DEV(0), rows[i].group_id, 0);
+        settle();
+        assert_int_equal(DEV(0)->refused, 1);
+        assert_int_equal(DEV(0)->refused_group, rows[i].group_id);
+        assert_int_equal(DEV(0)->refused_code, rows[i].code);
+        assert_int_equal(last_event(IOTSEC_MANAGER_MEMBER_REFUSED)->reason, rows[i].reason);
+        run(60000);
+        assert_int_equal(DEV(0)->refused, 1);
+        assert_true(DEV(0)->session != 0);
+        /* inside the session too */
+        device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, rows[i].group_id, 0, 0, 0);
+        settle();
+        assert_int_equal(DEV(0)->refused, 2);
+        if (i != 0) {
+            assert_int_equal(rig.commits, commits);
+        }
+    }
+}
+
+static void refuses_who_is_not_authorised(void **state)
+{
+    (void)state;
+    rig.durable.evicted[rig.durable.evicted_count++] = 1;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(DEV(0)->refused, 1);
+    assert_int_equal(DEV(0)->refused_group, 0);
+    assert_int_equal(DEV(0)->refused_code, IOTSEC_KM_REASON_NOT_AUTHORISED);
+    assert_int_equal(DEV(0)->closed, IOTSEC_ERR_ALERT);
+    assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->reason, IOTSEC_ERR_NOT_AUTHORISED);
+    assert_int_equal(count_events(IOTSEC_MANAGER_DEVICE_JOINED, 0), 0);
+    assert_int_equal(count_events(IOTSEC_MANAGER_DEVICE_GONE, 0), 0);
+    /* the refusal is repeated until it is acknowledged, then the session is closed all the same */
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    assert_true(DEV(0)->refused > 3);
+    assert_true(DEV(0)->session != 0);
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(rig.manager.stats.drops[IOTSEC_DROP_NOT_ALLOWED], 1);
+    run(120000);
+    assert_int_equal(DEV(0)->session, 0);
+    assert_int_equal(DEV(0)->held_count, 0);
+    assert_int_equal(rig.manager.dtls.sessions_used, 0);
+}
+
+static void refuses_who_speaks_no_key_management(void **state)
+{
+    (void)state;
+    DEV(0)->no_extension = true;
+    device_join(DEV(0), 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->session, 0);
+    assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->reason, IOTSEC_ERR_NO_KEY_MANAGEMENT);
+    assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->device, 1);
+    assert_int_equal(rig.manager.dtls.sessions_used, 0);
+}
+
+static void names_a_wrong_psk(void **state)
+{
+    (void)state;
+    DEV(0)->psk[0] ^= 1;
+    device_join(DEV(0), GROUP_A, 0);
+    run(1000);
+    assert_int_equal(rig.events[0].kind, IOTSEC_MANAGER_JOIN_FAILED);
+    assert_int_equal(rig.events[0].reason, IOTSEC_ERR_WRONG_PSK);
+    assert_int_equal(rig.events[0].device, 1);
+    iotsec_put_u32(DEV(1)->identity, 500);
+    device_join(DEV(1), GROUP_A, 0);
+    run(1000);
+    assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->reason, IOTSEC_ERR_UNKNOWN_IDENTITY);
+    assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->device, 0);
+}
+
+static void psk_may_come_later(void **state)
+{
+    struct iotsec_dtls_psk psk;
+
+    (void)state;
+    rig.psk_pending = true;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(rig.pending_device, 1);
+    memset(&psk, 0, sizeof psk);
+    memset(psk.key, 1, 16);
+    psk.len = 16;
+    assert_int_equal(iotsec_manager_psk_complete(&rig.manager, rig.pending, IOTSEC_OK, &psk), IOTSEC_ERR_ARGUMENT);
+    psk.peer = 1;
+    run(1000);
+    assert_null(find_held(DEV(0), GROUP_A));
+    assert_int_equal(iotsec_manager_psk_complete(&rig.manager, rig.pending, IOTSEC_OK, &psk), IOTSEC_OK);
+    run(2000);
+    assert_member(DEV(0), GROUP_A);
+    assert_int_equal(iotsec_manager_psk_complete(&rig.manager, rig.pending, IOTSEC_OK, &psk), IOTSEC_ERR_NOT_FOUND);
+}
+
+static void contacts_are_bounded(void **state)
+{
+    (void)state;
+    rig.config.contact_count = 2;
+    restart();
+    device_join(DEV(0), GROUP_A, 0);
+    device_join(DEV(1), GROUP_A, 0);
+    device_join(DEV(2), GROUP_A, 0);
+    settle();
+    assert_int_equal(count_events(IOTSEC_MANAGER_DEVICE_JOINED, 0), 2);
+    assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->reason, IOTSEC_ERR_RESOURCES);
+    assert_int_equal(DEV(2)->session, 0);
+    assert_int_equal(rig.manager.dtls.sessions_used, 2);
+    /* one goes, another comes */
+    assert_int_equal(iotsec_dtls_close(&DEV(0)->dtls, DEV(0)->session, IOTSEC_ALERT_CLOSE_NOTIFY), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&DEV(0)->dtls);
+    settle();
+    assert_int_equal(last_event(IOTSEC_MANAGER_DEVICE_GONE)->reason, IOTSEC_ERR_CLOSED);
+    assert_int_equal(last_event(IOTSEC_MANAGER_DEVICE_GONE)->device, 1);
+    device_join(DEV(2), GROUP_A, 0);
+    run(2000);
+    assert_member(DEV(2), GROUP_A);
+}
+
+static void idle_sessions_make_room(void **state)
+{
+    (void)state;
+    rig.config.contact_count = 1;
+    rig.config.idle_timeout_ms = 5000;
+    restart();
+    device_join(DEV(0), GROUP_A, 0);
+    run(4000);
+    assert_int_equal(rig.manager.dtls.sessions_used, 1);
+    run(2000);
+    assert_int_equal(last_event(IOTSEC_MANAGER_DEVICE_GONE)->reason, IOTSEC_ERR_TIMEOUT);
+    device_join(DEV(1), GROUP_A, 0);
+    settle();
+    assert_member(DEV(1), GROUP_A);
+}
+
+static void a_join_anew_gets_a_fresh_sender_id(void **state)
+{
+    uint32_t before;
+    uint16_t port;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    before = key_number(GROUP_A);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 1);
+    /* from another address: the older session goes */
+    device_boot(DEV(0));
+    port = DEV(0)->addr.port++;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_not_equal(port, DEV(0)->addr.port);
+    assert_int_equal(rig.manager.dtls.sessions_used, 1);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 2);
+    assert_int_equal(key_number(GROUP_A), before + 1);
+    assert_int_equal(rig.durable.member_count, 1);
+    /* from the same one */
+    device_boot(DEV(0));
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    assert_int_equal(rig.manager.dtls.sessions_used, 1);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 3);
+    /* inside the session */
+    DEV(0)->life++;
+    DEV(0)->held_count = 0;
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    run(2000);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 4);
+    assert_member(DEV(0), GROUP_A);
+}
+
+/* A device that joins for one group gets nothing of another in which it was before it lost its state. */
+static void a_lost_state_gets_no_kept_sender_id(void **state)
+{
+    (void)state;
+    device_join(DEV(0), GROUP_A, GROUP_B);
+    run(2000);
+    restart();
+    device_boot(DEV(0));
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    assert_member(DEV(0), GROUP_A);
+    assert_null(find_held(DEV(0), GROUP_B));
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_B, 0), IOTSEC_OK);
+    run(60000);
+    assert_null(find_held(DEV(0), GROUP_B));
+}
+
+/* ---- Delivery ---- */
+
+static void repeats_until_acknowledged(void **state)
+{
+    (void)state;
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    run(3000);
+    assert_true(find_held(DEV(0), GROUP_A)->pairs >= 4);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 0), 0);
+    DEV(0)->mute = false;
+    run(3000);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 0), 1);
+    assert_int_equal(rig.manager.deliveries_used, 0);
+    assert_int_equal(key_number(GROUP_A), 0x101);
+}
+
+static void gives_up_and_comes_back(void **state)
+{
+    uint32_t pairs;
+
+    (void)state;
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    run(120000);
+    assert_int_equal(count_events(IOTSEC_MANAGER_UNREACHABLE, 1), 1);
+    assert_int_equal(rig.manager.dtls.sessions_used, 1);
+    assert_int_equal(rig.manager.deliveries_used, 0);
+    pairs = find_held(DEV(0), GROUP_A)->pairs;
+    /* whatever it says shows that it is there again */
+    DEV(0)->mute = false;
+    assert_int_equal(iotsec_dtls_send(&DEV(0)->dtls, DEV(0)->session, 23, (const uint8_t *)"hi", 2), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&DEV(0)->dtls);
+    run(1000);
+    assert_int_equal(rig.app_received, 1);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->pairs, pairs + 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 1), 1);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 1);
+}
+
+static void a_request_repeated_is_not_a_join_anew(void **state)
+{
+    (void)state;
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    run(100);
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    run(5000);
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_KEYS_FOLLOW);
+    assert_int_equal(key_number(GROUP_A), 0x101);
+    /* the same request: the same answer, nothing done twice */
+    DEV(0)->mute = false;
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_int_equal(key_number(GROUP_A), 0x200);
+    DEV(0)->next_id--;
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_int_equal(key_number(GROUP_A), 0x200);
+    /* one that was overtaken by a later one is not taken */
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    run(2000);
+    assert_member(DEV(0), GROUP_A);
+    DEV(0)->next_id -= 2;
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, -1);
+    assert_int_equal(rig.manager.stats.drops[IOTSEC_DROP_REPLAY], 1);
+    assert_non_null(find_member(&rig.durable, 1, GROUP_A));
+}
+
+static void the_pool_may_be_small(void **state)
+{
+    size_t i;
+
+    (void)state;
+    rig.config.delivery_count = 2;
+    restart();
+    for (i = 0; i < 20; i++) {
+        device_join(DEV(i), GROUP_A, 0);
+    }
+    run(3000);
+    for (i = 0; i < 20; i++) {
+        assert_member(DEV(i), GROUP_A);
+    }
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 20), IOTSEC_OK);
+    for (i = 0; i < 19; i++) {
+        assert_true(rig.manager.deliveries_used <= 2);
+    }
+    run(3000);
+    for (i = 0; i < 19; i++) {
+        assert_member(DEV(i), GROUP_A);
+        assert_true(find_held(DEV(i), GROUP_A)->eviction);
+        assert_int_equal(find_held(DEV(i), GROUP_A)->pairs, 2);
+    }
+    /* two that are silent hold the pool up for as long as they are repeated, not for ever */
+    DEV(0)->mute = true;
+    DEV(1)->mute = true;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(120000);
+    for (i = 2; i < 19; i++) {
+        assert_member(DEV(i), GROUP_A);
+        assert_false(find_held(DEV(i), GROUP_A)->eviction);
+    }
+    assert_int_equal(count_events(IOTSEC_MANAGER_UNREACHABLE, 0), 2);
+}
+
+static void a_newer_generation_supersedes_a_delivery(void **state)
+{
+    uint32_t pairs;
+
+    (void)state;
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    device_join(DEV(1), GROUP_A, 0);
+    run(2000);
+    assert_int_equal(rig.manager.deliveries_used, 1);
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 2), IOTSEC_OK);
+    settle();
+    pairs = find_held(DEV(0), GROUP_A)->pairs;
+    assert_int_equal(find_held(DEV(0), GROUP_A)->key_number, key_number(GROUP_A));
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 1);
+    DEV(0)->mute = false;
+    run(2000);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->pairs, pairs + 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 1), 1);
+    assert_member(DEV(0), GROUP_A);
+}
+
+static void takes_only_what_a_device_may_say(void **state)
+{
+    static const struct {
+        uint8_t kind;
+        enum iotsec_drop drop;
+    } rows[] = {
+        /* 1 */ { IOTSEC_KM_MASTER_KEY, IOTSEC_DROP_NOT_ALLOWED },
+        /* 2 */ { IOTSEC_KM_PARAMETERS, IOTSEC_DROP_NOT_ALLOWED },
+        /* 3 */ { IOTSEC_KM_PARAMETERS_EVICTION, IOTSEC_DROP_NOT_ALLOWED },
+        /* 4 */ { IOTSEC_KM_REFUSED, IOTSEC_DROP_NOT_ALLOWED },
+        /* 5 */ { IOTSEC_KM_EVICTED, IOTSEC_DROP_NOT_ALLOWED },
+        /* 6 */ { IOTSEC_KM_GROUP_REMOVED, IOTSEC_DROP_NOT_ALLOWED },
+        /* 7 */ { IOTSEC_KM_ACK, IOTSEC_DROP_UNEXPECTED },
+    };
+    size_t i;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint16_t before = rig.manager.stats.drops[rows[i].drop];
+        struct iotsec_km_message m;
+
+        memset(&m, 0, sizeof m);
+        m.kind = rows[i].kind;
+        m.message = 77;
+        m.group_id = GROUP_A;
+        m.key_number = 0x500;
+        m.sender_id = 1;
+        group_addr(&m.addr, GROUP_A);
+        device_say(DEV(0), &m);
+        settle();
+        if (rig.manager.stats.drops[rows[i].drop] != before + 1) {
+            fail_msg("row %zu", i + 1);
+        }
+        assert_int_equal(DEV(0)->received, 2);
+    }
+    assert_int_equal(iotsec_dtls_send(&DEV(0)->dtls, DEV(0)->session, 29, (const uint8_t *)"\x63\x01", 2), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&DEV(0)->dtls);
+    settle();
+    assert_int_equal(rig.manager.stats.drops[IOTSEC_DROP_MALFORMED], 1);
+}
+
+/* ---- Status ---- */
+
+static void answers_status(void **state)
+{
+    enum { NO = 0, SAME = 1, WRONG = 2 };
+    static const struct {
+        int32_t ahead;      /* of the manager's K */
+        uint8_t sender;     /* SAME or WRONG */
+        uint8_t flags;
+        int result;
+        int delivered;      /* keys come */
+        uint32_t moved;     /* K moves by */
+        uint8_t new_sender;
+    } rows[] = {
+        /*  1 */ { 0, SAME, 0, IOTSEC_KM_DONE, 0, 0, NO },
+        /*  2 */ { -1, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0, NO },
+        /*  3 */ { -0x100, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0, NO },
+        /*  4 */ { 0, WRONG, 0, IOTSEC_KM_NOT_MEMBER, 0, 0, NO },
+        /*  5 */ { -0x100, WRONG, 0, IOTSEC_KM_NOT_MEMBER, 0, 0, NO },
+        /*  6 */ { 0, SAME, IOTSEC_KM_STATUS_NEW_SENDER, IOTSEC_KM_KEYS_FOLLOW, 1, 1, SAME },
+        /*  7 */ { 0, SAME, IOTSEC_KM_STATUS_CONFLICT, IOTSEC_KM_KEYS_FOLLOW, 1, 0x100, NO },
+        /*  8 */ { 3, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0x100, NO },
+        /*  9 */ { 0x100, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0x200, NO },
+        /* 10 */ { 0x4000, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0x4100, NO },
+        /* 11 */ { 0x4100, SAME, 0, IOTSEC_KM_FAILED, 0, 0, NO },
+        /* 12 */ { 3, WRONG, 0, IOTSEC_KM_NOT_MEMBER, 0, 0x100, NO },
+        /* 13 */ { 0x4100, WRONG, 0, IOTSEC_KM_FAILED, 0, 0, NO },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct held before;
+        uint32_t k;
+
+        teardown(NULL);
+        setup(NULL);
+        assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0x4FF), IOTSEC_OK);
+        run(2000);
+        device_join(DEV(0), GROUP_A, 0);
+        run(2000);
+        before = *find_held(DEV(0), GROUP_A);
+        k = key_number(GROUP_A);
+        assert_int_equal(k, 0x501);
+        restart();
+        /* with the group named in no hello: it holds its keys */
+        device_join(DEV(0), 0, 0);
+        settle();
+        find_held(DEV(0), GROUP_A)->key_number = (uint32_t)((int32_t)k + rows[i].ahead);
+        device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, (uint32_t)((int32_t)k + rows[i].ahead),
+                       (uint16_t)(before.sender_id + (rows[i].sender == WRONG)), rows[i].flags);
+        run(2000);
+        if (DEV(0)->answer != rows[i].result ||
+            (find_held(DEV(0), GROUP_A)->pairs != before.pairs) != rows[i].delivered ||
+            key_number(GROUP_A) >> 8 != (k + rows[i].moved) >> 8 ||
+            (find_held(DEV(0), GROUP_A)->sender_id != before.sender_id) != (rows[i].new_sender != NO)) {
+            fail_msg("row %zu: answer %d, pairs %u, K %x", i + 1, DEV(0)->answer, (unsigned)find_held(DEV(0), GROUP_A)->pairs,
+                     (unsigned)key_number(GROUP_A));
+        }
+        assert_int_equal(count_events(IOTSEC_MANAGER_AHEAD, 0), rows[i].result == IOTSEC_KM_FAILED);
+    }
+    /* 14: no such group */
+    device_request(DEV(0), IOTSEC_KM_STATUS, 99, 0x100, 1, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_NOT_MEMBER);
+    /* 15: ahead, but never to be in the group */
+    rig.forbidden = GROUP_A;
+    device_join(DEV(1), 0, 0);
+    settle();
+    device_request(DEV(1), IOTSEC_KM_STATUS, GROUP_A, 0x600, 1, 0);
+    settle();
+    assert_int_equal(DEV(1)->answer, IOTSEC_KM_NOT_MEMBER);
+    assert_int_equal(key_number(GROUP_A), 0x501);
+}
+
+static void status_between_step_and_delivery(void **state)
+{
+    struct held old;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    old = *find_held(DEV(0), GROUP_A);
+    DEV(0)->deaf = true;
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, old.key_number, old.sender_id, IOTSEC_KM_STATUS_NEW_SENDER);
+    settle();
+    assert_int_equal(find_member(&rig.durable, 1, GROUP_A)->sender_id, 2);
+    /* it has not heard of its new ID: the old one is no reason to turn it away */
+    DEV(0)->deaf = false;
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, old.key_number, old.sender_id, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_KEYS_FOLLOW);
+    run(2000);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 2);
+    assert_member(DEV(0), GROUP_A);
+}
+
+static void a_lost_acknowledgement_is_made_up_by_status(void **state)
+{
+    (void)state;
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, find_held(DEV(0), GROUP_A)->key_number, 1, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 1), 1);
+    assert_int_equal(rig.manager.deliveries_used, 0);
+}
+
+static void conflicts_renew_at_most_once_an_interval(void **state)
+{
+    size_t i;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    for (i = 0; i < 10; i++) {
+        const struct held *h = find_held(DEV(0), GROUP_A);
+
+        device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, h->key_number, h->sender_id, IOTSEC_KM_STATUS_CONFLICT);
+        run(50);
+    }
+    assert_int_equal(key_number(GROUP_A), 0x200);
+    run(2000);
+    assert_int_equal(key_number(GROUP_A), 0x300);
+    assert_int_equal(last_event(IOTSEC_MANAGER_GROUP_KEY)->reason, IOTSEC_ERR_KEY_CONFLICT);
+    /* as an acknowledgement: the device refuses what comes, until it can take it */
+    DEV(0)->result = IOTSEC_KM_CONFLICT;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(2500);
+    assert_true(key_number(GROUP_A) >= 0x600 && key_number(GROUP_A) <= 0x700);
+    DEV(0)->result = IOTSEC_KM_DONE;
+    run(2000);
+    assert_member(DEV(0), GROUP_A);
+}
+
+static void no_room_is_told_once(void **state)
+{
+    (void)state;
+    DEV(0)->result = IOTSEC_KM_NO_ROOM;
+    device_join(DEV(0), GROUP_A, 0);
+    run(60000);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_REFUSED, 1), 1);
+    assert_int_equal(last_event(IOTSEC_MANAGER_MEMBER_REFUSED)->reason, IOTSEC_ERR_FULL);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 1), 0);
+    assert_int_equal(iotsec_manager_expel(&rig.manager, 1, GROUP_A), IOTSEC_OK);
+    assert_int_equal(rig.durable.member_count, 0);
+}
+
+/* ---- Limits ---- */
+
+static void steps_run_out(void **state)
+{
+    (void)state;
+    find_row(&rig.durable, GROUP_A)->key_number = 0x1FFFE;
+    restart();
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(key_number(GROUP_A), 0x1FFFF);
+    device_join(DEV(1), GROUP_A, 0);
+    run(9000);
+    /* 0x200xx is skipped: its epochs would be unicast ones */
+    assert_int_equal(key_number(GROUP_A), 0x20100);
+    assert_int_equal(last_event(IOTSEC_MANAGER_GROUP_KEY)->reason, IOTSEC_ERR_COUNTER);
+    assert_member(DEV(0), GROUP_A);
+    assert_member(DEV(1), GROUP_A);
+    assert_false(find_held(DEV(0), GROUP_A)->eviction);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 1);
+    assert_int_equal(find_held(DEV(1), GROUP_A)->sender_id, 2);
+}
+
+static void sender_ids_run_out(void **state)
+{
+    size_t i;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, GROUP_B);
+    run(2000);
+    find_row(&rig.durable, GROUP_A)->next_sender = 65533;
+    restart();
+    device_join(DEV(0), 0, 0);
+    settle();
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, find_held(DEV(0), GROUP_A)->key_number, 1, 0);
+    settle();
+    for (i = 1; i < 3; i++) {
+        device_join(DEV(i), GROUP_A, 0);
+        run(2000);
+        assert_int_equal(find_held(DEV(i), GROUP_A)->sender_id, 65532 + i);
+    }
+    assert_int_equal(find_row(&rig.durable, GROUP_A)->next_sender, 65535);
+    assert_int_equal(key_number(GROUP_A) >> 8, 1);
+    device_join(DEV(3), GROUP_A, 0);
+    run(2000);
+    assert_int_equal(key_number(GROUP_A), 0x200);
+    assert_int_equal(find_row(&rig.durable, GROUP_A)->next_sender, 5);
+    for (i = 0; i < 4; i++) {
+        assert_member(DEV(i), GROUP_A);
+        assert_true(find_held(DEV(i), GROUP_A)->sender_id <= 4);
+    }
+    assert_int_equal(find_member(&rig.durable, 1, GROUP_B)->sender_id, 1);
+    /* and when the one that is one too many asks for a fresh ID */
+    find_row(&rig.durable, GROUP_A)->next_sender = 65535;
+    restart();
+    device_join(DEV(1), 0, 0);
+    settle();
+    device_request(DEV(1), IOTSEC_KM_STATUS, GROUP_A, 0x200, find_held(DEV(1), GROUP_A)->sender_id, IOTSEC_KM_STATUS_NEW_SENDER);
+    run(2000);
+    assert_int_equal(key_number(GROUP_A), 0x300);
+    assert_member(DEV(1), GROUP_A);
+    /* the others' IDs mean somebody else now, or nobody: they join anew */
+    device_join(DEV(0), 0, 0);
+    settle();
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, 0x200, 4, 0);
+    settle();
+}
+
+static void generations_run_out(void **state)
+{
+    (void)state;
+    device_join(DEV(0), GROUP_A, GROUP_B);
+    run(2000);
+    find_row(&rig.durable, GROUP_A)->key_number = 0xFFFFFFFFu;
+    restart();
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_ERR_COUNTER);
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_ERR_COUNTER);
+    assert_non_null(find_member(&rig.durable, 1, GROUP_B));
+    assert_int_equal(rig.durable.evicted_count, 0);
+    /* the other group is not held up for long */
+    device_join(DEV(1), GROUP_A, GROUP_B);
+    run(3000);
+    assert_member(DEV(1), GROUP_B);
+    assert_null(find_held(DEV(1), GROUP_A));
+    assert_int_equal(last_event(IOTSEC_MANAGER_KEYS_FAILED)->reason, IOTSEC_ERR_COUNTER);
+    device_join(DEV(2), GROUP_B, 0);
+    run(1001);
+    assert_member(DEV(2), GROUP_B);
+}
+
+/* ---- Leaving ---- */
+
+static void join_three(void)
+{
+    size_t i;
+
+    for (i = 0; i < 3; i++) {
+        device_join(DEV(i), GROUP_A, GROUP_B);
+    }
+    run(3000);
+    rig.event_count = 0;
+}
+
+static void leaves_a_group(void **state)
+{
+    (void)state;
+    join_three();
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_null(find_member(&rig.durable, 1, GROUP_A));
+    assert_int_equal(key_number(GROUP_A), 0x200);
+    assert_int_equal(key_number(GROUP_B) >> 8, 1);
+    assert_int_equal(last_event(IOTSEC_MANAGER_MEMBER_LEFT)->group_id, GROUP_A);
+    assert_int_equal(last_event(IOTSEC_MANAGER_GROUP_KEY)->reason, IOTSEC_ERR_LEFT);
+    run(1000);
+    assert_member(DEV(1), GROUP_A);
+    assert_member(DEV(2), GROUP_A);
+    assert_true(find_held(DEV(1), GROUP_A)->eviction);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->key_number >> 8, 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_UPDATED, 0), 2);
+    /* again: it is out already */
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_int_equal(key_number(GROUP_A), 0x200);
+    /* back in, with an ID that nobody had */
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    run(2000);
+    assert_member(DEV(0), GROUP_A);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 4);
+}
+
+static void leaves_the_domain(void **state)
+{
+    uint32_t commits;
+
+    (void)state;
+    join_three();
+    commits = rig.commits;
+    device_request(DEV(0), IOTSEC_KM_DOMAIN_LEAVE, 0, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_int_equal(rig.commits, commits + 1);
+    assert_int_equal(key_number(GROUP_A), 0x200);
+    assert_int_equal(key_number(GROUP_B), 0x200);
+    assert_int_equal(last_event(IOTSEC_MANAGER_MEMBER_LEFT)->group_id, 0);
+    assert_int_equal(rig.durable.member_count, 4);
+    run(1000);
+    assert_member(DEV(1), GROUP_B);
+    /* a member of nothing may say so too */
+    device_request(DEV(0), IOTSEC_KM_DOMAIN_LEAVE, 0, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_int_equal(rig.commits, commits + 1);
+}
+
+static void evicts_in_one_transaction(void **state)
+{
+    uint32_t commits;
+    uint32_t received;
+
+    (void)state;
+    join_three();
+    commits = rig.commits;
+    received = DEV(0)->received;
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+    assert_int_equal(rig.commits, commits + 1);
+    assert_true(is_evicted(&rig.durable, 1));
+    run(2000);
+    assert_member(DEV(1), GROUP_A);
+    assert_member(DEV(2), GROUP_A);
+    assert_member(DEV(1), GROUP_B);
+    assert_member(DEV(2), GROUP_B);
+    assert_int_equal(DEV(0)->evicted, 1);
+    assert_int_equal(DEV(0)->received, received + 1);
+    assert_int_equal(DEV(0)->session, 0);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->key_number >> 8, 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_DEVICE_EVICTED, 1), 1);
+    assert_int_equal(last_event(IOTSEC_MANAGER_DEVICE_GONE)->reason, IOTSEC_ERR_EVICTED);
+    assert_int_equal(count_events(IOTSEC_MANAGER_GROUP_KEY, 0), 2);
+    assert_int_equal(last_event(IOTSEC_MANAGER_GROUP_KEY)->reason, IOTSEC_ERR_EVICTED);
+    /* it knocks again */
+    device_boot(DEV(0));
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(DEV(0)->refused_code, IOTSEC_KM_REASON_NOT_AUTHORISED);
+    assert_int_equal(DEV(0)->held_count, 0);
+    /* somebody who was never there */
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 0), IOTSEC_ERR_ARGUMENT);
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 17), IOTSEC_OK);
+    assert_true(is_evicted(&rig.durable, 17));
+}
+
+static void an_eviction_cancels_what_is_queued(void **state)
+{
+    (void)state;
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    device_join(DEV(1), GROUP_A, 0);
+    settle();
+    DEV(0)->mute = false;
+    DEV(0)->received = 0;
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_B, 0, 0, 0);
+    rig.queue_len = 0; /* lost */
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+    assert_null(find_member(&rig.durable, 1, GROUP_A));
+    run(60000);
+    assert_int_equal(DEV(0)->received, 1);
+    assert_int_equal(DEV(0)->evicted, 1);
+    assert_member(DEV(1), GROUP_A);
+    assert_true(find_held(DEV(1), GROUP_A)->key_number >= 0x200);
+}
+
+static void an_eviction_that_fails_changes_nothing(void **state)
+{
+    uint32_t n;
+    uint32_t operations;
+
+    (void)state;
+    join_three();
+    rig.operations = 0;
+    rig.fail_at = 0;
+    /* begin, two groups with a put and a delete each, put_evicted, commit */
+    operations = 7;
+    for (n = 1; n <= operations; n++) {
+        struct store before = rig.durable;
+        uint32_t received = DEV(0)->received + DEV(1)->received + DEV(2)->received;
+
+        rig.operations = 0;
+        rig.fail_at = n;
+        assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_ERR_REGISTRY);
+        assert_memory_equal(&before, &rig.durable, sizeof before);
+        assert_int_equal(key_number(GROUP_A), find_row(&rig.durable, GROUP_A)->key_number);
+        run(3000);
+        assert_int_equal(received, DEV(0)->received + DEV(1)->received + DEV(2)->received);
+        assert_int_equal(rig.event_count, 0);
+    }
+    rig.fail_at = 0;
+    rig.random_fails = true;
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_ERR_RANDOM);
+    assert_false(rig.open);
+    rig.random_fails = false;
+    rig.operations = 0;
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+    assert_int_equal(rig.operations, operations);
+    run(1000);
+    assert_member(DEV(1), GROUP_A);
+}
+
+static void a_join_that_fails_is_tried_again(void **state)
+{
+    uint32_t n;
+
+    (void)state;
+    /* begin, put_group, put_member, commit */
+    for (n = 1; n <= 4; n++) {
+        uint32_t before;
+
+        teardown(NULL);
+        setup(NULL);
+        before = key_number(GROUP_A);
+        rig.operations = 0;
+        rig.fail_at = n;
+        device_join(DEV(0), GROUP_A, 0);
+        settle();
+        assert_int_equal(key_number(GROUP_A), before);
+        assert_null(find_held(DEV(0), GROUP_A));
+        assert_int_equal(last_event(IOTSEC_MANAGER_KEYS_FAILED)->reason, IOTSEC_ERR_REGISTRY);
+        assert_int_equal(last_event(IOTSEC_MANAGER_KEYS_FAILED)->group_id, GROUP_A);
+        run(1001);
+        assert_member(DEV(0), GROUP_A);
+        assert_int_equal(find_held(DEV(0), GROUP_A)->key_number, before + 1);
+        assert_int_equal(count_events(IOTSEC_MANAGER_KEYS_FAILED, 0), 1);
+    }
+}
+
+static void a_leave_that_fails_is_not_acknowledged_as_done(void **state)
+{
+    (void)state;
+    join_three();
+    rig.operations = 0;
+    rig.fail_at = 2;
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_FAILED);
+    assert_non_null(find_member(&rig.durable, 1, GROUP_A));
+    DEV(0)->next_id--; /* the same request again */
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    assert_null(find_member(&rig.durable, 1, GROUP_A));
+}
+
+static void expels(void **state)
+{
+    (void)state;
+    join_three();
+    assert_int_equal(iotsec_manager_expel(&rig.manager, 1, 99), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(iotsec_manager_expel(&rig.manager, 17, GROUP_A), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(iotsec_manager_expel(&rig.manager, 1, GROUP_A), IOTSEC_OK);
+    run(2000);
+    assert_int_equal(DEV(0)->removed, 1);
+    assert_true(DEV(0)->session != 0);
+    assert_member(DEV(0), GROUP_B);
+    assert_member(DEV(1), GROUP_A);
+    assert_int_equal(key_number(GROUP_B) >> 8, 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_LEFT, 1), 1);
+}
+
+static void the_absent_catch_up_by_status(void **state)
+{
+    (void)state;
+    join_three();
+    DEV(2)->deaf = true;
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+    run(1000);
+    restart();
+    DEV(2)->deaf = false;
+    device_join(DEV(2), 0, 0);
+    settle();
+    assert_int_equal(find_held(DEV(2), GROUP_A)->key_number >> 8, 1);
+    device_request(DEV(2), IOTSEC_KM_STATUS, GROUP_A, find_held(DEV(2), GROUP_A)->key_number,
+                   find_held(DEV(2), GROUP_A)->sender_id, 0);
+    settle();
+    assert_int_equal(DEV(2)->answer, IOTSEC_KM_KEYS_FOLLOW);
+    assert_member(DEV(2), GROUP_A);
+    assert_true(find_held(DEV(2), GROUP_A)->eviction);
+    assert_int_equal(key_number(GROUP_A), 0x200);
+}
+
+/* A renewal lets the old key live for 5 s; not so for whoever missed the eviction before it. */
+static void who_missed_an_eviction_drops_its_key_at_once(void **state)
+{
+    (void)state;
+    join_three();
+    DEV(2)->deaf = true;
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+    run(1000);
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(1000);
+    DEV(2)->deaf = false;
+    run(10000);
+    assert_member(DEV(1), GROUP_A);
+    assert_member(DEV(2), GROUP_A);
+    assert_false(find_held(DEV(1), GROUP_A)->eviction);
+    assert_true(find_held(DEV(2), GROUP_A)->eviction);
+}
+
+/* ---- Groups ---- */
+
+static void groups_come_and_go(void **state)
+{
+    struct iotsec_addr addr;
+    uint16_t g;
+
+    (void)state;
+    group_addr(&addr, 50);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, 0, &addr), IOTSEC_ERR_ARGUMENT);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, GROUP_A, &addr), IOTSEC_ERR_EXISTS);
+    addr.port = 0;
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, 50, &addr), IOTSEC_ERR_ARGUMENT);
+    group_addr(&addr, GROUP_A);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, 50, &addr), IOTSEC_ERR_EXISTS);
+    addr.ip[0] = 0xFD;
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, 50, &addr), IOTSEC_ERR_ARGUMENT);
+    for (g = 50; g < 50 + GROUPS - 2; g++) {
+        group_addr(&addr, g);
+        assert_int_equal(iotsec_manager_group_add(&rig.manager, g, &addr), IOTSEC_OK);
+    }
+    group_addr(&addr, 60);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, 60, &addr), IOTSEC_ERR_FULL);
+    join_three();
+    rig.operations = 0;
+    rig.fail_at = 2;
+    assert_int_equal(iotsec_manager_group_remove(&rig.manager, GROUP_A), IOTSEC_ERR_REGISTRY);
+    rig.fail_at = 0;
+    device_join(DEV(3), GROUP_A, 0); /* a delivery is under way */
+    DEV(3)->mute = true;
+    settle();
+    run(2000);
+    assert_int_equal(rig.manager.deliveries_used, 1);
+    DEV(3)->mute = false;
+    assert_int_equal(iotsec_manager_group_remove(&rig.manager, GROUP_A), IOTSEC_OK);
+    assert_int_equal(iotsec_manager_group_remove(&rig.manager, GROUP_A), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(key_number(GROUP_A), 0);
+    run(2000);
+    assert_int_equal(DEV(0)->removed, 1);
+    assert_int_equal(DEV(1)->removed, 1);
+    assert_int_equal(DEV(2)->removed, 1);
+    assert_int_equal(DEV(3)->removed, 1);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_LEFT, 0), 4);
+    assert_int_equal(rig.durable.member_count, 3);
+    /* its slot is free again, and so is its number */
+    group_addr(&addr, GROUP_A);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, GROUP_A, &addr), IOTSEC_OK);
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    DEV(0)->held_count = 0;
+    settle();
+    assert_member(DEV(0), GROUP_A);
+}
+
+static void waiting_members_of_a_removed_group_are_refused(void **state)
+{
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    device_join(DEV(1), GROUP_A, 0);
+    settle();
+    assert_null(find_held(DEV(1), GROUP_A));
+    assert_int_equal(iotsec_manager_group_remove(&rig.manager, GROUP_A), IOTSEC_OK);
+    run(5000);
+    assert_int_equal(DEV(0)->removed, 1);
+    assert_int_equal(DEV(1)->refused, 1);
+    assert_int_equal(DEV(1)->refused_code, IOTSEC_KM_REASON_GROUP);
+    assert_null(find_held(DEV(1), GROUP_A));
+}
+
+static void renews_above(void **state)
+{
+    static const struct {
+        uint32_t above;
+        uint32_t becomes;
+    } rows[] = {
+        /* 1 */ { 0, 0x200 },
+        /* 2 */ { 0x200, 0x300 },
+        /* 3 */ { 0x3FF, 0x400 },
+        /* 4 */ { 0x100, 0x500 },
+        /* 5 */ { 0xFFFF, 0x10100 },
+    };
+    size_t i;
+
+    (void)state;
+    join_three();
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, rows[i].above), IOTSEC_OK);
+        if (key_number(GROUP_A) != rows[i].becomes) {
+            fail_msg("row %zu", i + 1);
+        }
+        run(1000);
+        assert_member(DEV(0), GROUP_A);
+        assert_false(find_held(DEV(0), GROUP_A)->eviction);
+    }
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, 99, 0), IOTSEC_ERR_NOT_FOUND);
+}
+
+/* ---- Start, stop ---- */
+
+static void refuses_a_registry_that_contradicts_itself(void **state)
+{
+    static const struct {
+        uint16_t group_id;
+        uint16_t next_sender;
+        uint32_t key_number;
+        struct iotsec_registry_member a;
+        struct iotsec_registry_member b;
+        enum iotsec_status status;
+    } rows[] = {
+        /*  1 */ { 1, 3, 0x100, { 1, 1, 1 }, { 2, 1, 2 }, IOTSEC_OK },
+        /*  2 */ { 0, 3, 0x100, { 1, 0, 1 }, { 2, 0, 2 }, IOTSEC_ERR_REGISTRY },
+        /*  3 */ { 1, 0, 0x100, { 1, 1, 1 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /*  4 */ { 1, 3, 0x0FF, { 1, 1, 1 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /*  5 */ { 1, 3, 0x10001, { 1, 1, 1 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /*  6 */ { 1, 2, 0x100, { 1, 1, 1 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /*  7 */ { 1, 3, 0x100, { 1, 2, 1 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /*  8 */ { 1, 3, 0x100, { 0, 1, 1 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /*  9 */ { 1, 3, 0x100, { 1, 1, 0 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /* 10 */ { 1, 3, 0x100, { 1, 1, 2 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /* 11 */ { 1, 3, 0x100, { 1, 1, 1 }, { 1, 1, 2 }, IOTSEC_ERR_REGISTRY },
+        /* 12 */ { 1, 65535, 0x100, { 1, 1, 65534 }, { 2, 1, 2 }, IOTSEC_OK },
+        /* 13 */ { 1, 65535, 0x100, { 1, 1, 65535 }, { 2, 1, 2 }, IOTSEC_ERR_REGISTRY },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        memset(&rig.durable, 0, sizeof rig.durable);
+        rig.durable.group_count = 1;
+        rig.durable.groups[0].group_id = rows[i].group_id;
+        rig.durable.groups[0].next_sender = rows[i].next_sender;
+        rig.durable.groups[0].key_number = rows[i].key_number;
+        group_addr(&rig.durable.groups[0].addr, 1);
+        rig.durable.member_count = 2;
+        rig.durable.members[0] = rows[i].a;
+        rig.durable.members[1] = rows[i].b;
+        iotsec_manager_wipe(&rig.manager);
+        if (iotsec_manager_init(&rig.manager, &rig.config) != rows[i].status) {
+            fail_msg("row %zu", i + 1);
+        }
+    }
+    rig.durable.members[0].sender_id = 1;
+    rig.config.member_count = 1;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_FULL);
+    rig.config.member_count = 2;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_OK);
+    iotsec_manager_wipe(&rig.manager);
+    rig.config.group_count = 0;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_FULL);
+    rig.config.group_count = 2;
+    /* two groups at one address */
+    rig.durable.groups[1] = rig.durable.groups[0];
+    rig.durable.groups[1].group_id = 2;
+    rig.durable.group_count = 2;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_REGISTRY);
+    rig.durable.group_count = 1;
+    rig.random_fails = true;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_RANDOM);
+    rig.random_fails = false;
+    rig.config.delivery_count = 0;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_ARGUMENT);
+    assert_int_equal(iotsec_manager_init_checked(&rig.manager, &rig.config, IOTSEC_CONFIG_ID + 1, 0, 0), IOTSEC_ERR_CONFIG);
+}
+
+static void closes(void **state)
+{
+    struct store before;
+    size_t i;
+
+    (void)state;
+    join_three();
+    before = rig.durable;
+    iotsec_manager_close(&rig.manager);
+    settle();
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(DEV(i)->session, 0);
+        assert_int_equal(DEV(i)->closed, IOTSEC_ERR_CLOSED);
+    }
+    assert_memory_equal(&before, &rig.durable, sizeof before);
+    assert_int_equal(rig.event_count, 0);
+    assert_int_equal(rig.manager.dtls.sessions_used, 0);
+}
+
+/* ---- Calls from inside an event ---- */
+
+static enum iotsec_manager_event_kind evict_at;
+
+static void evict_inside(const struct iotsec_manager_event *event)
+{
+    if (event->kind == evict_at && !is_evicted(&rig.durable, 1)) {
+        assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+    }
+}
+
+static void may_evict_inside_any_event(void **state)
+{
+    static const enum iotsec_manager_event_kind rows[] = {
+        /* 1 */ IOTSEC_MANAGER_DEVICE_JOINED,
+        /* 2 */ IOTSEC_MANAGER_MEMBER_JOINED,
+        /* 3 */ IOTSEC_MANAGER_GROUP_KEY,
+        /* 4 */ IOTSEC_MANAGER_MEMBER_REFUSED,
+        /* 5 */ IOTSEC_MANAGER_MEMBER_LEFT,
+        /* 6 */ IOTSEC_MANAGER_MEMBER_UPDATED,
+        /* 7 */ IOTSEC_MANAGER_UNREACHABLE,
+        /* 8 */ IOTSEC_MANAGER_KEYS_FAILED,
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        teardown(NULL);
+        setup(NULL);
+        rig.on_event = evict_inside;
+        evict_at = rows[i];
+        rig.forbidden = 99;
+        device_join(DEV(1), GROUP_A, GROUP_B);
+        run(2000);
+        device_join(DEV(0), GROUP_A, 99);
+        run(3000);
+        if (!is_evicted(&rig.durable, 1)) {
+            assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+            run(3000);
+        }
+        if (!is_evicted(&rig.durable, 1)) {
+            rig.operations = 0;
+            rig.fail_at = 2;
+            device_join(DEV(2), GROUP_B, 0);
+            run(3000);
+        }
+        if (!is_evicted(&rig.durable, 1)) {
+            DEV(1)->mute = true;
+            assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+            run(100000);
+            DEV(1)->mute = false;
+            device_request(DEV(1), IOTSEC_KM_STATUS, GROUP_A, find_held(DEV(1), GROUP_A)->key_number,
+                           find_held(DEV(1), GROUP_A)->sender_id, 0);
+            run(1000);
+        }
+        if (!is_evicted(&rig.durable, 1)) {
+            device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+            settle();
+        }
+        run(100000);
+        if (!is_evicted(&rig.durable, 1) || DEV(0)->session != 0 || find_member(&rig.durable, 1, GROUP_A) != NULL) {
+            fail_msg("row %zu", i + 1);
+        }
+        assert_member(DEV(1), GROUP_A);
+        assert_true(find_held(DEV(0), GROUP_A) == NULL ||
+                    find_held(DEV(0), GROUP_A)->key_number >> 8 < key_number(GROUP_A) >> 8);
+        rig.on_event = NULL;
+    }
+}
+
+/* ---- Power ---- */
+
+/* Whoever has no session contacts the manager: with its state, or (boot) without. */
+static void contact_again(struct dev *d, bool boot)
+{
+    size_t i;
+
+    if (boot) {
+        device_boot(d);
+        device_join(d, GROUP_A, GROUP_B);
+        run(10000);
+        return;
+    }
+    device_join(d, 0, 0);
+    settle();
+    for (i = 0; i < d->held_count && d->session != 0; i++) {
+        const struct held *h = &d->held[i];
+
+        device_request(d, IOTSEC_KM_STATUS, h->group_id, h->key_number, h->sender_id, 0);
+        run(10000);
+        if (d->answer == IOTSEC_KM_NOT_MEMBER) {
+            uint16_t group_id = h->group_id;
+
+            d->life++; /* it forgets what it had */
+            memset(&d->held[i], 0, sizeof d->held[i]);
+            d->held[i].group_id = group_id;
+            device_request(d, IOTSEC_KM_GROUP_REQUEST, group_id, 0, 0, 0);
+            run(10000);
+        }
+    }
+}
+
+#define SCENES 9
+
+static void play(size_t scene)
+{
+    switch (scene) {
+    case 0:
+        device_join(DEV(0), GROUP_A, GROUP_B);
+        settle();
+        break;
+    case 1:
+        device_join(DEV(1), GROUP_A, 0);
+        device_join(DEV(2), GROUP_A, GROUP_B);
+        run(1500);
+        break;
+    case 2:
+        DEV(2)->mute = true; /* its acknowledgement will be missing */
+        device_join(DEV(3), GROUP_B, 0);
+        run(1500);
+        break;
+    case 3:
+        (void)iotsec_manager_evict(&rig.manager, 1);
+        settle(); /* without a poll: the others have heard nothing yet */
+        break;
+    case 4:
+        DEV(2)->mute = false;
+        run(3000);
+        break;
+    case 5:
+        if (DEV(2)->session != 0) {
+            device_request(DEV(2), IOTSEC_KM_GROUP_LEAVE, GROUP_B, 0, 0, 0);
+        }
+        settle();
+        break;
+    case 6:
+        (void)iotsec_manager_group_renew(&rig.manager, GROUP_A, 0);
+        run(100);
+        break;
+    case 7:
+        contact_again(DEV(1), true);
+        break;
+    default:
+        device_join(DEV(4), GROUP_A, GROUP_B);
+        run(3000);
+        break;
+    }
+}
+
+/* Plays all scenes; power fails around commit n. Returns whether there was such a commit. */
+static bool play_with_crash(uint32_t n, bool after)
+{
+    volatile size_t scene;
+    volatile bool crashed = false;
+    size_t i;
+
+    teardown(NULL);
+    setup(NULL);
+    rig.crash_at = rig.commits + n;
+    rig.crash_after = after;
+    for (scene = 0; scene < SCENES; scene++) {
+        if (setjmp(rig.crash) == 0) {
+            play(scene);
+        } else {
+            crashed = true;
+            rig.crash_at = 0;
+            restart();
+            for (i = 0; i < DEVICES; i++) {
+                DEV(i)->session = 0;
+                DEV(i)->mute = false;
+            }
+            /* one has lost its power too, the others come back with what they hold */
+            for (i = 0; i < 4; i++) {
+                if (DEV(i)->held_count != 0) {
+                    contact_again(DEV(i), (i + n) % 3 == 0);
+                }
+            }
+            if (scene == 3) {
+                (void)iotsec_manager_evict(&rig.manager, 1); /* the operator sees no success, and tries again */
+            }
+        }
+    }
+    rig.crash_at = 0;
+    run(10000);
+    /* the evicted one is out of everything that is current */
+    assert_true(is_evicted(&rig.durable, 1));
+    assert_null(find_member(&rig.durable, 1, GROUP_A));
+    assert_null(find_member(&rig.durable, 1, GROUP_B));
+    assert_true(find_held(DEV(0), GROUP_A) == NULL || find_held(DEV(0), GROUP_A)->key_number >> 8 < key_number(GROUP_A) >> 8);
+    assert_true(find_held(DEV(0), GROUP_B) == NULL || find_held(DEV(0), GROUP_B)->key_number >> 8 < key_number(GROUP_B) >> 8);
+    /* and everybody else gets in, whatever had happened */
+    for (i = 1; i < 5; i++) {
+        if (DEV(i)->session == 0) {
+            contact_again(DEV(i), i != 3);
+        }
+    }
+    assert_member(DEV(1), GROUP_A);
+    assert_member(DEV(4), GROUP_A);
+    assert_member(DEV(4), GROUP_B);
+    return crashed;
+}
+
+static void survives_power_loss_around_every_commit(void **state)
+{
+    uint32_t n;
+    int after;
+
+    (void)state;
+    for (after = 0; after < 2; after++) {
+        for (n = 1; play_with_crash(n, after != 0); n++) {
+            assert_true(n < 100);
+        }
+        assert_true(n > 8);
+    }
+}
+
+/* The registry's every operation fails once: whatever it is, everybody gets in at last. */
+static void survives_every_failing_operation(void **state)
+{
+    uint32_t n;
+
+    (void)state;
+    for (n = 1; n < 200; n++) {
+        size_t scene;
+
+        teardown(NULL);
+        setup(NULL);
+        rig.operations = 0;
+        rig.fail_at = n;
+        for (scene = 0; scene < SCENES; scene++) {
+            play(scene);
+            if (scene == 3 && !is_evicted(&rig.durable, 1)) {
+                assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+            }
+        }
+        run(10000);
+        assert_member(DEV(1), GROUP_A);
+        assert_member(DEV(4), GROUP_A);
+        assert_member(DEV(4), GROUP_B);
+        assert_true(find_held(DEV(0), GROUP_A)->key_number >> 8 < key_number(GROUP_A) >> 8);
+        if (rig.operations < n) {
+            break;
+        }
+    }
+    assert_true(n > 30 && n < 200);
+}
+
+/* An operator restored yesterday's registry and did not say so. */
+static void a_restored_backup_is_noticed(void **state)
+{
+    struct store backup;
+    uint32_t k;
+
+    (void)state;
+    join_three();
+    backup = rig.durable;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    device_join(DEV(3), GROUP_A, 0);
+    run(3000);
+    k = find_held(DEV(3), GROUP_A)->key_number;
+    rig.durable = backup;
+    restart();
+    /* one whom the backup does not know */
+    contact_again(DEV(3), false);
+    assert_true(key_number(GROUP_A) > k);
+    assert_member(DEV(3), GROUP_A);
+    contact_again(DEV(0), false);
+    assert_member(DEV(0), GROUP_A);
+}
+
+/* ---- Poll ---- */
+
+static void poll_tells_its_next_deadline(void **state)
+{
+    (void)state;
+    assert_int_equal(iotsec_manager_poll(&rig.manager), UINT32_MAX);
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(iotsec_manager_poll(&rig.manager), 1000);
+    rig.now += 999;
+    assert_int_equal(iotsec_manager_poll(&rig.manager), 1);
+    rig.now += 1;
+    assert_int_equal(iotsec_manager_poll(&rig.manager), UINT32_MAX);
+    DEV(0)->mute = true;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    assert_int_equal(iotsec_manager_poll(&rig.manager), 0);
+    while (rig.manager.scan_left != 0) {
+        assert_true(iotsec_manager_poll(&rig.manager) <= 1000);
+    }
+    settle();
+    assert_in_range(iotsec_manager_poll(&rig.manager), 500, 625);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(joins_with_keys_in_the_last_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(joins_within_an_interval_share_a_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_interval_doubles, setup, teardown),
+        cmocka_unit_test_setup_teardown(requests_inside_the_session, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_who_is_not_authorised, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_who_speaks_no_key_management, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_a_wrong_psk, setup, teardown),
+        cmocka_unit_test_setup_teardown(psk_may_come_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(contacts_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(idle_sessions_make_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_join_anew_gets_a_fresh_sender_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_state_gets_no_kept_sender_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(repeats_until_acknowledged, setup, teardown),
+        cmocka_unit_test_setup_teardown(gives_up_and_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_request_repeated_is_not_a_join_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_pool_may_be_small, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_newer_generation_supersedes_a_delivery, setup, teardown),
+        cmocka_unit_test_setup_teardown(takes_only_what_a_device_may_say, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(status_between_step_and_delivery, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_acknowledgement_is_made_up_by_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(conflicts_renew_at_most_once_an_interval, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_room_is_told_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(steps_run_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(sender_ids_run_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(generations_run_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(leaves_a_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(leaves_the_domain, setup, teardown),
+        cmocka_unit_test_setup_teardown(evicts_in_one_transaction, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_eviction_cancels_what_is_queued, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_eviction_that_fails_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_join_that_fails_is_tried_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_leave_that_fails_is_not_acknowledged_as_done, setup, teardown),
+        cmocka_unit_test_setup_teardown(expels, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_absent_catch_up_by_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_missed_an_eviction_drops_its_key_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(groups_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_members_of_a_removed_group_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(renews_above, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_a_registry_that_contradicts_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(closes, setup, teardown),
+        cmocka_unit_test_setup_teardown(may_evict_inside_any_event, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_power_loss_around_every_commit, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_every_failing_operation, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restored_backup_is_noticed, setup, teardown),
+        cmocka_unit_test_setup_teardown(poll_tells_its_next_deadline, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
