@@ -985,7 +985,7 @@ static uint32_t deadline_of(const struct iotsec_dtls *dtls, const struct iotsec_
                                                   : value_or(config->handshake_timeout_ms, IOTSEC_HANDSHAKE_TIMEOUT_MS));
 }
 
-static enum iotsec_status reason_at_deadline(const struct iotsec_dtls_handshake *hs)
+static enum iotsec_status reason_at_deadline(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs)
 {
     if (iotsec_hs_is_server(hs)) {
         return IOTSEC_ERR_TIMEOUT;
@@ -994,15 +994,17 @@ static enum iotsec_status reason_at_deadline(const struct iotsec_dtls_handshake 
         return (enum iotsec_status)hs->hint;
     }
     /* The hello was answered and a dozen copies of our Finished were not. OpenSSL and GnuTLS drop one that
-     * was made with another key without a word. */
-    return hs->state == HS_CLIENT_SENT_FINISHED ? IOTSEC_ERR_WRONG_PSK : IOTSEC_ERR_NO_ANSWER;
+     * was made with another key without a word. A domain manager does not: its silence is loss, a look-up that
+     * takes too long, or a table that is full. */
+    return hs->state == HS_CLIENT_SENT_FINISHED && !dtls->config->key_management ? IOTSEC_ERR_WRONG_PSK
+                                                                                 : IOTSEC_ERR_NO_ANSWER;
 }
 
 /* Repeats or ends a handshake if it is time. */
 static void tick_handshake(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint32_t now)
 {
     if (iotsec_time_reached(now, deadline_of(dtls, hs))) {
-        iotsec_handshake_end(dtls, hs, reason_at_deadline(hs));
+        iotsec_handshake_end(dtls, hs, reason_at_deadline(dtls, hs));
     } else if (iotsec_flight_timed(hs) && iotsec_time_reached(now, hs->retransmit_at)) {
         if (hs->hint != 0 && hs->rounds >= HINT_ROUNDS) {
             iotsec_handshake_end(dtls, hs, (enum iotsec_status)hs->hint);
