@@ -344,6 +344,22 @@ static void tell_join_failed(struct iotsec_manager *m, const struct iotsec_addr 
     tell_event(m, &event);
 }
 
+/* M -> D  REFUSED(domain, no room), in the datagram of our Finished: there is no contact that could wait for its ACK */
+static void refuse_once(struct iotsec_manager *m, iotsec_dtls_handle session)
+{
+    struct iotsec_km_message message;
+    uint8_t bytes[IOTSEC_KM_MAX_BYTES];
+    size_t len;
+
+    memset(&message, 0, sizeof message);
+    message.kind = IOTSEC_KM_REFUSED;
+    message.code = IOTSEC_KM_REASON_RESOURCES;
+    if (iotsec_km_encode(&message, bytes, sizeof bytes, &len) == IOTSEC_OK) {
+        (void)iotsec_dtls_send(&m->dtls, session, iotsec_km_content_type(message.kind), bytes, len);
+    }
+    (void)iotsec_dtls_close(&m->dtls, session, IOTSEC_ALERT_INTERNAL_ERROR);
+}
+
 /* D -> M  Finished: whoever it is has the device's PSK */
 static void on_established(void *user, const struct iotsec_dtls_info *info)
 {
@@ -364,7 +380,7 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
     }
     contact = take_contact(m, device, info->session);
     if (contact == MGR_NONE) {
-        (void)iotsec_dtls_close(&m->dtls, info->session, IOTSEC_ALERT_INTERNAL_ERROR);
+        refuse_once(m, info->session);
         tell_join_failed(m, info->addr, device, IOTSEC_ERR_RESOURCES);
         return;
     }
