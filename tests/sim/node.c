@@ -161,6 +161,11 @@ static void device_event(void *user, const struct iotsec_device_event *event)
         }
         break;
     case IOTSEC_DEVICE_JOIN_FAILED:
+        node->joined = false;
+        if (event->reason == IOTSEC_ERR_NOT_AUTHORISED || event->reason == IOTSEC_ERR_EVICTED) {
+            memset(node->groups, 0, sizeof node->groups);
+        }
+        break;
     case IOTSEC_DEVICE_EVICTED:
     case IOTSEC_DEVICE_LEFT:
         node->joined = false;
@@ -692,7 +697,7 @@ bool node_heard(const struct node *device, uint32_t serial)
 
 bool node_is_member(const struct node *device, uint16_t group_id)
 {
-    return device->powered && find_group(device, group_id) != NULL;
+    return device->powered && find_group(device, group_id) != NULL && node_csb(device, group_id) != NULL;
 }
 
 uint32_t node_key(const struct node *device, uint16_t group_id)
