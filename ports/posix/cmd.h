@@ -7,4 +7,8 @@ int cmd_manager(int count, char **list);
 int cmd_device(int count, char **list);
 int cmd_dtls(int count, char **list);
 
+/* `iotsec manager serve`, which cmd_manager hands on. */
+int cmd_serve(int count, char **list);
+extern const char serve_usage[];
+
 #endif
