@@ -3,6 +3,7 @@
  * A DTLS-PSK client or server made of mbedTLS alone (2.28 or 3.6), for the interoperability tests:
  * nothing of iotsec is used here, so that a mistake of ours cannot cancel itself out.
  *
+ *   mbedtls_peer version
  *   mbedtls_peer client|server [KEY=VALUE]...
  *     address=::1 port=N identity=ID psk=HEX
  *     cipher=CCM8|CCM     the one suite offered or taken
@@ -14,11 +15,13 @@
  *     timeout=SECONDS     gives up when the handshake takes longer
  *
  * A client sends each line of stdin as one record and closes at its end. A server sends back whatever
- * comes. One line an event on stdout: "listening", "established suite=...", "data TEXT", "closed",
- * "failed code=... text". Exit: 0 after a session that was closed, 1 after a failure, 2 for bad usage.
+ * comes; after a handshake that failed it listens again, after a session it ends. One line an event on
+ * stdout: "listening", "established suite=...", "data TEXT", "closed", "failed at=... code=... text".
+ * Exit: 0 after a session that was closed, 1 after a failure, 2 for bad usage.
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +71,7 @@ struct link {
     socklen_t peer_len;
     int peer_fixed;
     double loss;
-    unsigned long random;
+    uint64_t random;
 };
 
 /* mbedTLS' two timers: the intermediate one is only reported, the final one makes it retransmit. */
@@ -121,13 +124,18 @@ static int timer_left(const struct timer *timer)
     return left < 0 ? 0 : (int)left;
 }
 
-/* Our own generator: rand(3) may differ between systems, and a seed has to mean the same everywhere. */
+/* splitmix64, not rand(3): a seed has to mean the same everywhere. */
 static int lose(struct link *link)
 {
+    uint64_t z;
+
     if (link->loss <= 0)
         return 0;
-    link->random = (link->random * 1103515245ul + 12345ul) & 0x7FFFFFFFul;
-    return (double)(link->random >> 8) / (double)(0x7FFFFFul + 1) < link->loss;
+    z = link->random += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    return (double)(z >> 11) / 9007199254740992.0 < link->loss; /* 53 bits over 2^53 */
 }
 
 static int link_send(void *user, const unsigned char *data, size_t len)
@@ -275,7 +283,7 @@ static int open_link(struct link *link, const struct options *o)
 
     memset(link, 0, sizeof *link);
     link->loss = o->loss;
-    link->random = o->seed * 2654435761ul + 1;
+    link->random = o->seed;
     memset(&hints, 0, sizeof hints);
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_DGRAM;
@@ -484,8 +492,13 @@ int main(int argc, char **argv)
     mbedtls_ssl_config conf;
     mbedtls_ssl_context ssl;
     int status;
-    int result = parse_options(&o, argc, argv);
+    int result;
 
+    if (argc == 2 && strcmp(argv[1], "version") == 0) {
+        printf("mbedTLS %s\n", MBEDTLS_VERSION_STRING);
+        return 0;
+    }
+    result = parse_options(&o, argc, argv);
     if (result != 0)
         return result;
     if (open_link(&link, &o) != 0)
@@ -512,20 +525,21 @@ int main(int argc, char **argv)
     }
     mbedtls_ssl_set_bio(&ssl, &link, link_send, link_receive, NULL);
     mbedtls_ssl_set_timer_cb(&ssl, &timer, timer_set, timer_get);
-    if (o.mtu != 0)
-        mbedtls_ssl_set_mtu(&ssl, (uint16_t)o.mtu);
+    mbedtls_ssl_set_mtu(&ssl, (uint16_t)o.mtu);
     if (o.is_server) {
         printf("listening\n");
         fflush(stdout);
     }
 
-    status = handshake(&ssl, &link, &timer, &o);
-    if (status != 0) {
+    while ((status = handshake(&ssl, &link, &timer, &o)) != 0) {
         result = fail("handshake", status);
-        goto out;
+        if (!o.is_server || status == MBEDTLS_ERR_SSL_TIMEOUT)
+            goto out;
     }
+    result = 0;
     link.loss = 0;
     link.peer_fixed = 1;
+    mbedtls_ssl_set_mtu(&ssl, 0); /* it would limit records too */
     printf("established suite=%s\n", mbedtls_ssl_get_ciphersuite(&ssl));
     fflush(stdout);
 
