@@ -277,10 +277,10 @@ static void device_event(void *user, const struct iotsec_device_event *event)
 
 static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_id, const uint8_t *data, size_t len)
 {
+    const struct device *device = user;
     struct coap_request request;
     char summary[COAP_PATH_MAX + 16];
 
-    (void)user;
     out_begin("group");
     out_uint("gid", group_id);
     out_uint("sender", sender_id);
@@ -292,6 +292,9 @@ static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_
         }
     } else {
         out_quoted("text", data, len);
+    }
+    if (device->common.verbose) {
+        out_octets("data", data, len);
     }
     out_end();
 }
@@ -328,6 +331,9 @@ static void send_to_group(struct device *device, const char *command, uint16_t g
         out_begin("sent");
         out_uint("gid", gid);
         out_uint("bytes", len);
+        if (device->common.verbose) {
+            out_octets("data", data, len);
+        }
         out_end();
     }
     report(command, gid, status);

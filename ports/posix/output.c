@@ -184,6 +184,18 @@ void out_hex(const char *key, uint32_t value)
     append_string(text);
 }
 
+void out_octets(const char *key, const uint8_t *value, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t i;
+
+    append_key(key);
+    for (i = 0; i < len; i++) {
+        append(&digits[value[i] >> 4], 1);
+        append(&digits[value[i] & 15], 1);
+    }
+}
+
 void out_addr(const char *key, const struct iotsec_addr *value)
 {
     char text[ADDR_TEXT_BYTES];

@@ -32,6 +32,8 @@ void out_word(const char *key, const char *value);
 void out_quoted(const char *key, const void *value, size_t len);
 void out_uint(const char *key, uint64_t value);
 void out_hex(const char *key, uint32_t value);
+/* Every byte as two hexadecimal digits. */
+void out_octets(const char *key, const uint8_t *value, size_t len);
 void out_addr(const char *key, const struct iotsec_addr *value);
 void out_reason(const char *key, enum iotsec_status value);
 void out_end(void);
