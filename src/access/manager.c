@@ -155,7 +155,7 @@ static void forget_progress(struct iotsec_manager *m, uint32_t device)
         if (m->config->members[slot].sender_id == 0) {
             iotsec_mgr_member_free(m, slot);
         } else {
-            m->config->members[slot].flags = 0;
+            m->config->members[slot].flags &= MEMBER_NEW; /* MEMBER_JOINED is still to be told */
         }
     }
 }

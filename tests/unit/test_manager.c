@@ -1306,6 +1306,28 @@ static void a_lost_state_gets_no_kept_sender_id(void **state)
     assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_B, 0), IOTSEC_OK);
     run(60000);
     assert_null(find_held(DEV(0), GROUP_B));
+    /* nor without a restart of the manager in between */
+    device_join(DEV(1), GROUP_A, GROUP_B);
+    run(2000);
+    device_boot(DEV(1));
+    device_join(DEV(1), GROUP_A, 0);
+    run(2000);
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_B, 0), IOTSEC_OK);
+    run(60000);
+    assert_member(DEV(1), GROUP_A);
+    assert_null(find_held(DEV(1), GROUP_B));
+    /* nor what was on its way when the state was lost */
+    DEV(2)->mute = true;
+    device_join(DEV(2), GROUP_A, 0);
+    run(1500);
+    assert_int_equal(rig.manager.deliveries_used, 1);
+    DEV(2)->mute = false;
+    device_boot(DEV(2));
+    device_join(DEV(2), 0, 0);
+    settle();
+    assert_int_equal(rig.manager.deliveries_used, 0);
+    run(60000);
+    assert_null(find_held(DEV(2), GROUP_A));
 }
 
 /* ---- Delivery ---- */
@@ -1981,6 +2003,63 @@ static void who_missed_an_eviction_drops_its_key_at_once(void **state)
     assert_true(find_held(DEV(2), GROUP_A)->eviction);
 }
 
+/* A member that waits for a fresh sender ID does not get it when it is evicted meanwhile. */
+static void an_evicted_device_waits_in_vain(void **state)
+{
+    (void)state;
+    join_three();
+    device_join(DEV(3), GROUP_A, 0);
+    settle();
+    device_boot(DEV(0));
+    device_join(DEV(0), GROUP_A, 0); /* within the interval */
+    settle();
+    assert_int_equal(DEV(0)->held_count, 0);
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 1), IOTSEC_OK);
+    assert_null(find_member(&rig.durable, 1, GROUP_A));
+    assert_int_equal(find_row(&rig.durable, GROUP_A)->next_sender, 5);
+    run(20000);
+    assert_int_equal(DEV(0)->held_count, 0);
+    assert_member(DEV(3), GROUP_A);
+    /* one that has never been a member costs no generation */
+    device_join(DEV(4), GROUP_A, 0);
+    settle();
+    device_join(DEV(5), GROUP_A, 0);
+    settle();
+    assert_null(find_held(DEV(5), GROUP_A));
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 6), IOTSEC_OK);
+    assert_int_equal(key_number(GROUP_A) >> 8, 2);
+    run(20000);
+    assert_int_equal(DEV(5)->held_count, 0);
+}
+
+/* Whatever is asked for while the scan runs is found by the scan that follows. */
+static void the_scan_starts_again(void **state)
+{
+    size_t i;
+
+    (void)state;
+    rig.config.delivery_count = 1;
+    restart();
+    for (i = 0; i < 12; i++) {
+        device_join(DEV(i), GROUP_A, GROUP_B);
+    }
+    run(3000);
+    for (i = 0; i < 12; i++) {
+        assert_member(DEV(i), GROUP_B);
+    }
+    DEV(5)->mute = true;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(100);
+    assert_true(rig.manager.scan_left != 0);
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_B, 0), IOTSEC_OK);
+    DEV(5)->mute = false;
+    run(5000);
+    for (i = 0; i < 12; i++) {
+        assert_member(DEV(i), GROUP_A);
+        assert_member(DEV(i), GROUP_B);
+    }
+}
+
 /* ---- Groups ---- */
 
 static void groups_come_and_go(void **state)
@@ -2496,6 +2575,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(expels, setup, teardown),
         cmocka_unit_test_setup_teardown(the_absent_catch_up_by_status, setup, teardown),
         cmocka_unit_test_setup_teardown(who_missed_an_eviction_drops_its_key_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_evicted_device_waits_in_vain, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_scan_starts_again, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_come_and_go, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_members_of_a_removed_group_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(renews_above, setup, teardown),
