@@ -1124,6 +1124,11 @@ enum iotsec_status iotsec_dtls_send(struct iotsec_dtls *dtls, iotsec_dtls_handle
         len > dtls->config->tx_size - IOTSEC_RECORD_HEADER_BYTES - IOTSEC_EXPLICIT_NONCE_BYTES - tag_len) {
         return IOTSEC_ERR_TOO_LONG;
     }
+    if ((s->flags & (SESSION_SERVER | SESSION_CONFIRMED)) == SESSION_SERVER) {
+        /* The client may have missed our Finished, and then has no use for this: at 50 % loss that is what most
+         * joins that fail fail of. At most once an interval, and never right after the first. */
+        iotsec_session_repeat(dtls, s);
+    }
     if (s->write_sequence >= IOTSEC_SEQUENCE_LIMIT) {
         /* the very last number says goodbye */
         (void)iotsec_dtls_close(dtls, session, IOTSEC_ALERT_CLOSE_NOTIFY);
