@@ -69,183 +69,213 @@ static uint32_t hash_pair(const struct iotsec_manager *m, uint32_t device, uint1
     return iotsec_table_hash(m->hash_seed, pair, sizeof pair);
 }
 
-uint16_t iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device)
+struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, uint16_t index)
+{
+    return index < m->config->group_count ? &m->config->groups[index] : NULL;
+}
+
+struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *m, uint16_t index)
+{
+    return index < m->config->member_count ? &m->config->members[index] : NULL;
+}
+
+uint16_t iotsec_mgr_group_index(const struct iotsec_manager *m, const struct iotsec_manager_group *group)
+{
+    return (uint16_t)(group - m->config->groups);
+}
+
+uint16_t iotsec_mgr_member_index(const struct iotsec_manager *m, const struct iotsec_manager_member *member)
+{
+    return (uint16_t)(member - m->config->members);
+}
+
+struct iotsec_manager_contact *iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device)
 {
     struct iotsec_table table = get_contacts(m);
-    uint16_t i = iotsec_table_first(&table, hash_pair(m, device, 0));
+    uint16_t i;
 
-    while (i != MGR_NONE && m->config->contacts[i].device != device) {
-        i = iotsec_table_next(&table, i);
-    }
-    return i;
-}
-
-uint16_t iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id)
-{
-    uint16_t g;
-
-    for (g = 0; g < m->config->group_count; g++) {
-        if (m->config->groups[g].state == GROUP_LIVE && m->config->groups[g].now.group_id == group_id) {
-            return g;
+    for (i = iotsec_table_first(&table, hash_pair(m, device, 0)); i != MGR_NONE; i = iotsec_table_next(&table, i)) {
+        if (m->config->contacts[i].device == device) {
+            return &m->config->contacts[i];
         }
     }
-    return MGR_NONE;
+    return NULL;
 }
 
-uint16_t iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device, uint16_t group)
+struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id)
+{
+    struct iotsec_manager_group *group;
+    uint16_t g;
+
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        if (group->state == GROUP_LIVE && group->now.group_id == group_id) {
+            break;
+        }
+    }
+    return group;
+}
+
+struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device,
+                                                const struct iotsec_manager_group *group)
 {
     struct iotsec_table table = get_members(m);
+    uint16_t g = iotsec_mgr_group_index(m, group);
+    struct iotsec_manager_member *member;
     uint16_t i;
 
     if (m->config->member_count == 0) {
-        return MGR_NONE;
+        return NULL;
     }
-    i = iotsec_table_first(&table, hash_pair(m, device, group));
-    while (i != MGR_NONE && (m->config->members[i].device != device || m->config->members[i].group != group)) {
+    i = iotsec_table_first(&table, hash_pair(m, device, g));
+    while ((member = iotsec_mgr_member_at(m, i)) != NULL && (member->device != device || member->group != g)) {
         i = iotsec_table_next(&table, i);
     }
-    return i;
+    return member;
 }
 
-/* A free slot for a membership, not filed yet, or MGR_NONE. */
-static uint16_t take_member(struct iotsec_manager *m, uint32_t device, uint16_t group)
+static void file_member(struct iotsec_manager *m, const struct iotsec_manager_member *member)
 {
-    uint16_t slot = m->free_member;
+    struct iotsec_table table = get_members(m);
 
-    if (slot != MGR_NONE) {
-        struct iotsec_manager_member *member = &m->config->members[slot];
+    iotsec_table_insert(&table, iotsec_mgr_member_index(m, member), hash_pair(m, member->device, member->group));
+}
 
+/* A free slot for a membership, not filed yet, or NULL. */
+static struct iotsec_manager_member *take_member(struct iotsec_manager *m, uint32_t device, const struct iotsec_manager_group *group)
+{
+    struct iotsec_manager_member *member = iotsec_mgr_member_at(m, m->free_member);
+
+    if (member != NULL) {
         m->free_member = member->link.next;
         member->link.next = MGR_NONE;
         member->device = device;
-        member->group = group;
-        member->next = MGR_NONE;
+        member->group = iotsec_mgr_group_index(m, group);
     }
-    return slot;
+    return member;
 }
 
-void iotsec_mgr_member_free(struct iotsec_manager *m, uint16_t slot)
+void iotsec_mgr_member_free(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
-    struct iotsec_manager_member *member = &m->config->members[slot];
     struct iotsec_table table = get_members(m);
+    uint16_t i = iotsec_mgr_member_index(m, member);
 
-    iotsec_mgr_unwait(m, slot);
+    iotsec_mgr_unwait(m, member);
     if ((member->flags & MEMBER_SENDING) != 0) {
         iotsec_mgr_cancel(m, member->device, member->group);
     }
-    iotsec_table_remove(&table, slot, hash_pair(m, member->device, member->group));
+    iotsec_table_remove(&table, i, hash_pair(m, member->device, member->group));
     memset(&member->device, 0, sizeof *member - offsetof(struct iotsec_manager_member, device));
     member->link.next = m->free_member;
-    m->free_member = slot;
+    m->free_member = i;
 }
 
-/* What was begun with a device on the session that ends, or that it has replaced. */
-static void forget_progress(struct iotsec_manager *m, uint32_t device)
+/* The contact's session ends, or has been replaced: what was begun with the device on it is forgotten. */
+static void free_contact(struct iotsec_manager *m, struct iotsec_manager_contact *contact)
 {
+    struct iotsec_table table = get_contacts(m);
+    uint16_t i = (uint16_t)(contact - m->config->contacts);
+    struct iotsec_manager_group *group;
     uint16_t g;
 
-    iotsec_mgr_cancel(m, device, MGR_NONE);
-    for (g = 0; g < m->config->group_count; g++) {
-        uint16_t slot = iotsec_mgr_member(m, device, g);
+    iotsec_mgr_cancel(m, contact->device, MGR_NONE);
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        struct iotsec_manager_member *member = iotsec_mgr_member(m, contact->device, group);
 
-        if (slot == MGR_NONE) {
-            continue;
-        }
-        iotsec_mgr_unwait(m, slot);
-        if (m->config->members[slot].sender_id == 0) {
-            iotsec_mgr_member_free(m, slot);
-        } else {
-            m->config->members[slot].flags &= MEMBER_NEW; /* MEMBER_JOINED is still to be told */
+        if (member != NULL && member->sender_id == 0) {
+            iotsec_mgr_member_free(m, member);
+        } else if (member != NULL) {
+            iotsec_mgr_unwait(m, member);
+            member->flags &= MEMBER_NEW; /* MEMBER_JOINED is still to be told */
         }
     }
-}
-
-static uint16_t take_contact(struct iotsec_manager *m, uint32_t device, iotsec_dtls_handle session)
-{
-    struct iotsec_table table = get_contacts(m);
-    uint16_t slot = m->free_contact;
-
-    if (slot != MGR_NONE) {
-        struct iotsec_manager_contact *contact = &m->config->contacts[slot];
-
-        m->free_contact = contact->link.next;
-        iotsec_table_insert(&table, slot, hash_pair(m, device, 0));
-        contact->device = device;
-        contact->session = session;
-        contact->heard_at = iotsec_mgr_now(m);
-    }
-    return slot;
-}
-
-/* The session is gone, or will not be used any more. */
-static void free_contact(struct iotsec_manager *m, uint16_t slot)
-{
-    struct iotsec_manager_contact *contact = &m->config->contacts[slot];
-    struct iotsec_table table = get_contacts(m);
-
-    forget_progress(m, contact->device);
-    iotsec_table_remove(&table, slot, hash_pair(m, contact->device, 0));
+    iotsec_table_remove(&table, i, hash_pair(m, contact->device, 0));
     memset(&contact->device, 0, sizeof *contact - offsetof(struct iotsec_manager_contact, device));
     contact->link.next = m->free_contact;
-    m->free_contact = slot;
+    m->free_contact = i;
 }
 
-/* A contact that may ask and be told things, or MGR_NONE. */
-static uint16_t find_active(const struct iotsec_manager *m, uint32_t device)
+static struct iotsec_manager_contact *take_contact(struct iotsec_manager *m, uint32_t device, iotsec_dtls_handle session)
 {
-    uint16_t slot = iotsec_mgr_contact(m, device);
+    struct iotsec_table table = get_contacts(m);
+    uint16_t i = m->free_contact;
+    struct iotsec_manager_contact *contact;
 
-    return slot != MGR_NONE && (m->config->contacts[slot].flags & CONTACT_CLOSING) == 0 ? slot : MGR_NONE;
+    if (i == MGR_NONE) {
+        return NULL;
+    }
+    contact = &m->config->contacts[i];
+    m->free_contact = contact->link.next;
+    iotsec_table_insert(&table, i, hash_pair(m, device, 0));
+    contact->device = device;
+    contact->session = session;
+    contact->heard_at = iotsec_mgr_now(m);
+    return contact;
+}
+
+/* A contact that may ask and be told things, or NULL. */
+static struct iotsec_manager_contact *find_active(const struct iotsec_manager *m, uint32_t device)
+{
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
+
+    return contact != NULL && (contact->flags & CONTACT_CLOSING) == 0 ? contact : NULL;
 }
 
 /* ---- Events ---- */
 
 static void tell_event(struct iotsec_manager *m, struct iotsec_manager_event *event)
 {
+    const struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, event->device);
     struct iotsec_addr addr;
-    uint16_t contact = iotsec_mgr_contact(m, event->device);
 
     if (m->config->callbacks->event == NULL) {
         return;
     }
-    if (event->addr == NULL && contact != MGR_NONE &&
-        iotsec_dtls_peer(&m->dtls, m->config->contacts[contact].session, &addr, NULL) == IOTSEC_OK) {
+    if (event->addr == NULL && contact != NULL && iotsec_dtls_peer(&m->dtls, contact->session, &addr, NULL) == IOTSEC_OK) {
         event->addr = &addr;
     }
     m->config->callbacks->event(m->config->user, event);
+    event->addr = NULL; /* it ends with this call */
 }
 
 void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
                      uint16_t group_id)
 {
     struct iotsec_manager_event event;
-    uint16_t g = iotsec_mgr_group(m, group_id);
+    const struct iotsec_manager_group *group = iotsec_mgr_group(m, group_id);
+    const struct iotsec_manager_member *member;
 
     memset(&event, 0, sizeof event);
     event.kind = kind;
     event.reason = reason;
     event.device = device;
     event.group_id = group_id;
-    if (g != MGR_NONE) {
-        uint16_t slot = iotsec_mgr_member(m, device, g);
-
-        event.key_number = m->config->groups[g].now.key_number;
-        event.sender_id = slot != MGR_NONE ? m->config->members[slot].sender_id : 0;
+    if (group != NULL) {
+        event.key_number = group->now.key_number;
+        member = iotsec_mgr_member(m, device, group);
+        if (member != NULL) {
+            event.sender_id = member->sender_id;
+        }
     }
     tell_event(m, &event);
 }
 
-void iotsec_mgr_contact_close(struct iotsec_manager *m, uint16_t slot, uint8_t alert, enum iotsec_status reason)
+/* Forgets a contact; the application hears of it if it has heard of the device and there is a reason. */
+static void end_contact(struct iotsec_manager *m, struct iotsec_manager_contact *contact, enum iotsec_status reason)
 {
-    struct iotsec_manager_contact *contact = &m->config->contacts[slot];
     uint32_t device = contact->device;
     bool told = (contact->flags & CONTACT_JOINED) != 0 && reason != IOTSEC_OK;
 
-    (void)iotsec_dtls_close(&m->dtls, contact->session, alert);
-    free_contact(m, slot);
+    free_contact(m, contact);
     if (told) {
         iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_GONE, reason, device, 0);
     }
+}
+
+void iotsec_mgr_contact_close(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t alert,
+                              enum iotsec_status reason)
+{
+    (void)iotsec_dtls_close(&m->dtls, contact->session, alert);
+    end_contact(m, contact, reason);
 }
 
 /* ---- Joining ---- */
@@ -288,48 +318,55 @@ static const struct iotsec_dtls_extension extensions[] = {
     { IOTSEC_EXTENSION_GROUP_REQUEST, write_group_request, parse_group_request },
 };
 
-static void refuse_group(struct iotsec_manager *m, uint32_t device, uint16_t group_id, uint8_t code, enum iotsec_status reason)
+static void refuse_group(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint16_t group_id, uint8_t code,
+                         enum iotsec_status reason)
 {
-    (void)iotsec_mgr_notify(m, iotsec_mgr_contact(m, device), IOTSEC_KM_REFUSED, group_id, code);
-    iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_REFUSED, reason, device, group_id);
+    (void)iotsec_mgr_notify(m, contact, IOTSEC_KM_REFUSED, group_id, code);
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_REFUSED, reason, contact->device, group_id);
 }
 
 /* Admits a device to a group from its next step on, or refuses it. Runs the application's code. */
 static void request_group(struct iotsec_manager *m, uint32_t device, uint16_t group_id)
 {
-    uint16_t g = iotsec_mgr_group(m, group_id);
-    uint16_t slot;
+    const uint8_t coming = MEMBER_PROVEN | MEMBER_OWED | MEMBER_NEW;
+    struct iotsec_manager_contact *contact = find_active(m, device);
+    const struct iotsec_manager_group *group = iotsec_mgr_group(m, group_id);
+    struct iotsec_manager_member *member;
 
-    if (find_active(m, device) == MGR_NONE) {
+    if (contact == NULL) {
         return; /* evicted by the application meanwhile */
     }
-    if (g == MGR_NONE || m->config->registry->group_allowed(m->config->user, device, group_id) != IOTSEC_OK) {
-        refuse_group(m, device, group_id, IOTSEC_KM_REASON_GROUP, IOTSEC_ERR_GROUP_REFUSED);
+    if (group == NULL || m->config->registry->group_allowed(m->config->user, device, group_id) != IOTSEC_OK) {
+        refuse_group(m, contact, group_id, IOTSEC_KM_REASON_GROUP, IOTSEC_ERR_GROUP_REFUSED);
         return;
     }
-    slot = iotsec_mgr_member(m, device, g);
-    if (slot == MGR_NONE) {
-        struct iotsec_table table = get_members(m);
-
-        slot = take_member(m, device, g);
-        if (slot == MGR_NONE) {
-            refuse_group(m, device, group_id, IOTSEC_KM_REASON_RESOURCES, IOTSEC_ERR_RESOURCES);
+    member = iotsec_mgr_member(m, device, group);
+    if (member == NULL) {
+        member = take_member(m, device, group);
+        if (member == NULL) {
+            refuse_group(m, contact, group_id, IOTSEC_KM_REASON_RESOURCES, IOTSEC_ERR_RESOURCES);
             return;
         }
-        iotsec_table_insert(&table, slot, hash_pair(m, device, g));
-    } else if ((m->config->members[slot].flags & (MEMBER_PROVEN | MEMBER_OWED | MEMBER_NEW)) ==
-               (MEMBER_PROVEN | MEMBER_OWED | MEMBER_NEW)) {
+        file_member(m, member);
+    } else if ((member->flags & coming) == coming) {
         /* It asks again for what is on its way. A fresh ID of this session: its state cannot be lost before the session is. */
-        iotsec_mgr_deliver(m, slot);
+        iotsec_mgr_deliver(m, member);
         return;
-    } else if ((m->config->members[slot].flags & MEMBER_SENDING) != 0) {
-        iotsec_mgr_cancel(m, device, g);
     }
+    iotsec_mgr_cancel(m, device, member->group);
     /* The device has no state of an earlier membership: its sender ID is not used again. */
-    m->config->members[slot].acknowledged = 0;
-    m->config->members[slot].flags =
-        (uint8_t)((m->config->members[slot].flags & ~(MEMBER_PROVEN | MEMBER_OWED)) | MEMBER_NEW);
-    iotsec_mgr_wait(m, slot);
+    member->acknowledged = 0;
+    member->flags = (uint8_t)((member->flags & MEMBER_WAITING) | MEMBER_NEW);
+    iotsec_mgr_wait(m, member);
+}
+
+/* Tells a device that it is not in the domain, and closes its session once it knows. */
+static void dismiss(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t kind, uint8_t code)
+{
+    contact->flags |= CONTACT_CLOSING;
+    if (!iotsec_mgr_notify(m, contact, kind, 0, code)) {
+        iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
+    }
 }
 
 static void tell_join_failed(struct iotsec_manager *m, const struct iotsec_addr *addr, uint32_t device, enum iotsec_status reason)
@@ -347,16 +384,14 @@ static void tell_join_failed(struct iotsec_manager *m, const struct iotsec_addr 
 /* M -> D  REFUSED(domain, no room), in the datagram of our Finished: there is no contact that could wait for its ACK */
 static void refuse_once(struct iotsec_manager *m, iotsec_dtls_handle session)
 {
+    struct iotsec_manager_contact once;
     struct iotsec_km_message message;
-    uint8_t bytes[IOTSEC_KM_MAX_BYTES];
-    size_t len;
 
     memset(&message, 0, sizeof message);
     message.kind = IOTSEC_KM_REFUSED;
     message.code = IOTSEC_KM_REASON_RESOURCES;
-    if (iotsec_km_encode(&message, bytes, sizeof bytes, &len) == IOTSEC_OK) {
-        (void)iotsec_dtls_send(&m->dtls, session, iotsec_km_content_type(message.kind), bytes, len);
-    }
+    once.session = session;
+    iotsec_mgr_send(m, &once, &message);
     (void)iotsec_dtls_close(&m->dtls, session, IOTSEC_ALERT_INTERNAL_ERROR);
 }
 
@@ -365,13 +400,12 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
 {
     struct iotsec_manager *m = user;
     uint32_t device = info->peer;
-    uint16_t old = iotsec_mgr_contact(m, device);
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
     enum iotsec_status status;
-    uint16_t contact;
     uint8_t i;
 
-    if (old != MGR_NONE) {
-        iotsec_mgr_contact_close(m, old, IOTSEC_ALERT_CLOSE_NOTIFY, IOTSEC_OK);
+    if (contact != NULL) {
+        iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_CLOSE_NOTIFY, IOTSEC_OK);
     }
     if (info->scratch[SCRATCH_PRESENT] == 0) {
         (void)iotsec_dtls_close(&m->dtls, info->session, IOTSEC_ALERT_ACCESS_DENIED);
@@ -379,23 +413,19 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
         return;
     }
     contact = take_contact(m, device, info->session);
-    if (contact == MGR_NONE) {
+    if (contact == NULL) {
         refuse_once(m, info->session);
         tell_join_failed(m, info->addr, device, IOTSEC_ERR_RESOURCES);
         return;
     }
     status = m->config->registry->authorised(m->config->user, device);
     if (status != IOTSEC_OK) {
-        uint8_t code = status == IOTSEC_ERR_NOT_AUTHORISED ? IOTSEC_KM_REASON_NOT_AUTHORISED : IOTSEC_KM_REASON_RESOURCES;
-
-        m->config->contacts[contact].flags = CONTACT_CLOSING;
-        if (!iotsec_mgr_notify(m, contact, IOTSEC_KM_REFUSED, 0, code)) {
-            iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_OK);
-        }
+        dismiss(m, contact, IOTSEC_KM_REFUSED,
+                status == IOTSEC_ERR_NOT_AUTHORISED ? IOTSEC_KM_REASON_NOT_AUTHORISED : IOTSEC_KM_REASON_RESOURCES);
         tell_join_failed(m, info->addr, device, status);
         return;
     }
-    m->config->contacts[contact].flags = CONTACT_JOINED;
+    contact->flags = CONTACT_JOINED;
     iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_JOINED, IOTSEC_OK, device, 0);
     for (i = 0; i < info->scratch[SCRATCH_COUNT]; i++) {
         request_group(m, device, iotsec_get_u16(info->scratch + SCRATCH_GROUPS + 2u * i));
@@ -414,15 +444,10 @@ static void on_failed(void *user, iotsec_dtls_handle handshake, const struct iot
 static void on_closed(void *user, iotsec_dtls_handle session, uint32_t peer, enum iotsec_status reason)
 {
     struct iotsec_manager *m = user;
-    uint16_t contact = iotsec_mgr_contact(m, peer);
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, peer);
 
-    if (contact != MGR_NONE && m->config->contacts[contact].session == session) {
-        bool told = (m->config->contacts[contact].flags & CONTACT_JOINED) != 0;
-
-        free_contact(m, contact);
-        if (told) {
-            iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_GONE, reason, peer, 0);
-        }
+    if (contact != NULL && contact->session == session) {
+        end_contact(m, contact, reason);
     }
 }
 
@@ -443,23 +468,38 @@ static enum iotsec_status on_psk(void *user, iotsec_dtls_handle handshake, const
 
 /* ---- Leaving ---- */
 
+/* A membership of the device in a group, or (NULL) in any group but those before `g`; NULL if there is none. */
+static struct iotsec_manager_member *next_membership(const struct iotsec_manager *m, uint32_t device,
+                                                     const struct iotsec_manager_group *only, uint16_t *g)
+{
+    const struct iotsec_manager_group *group;
+
+    while ((group = iotsec_mgr_group_at(m, (*g)++)) != NULL) {
+        struct iotsec_manager_member *member = iotsec_mgr_member(m, device, group);
+
+        if (member != NULL && (only == NULL || only == group)) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
 /*
- * Takes a device out of a group, or (MGR_NONE) of all of them: new generations, in one transaction.
+ * Takes a device out of a group, or (NULL) of all of them: new generations, in one transaction.
  * OK: durable and in memory.
  */
-static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t device, uint16_t only, bool evicted,
-                                        enum iotsec_status reason)
+static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t device, const struct iotsec_manager_group *only,
+                                        bool evicted, enum iotsec_status reason)
 {
     enum iotsec_status status = IOTSEC_OK;
+    struct iotsec_manager_member *member;
     bool any = evicted;
-    uint16_t g;
+    uint16_t g = 0;
 
-    for (g = 0; g < m->config->group_count; g++) {
-        struct iotsec_manager_group *group = &m->config->groups[g];
-        uint16_t slot = iotsec_mgr_member(m, device, g);
+    while ((member = next_membership(m, device, only, &g)) != NULL) {
+        struct iotsec_manager_group *group = iotsec_mgr_group_at(m, member->group);
 
-        if (slot != MGR_NONE && group->state == GROUP_LIVE && (only == MGR_NONE || only == g) &&
-            m->config->members[slot].sender_id != 0) {
+        if (group->state == GROUP_LIVE && member->sender_id != 0) {
             group->flags |= GROUP_STAGED | GROUP_FRESH;
             group->reason = (int8_t)reason;
             any = true;
@@ -468,198 +508,175 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
     if (any) {
         status = iotsec_mgr_change(m, device, evicted);
     }
-    for (g = 0; status == IOTSEC_OK && g < m->config->group_count; g++) {
-        uint16_t slot = iotsec_mgr_member(m, device, g);
-
-        if (slot != MGR_NONE && (only == MGR_NONE || only == g)) {
-            iotsec_mgr_member_free(m, slot); /* waited for its first sender ID: the registry does not know it */
-        }
+    g = 0;
+    while (status == IOTSEC_OK && (member = next_membership(m, device, only, &g)) != NULL) {
+        iotsec_mgr_member_free(m, member); /* waited for its first sender ID: the registry does not know it */
     }
     return status;
 }
 
 /* ---- Requests ---- */
 
-/* D -> M  STATUS(group, K, sender): sets down what follows from it and says what to answer */
-static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
+static void tell_ahead(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *status)
 {
-    uint16_t g = iotsec_mgr_group(m, message->group_id);
-    uint16_t slot = g != MGR_NONE ? iotsec_mgr_member(m, device, g) : MGR_NONE;
-    struct iotsec_manager_member *member = slot != MGR_NONE ? &m->config->members[slot] : NULL;
-    bool holds = member != NULL && member->sender_id == message->sender_id;
-    uint32_t now;
+    struct iotsec_manager_event event;
 
-    if (g == MGR_NONE) {
+    memset(&event, 0, sizeof event);
+    event.kind = IOTSEC_MANAGER_AHEAD;
+    event.reason = IOTSEC_ERR_EPOCH;
+    event.device = device;
+    event.group_id = status->group_id;
+    event.sender_id = status->sender_id;
+    event.key_number = status->key_number;
+    tell_event(m, &event);
+}
+
+/* D -> M  STATUS(group, K, sender): sets down what follows from it and says what to answer */
+static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t device, struct iotsec_manager_group *group,
+                                         const struct iotsec_km_message *message)
+{
+    struct iotsec_manager_member *member = group != NULL ? iotsec_mgr_member(m, device, group) : NULL;
+    bool holds = member != NULL && member->sender_id == message->sender_id;
+    bool ahead;
+
+    if (group == NULL) {
         return IOTSEC_KM_NOT_MEMBER;
     }
-    now = m->config->groups[g].now.key_number;
+    ahead = message->key_number > group->now.key_number;
     if (holds) {
         member->flags |= MEMBER_PROVEN;
-        if (message->key_number > now) {
+        if (ahead) {
             member->acknowledged = message->key_number; /* nothing older is of use to it */
         }
     } else if (member != NULL && ((member->flags & MEMBER_WAITING) != 0 ||
-                                  ((member->flags & MEMBER_PROVEN) != 0 && iotsec_mgr_owed(m, slot)))) {
+                                  ((member->flags & MEMBER_PROVEN) != 0 && iotsec_mgr_owed(m, member)))) {
         return IOTSEC_KM_KEYS_FOLLOW; /* with the new sender ID */
     }
-    if (message->key_number > now) {
-        /* The registry is an older copy: what it assigns has been assigned before, unless it moves on. That a
-         * stranger says so is reason enough if it may be in the group at all. */
-        if (!holds && m->config->registry->group_allowed(m->config->user, device, message->group_id) != IOTSEC_OK) {
-            return IOTSEC_KM_NOT_MEMBER;
-        }
-        if ((message->key_number >> 8) - (now >> 8) > IOTSEC_GENERATIONS_AHEAD_MAX) {
-            struct iotsec_manager_event event;
-
-            memset(&event, 0, sizeof event);
-            event.kind = IOTSEC_MANAGER_AHEAD;
-            event.reason = IOTSEC_ERR_EPOCH;
-            event.device = device;
-            event.group_id = message->group_id;
-            event.sender_id = message->sender_id;
-            event.key_number = message->key_number;
-            tell_event(m, &event);
+    /* The registry may be an older copy: what it assigns has been assigned before, unless it moves on. That a
+     * stranger says so is reason enough if it may be in the group at all. */
+    if (ahead && (holds || m->config->registry->group_allowed(m->config->user, device, message->group_id) == IOTSEC_OK)) {
+        if ((message->key_number >> 8) - (group->now.key_number >> 8) > IOTSEC_GENERATIONS_AHEAD_MAX) {
+            tell_ahead(m, device, message);
             return IOTSEC_KM_FAILED;
         }
-        iotsec_mgr_renew(m, g, IOTSEC_ERR_EPOCH, message->key_number);
+        iotsec_mgr_renew(group, IOTSEC_ERR_EPOCH, message->key_number);
     }
     if (!holds) {
         return IOTSEC_KM_NOT_MEMBER;
     }
-    if (message->key_number > now || (member->flags & MEMBER_WAITING) != 0) {
+    if (ahead || (member->flags & MEMBER_WAITING) != 0) {
         return IOTSEC_KM_KEYS_FOLLOW;
     }
     if ((message->code & IOTSEC_KM_STATUS_CONFLICT) != 0) {
-        iotsec_mgr_renew(m, g, IOTSEC_ERR_KEY_CONFLICT, 0);
-        return IOTSEC_KM_KEYS_FOLLOW;
-    }
-    if ((message->code & IOTSEC_KM_STATUS_NEW_SENDER) != 0) {
-        iotsec_mgr_wait(m, slot);
-        return IOTSEC_KM_KEYS_FOLLOW;
-    }
-    if (message->key_number < now) {
+        iotsec_mgr_renew(group, IOTSEC_ERR_KEY_CONFLICT, 0);
+    } else if ((message->code & IOTSEC_KM_STATUS_NEW_SENDER) != 0) {
+        iotsec_mgr_wait(m, member);
+    } else if (message->key_number < group->now.key_number) {
         member->acknowledged = message->key_number;
         member->flags |= MEMBER_OWED;
-        return IOTSEC_KM_KEYS_FOLLOW;
+    } else {
+        iotsec_mgr_cancel(m, device, member->group); /* its acknowledgement was lost */
+        iotsec_mgr_acknowledge(m, member, message->key_number);
+        return IOTSEC_KM_DONE;
     }
-    if ((member->flags & MEMBER_SENDING) != 0) {
-        iotsec_mgr_cancel(m, device, g); /* its acknowledgement was lost */
-    }
-    iotsec_mgr_acknowledge(m, slot, now);
-    return IOTSEC_KM_DONE;
+    return IOTSEC_KM_KEYS_FOLLOW;
 }
 
-static void send_ack(struct iotsec_manager *m, uint16_t contact, uint8_t request, uint8_t result)
+static void send_ack(struct iotsec_manager *m, const struct iotsec_manager_contact *contact)
 {
     struct iotsec_km_message ack;
 
     memset(&ack, 0, sizeof ack);
     ack.kind = IOTSEC_KM_ACK;
-    ack.message = request;
-    ack.code = result;
+    ack.message = contact->last_request;
+    ack.code = contact->last_result;
     iotsec_mgr_send(m, contact, &ack);
 }
 
 /* Answers a request and remembers the answer, unless the request is to be tried again. */
-static void answer(struct iotsec_manager *m, uint32_t device, uint8_t request, uint8_t result)
+static void answer(struct iotsec_manager *m, uint32_t device, uint8_t request, enum iotsec_km_result result)
 {
-    uint16_t slot = find_active(m, device);
+    struct iotsec_manager_contact *contact = find_active(m, device);
 
-    if (slot != MGR_NONE) {
-        struct iotsec_manager_contact *contact = &m->config->contacts[slot];
-
+    if (contact != NULL) {
         contact->last_request = request;
-        contact->last_result = result;
-        contact->flags = (uint8_t)(result != IOTSEC_KM_FAILED ? contact->flags | CONTACT_ASKED : contact->flags & ~CONTACT_ASKED);
-        send_ack(m, slot, request, result);
+        contact->last_result = (uint8_t)result;
+        contact->flags &= (uint8_t)~CONTACT_ASKED;
+        if (result != IOTSEC_KM_FAILED) {
+            contact->flags |= CONTACT_ASKED;
+        }
+        send_ack(m, contact);
     }
 }
 
-/* D -> M  GROUP_LEAVE(group) and DOMAIN_LEAVE (group 0): durable before it is acknowledged */
-static void take_leave(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message, uint16_t g)
+/* D -> M  GROUP_LEAVE(group) and DOMAIN_LEAVE (group NULL): durable before it is acknowledged */
+static void take_leave(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message,
+                       const struct iotsec_manager_group *group)
 {
-    enum iotsec_status status = remove_device(m, device, g, false, IOTSEC_ERR_LEFT);
+    enum iotsec_status status = remove_device(m, device, group, false, IOTSEC_ERR_LEFT);
+    bool left = status == IOTSEC_OK;
 
-    answer(m, device, message->message, status == IOTSEC_OK ? IOTSEC_KM_DONE : IOTSEC_KM_FAILED);
-    if (status == IOTSEC_OK) {
-        iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_LEFT, device, message->group_id);
-    } else {
-        iotsec_mgr_tell(m, IOTSEC_MANAGER_KEYS_FAILED, status, device, message->group_id);
-    }
+    answer(m, device, message->message, left ? IOTSEC_KM_DONE : IOTSEC_KM_FAILED);
+    iotsec_mgr_tell(m, left ? IOTSEC_MANAGER_MEMBER_LEFT : IOTSEC_MANAGER_KEYS_FAILED, left ? IOTSEC_ERR_LEFT : status, device,
+                    message->group_id);
     iotsec_mgr_tell_groups(m);
 }
 
 static void take_request(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
 {
-    uint16_t g = iotsec_mgr_group(m, message->group_id);
-    uint16_t slot;
+    struct iotsec_manager_group *group = iotsec_mgr_group(m, message->group_id);
+    struct iotsec_manager_member *member;
 
-    switch (message->kind) {
-    case IOTSEC_KM_STATUS:
-        answer(m, device, message->message, (uint8_t)take_status(m, device, message));
-        slot = g != MGR_NONE ? iotsec_mgr_member(m, device, g) : MGR_NONE;
-        if (slot != MGR_NONE) {
-            iotsec_mgr_deliver(m, slot);
+    if (message->kind == IOTSEC_KM_STATUS) {
+        answer(m, device, message->message, take_status(m, device, group, message));
+        group = iotsec_mgr_group(m, message->group_id);
+        member = group != NULL ? iotsec_mgr_member(m, device, group) : NULL;
+        if (member != NULL) {
+            iotsec_mgr_deliver(m, member);
         }
-        iotsec_mgr_serve(m);
-        break;
-    case IOTSEC_KM_GROUP_REQUEST:
+    } else if (message->kind == IOTSEC_KM_GROUP_REQUEST) {
         answer(m, device, message->message, IOTSEC_KM_KEYS_FOLLOW);
         request_group(m, device, message->group_id);
-        iotsec_mgr_serve(m);
-        break;
-    case IOTSEC_KM_GROUP_LEAVE:
-        if (g != MGR_NONE && iotsec_mgr_member(m, device, g) != MGR_NONE) {
-            take_leave(m, device, message, g);
-        } else {
-            answer(m, device, message->message, IOTSEC_KM_DONE); /* left already */
-        }
-        break;
-    default:
-        take_leave(m, device, message, MGR_NONE);
-        break;
+    } else if (message->kind == IOTSEC_KM_DOMAIN_LEAVE || (group != NULL && iotsec_mgr_member(m, device, group) != NULL)) {
+        take_leave(m, device, message, group);
+    } else {
+        answer(m, device, message->message, IOTSEC_KM_DONE); /* left already */
     }
-}
-
-static bool is_request(const struct iotsec_km_message *message)
-{
-    /* group 0 is the domain */
-    return message->kind == IOTSEC_KM_DOMAIN_LEAVE ||
-           ((message->kind == IOTSEC_KM_STATUS || message->kind == IOTSEC_KM_GROUP_REQUEST || message->kind == IOTSEC_KM_GROUP_LEAVE) &&
-            message->group_id != 0);
+    iotsec_mgr_serve(m);
 }
 
 /* A key-management message from an authenticated device. */
-static void take_message(struct iotsec_manager *m, uint16_t contact, const struct iotsec_km_message *message)
+static void take_message(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message)
 {
-    struct iotsec_manager_contact *c = &m->config->contacts[contact];
+    uint8_t kind = message->kind;
+    uint8_t age = (uint8_t)(contact->last_request - message->message);
 
-    if (message->kind == IOTSEC_KM_ACK) {
+    if (kind == IOTSEC_KM_ACK) {
         iotsec_mgr_take_ack(m, contact, message);
-    } else if (!is_request(message) || (c->flags & CONTACT_CLOSING) != 0) {
+    } else if (kind < IOTSEC_KM_STATUS || kind > IOTSEC_KM_DOMAIN_LEAVE || (contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED);
-    } else if ((c->flags & CONTACT_ASKED) != 0 && c->last_request == message->message) {
-        send_ack(m, contact, message->message, c->last_result); /* the answer was lost */
-    } else if ((c->flags & CONTACT_ASKED) != 0 && (uint8_t)(c->last_request - message->message) < 0x80) {
-        iotsec_mgr_drop(m, IOTSEC_DROP_REPLAY); /* a repeat that was overtaken: to leave, say, before asking anew */
+    } else if ((contact->flags & CONTACT_ASKED) == 0 || age >= 0x80) {
+        take_request(m, contact->device, message);
+    } else if (age == 0) {
+        send_ack(m, contact); /* the answer was lost */
     } else {
-        take_request(m, c->device, message);
+        iotsec_mgr_drop(m, IOTSEC_DROP_REPLAY); /* a repeat that was overtaken: to leave, say, before asking anew */
     }
 }
 
 static void on_receive(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
 {
     struct iotsec_manager *m = user;
-    uint16_t contact = iotsec_mgr_contact(m, peer);
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, peer);
     struct iotsec_km_message message;
 
-    if (contact == MGR_NONE || m->config->contacts[contact].session != session) {
+    if (contact == NULL || contact->session != session) {
         iotsec_mgr_drop(m, IOTSEC_DROP_NO_SESSION);
         return;
     }
-    m->config->contacts[contact].heard_at = iotsec_mgr_now(m);
-    if ((m->config->contacts[contact].flags & CONTACT_SILENT) != 0) {
-        m->config->contacts[contact].flags &= (uint8_t)~CONTACT_SILENT;
+    contact->heard_at = iotsec_mgr_now(m);
+    if ((contact->flags & CONTACT_SILENT) != 0) {
+        contact->flags &= (uint8_t)~CONTACT_SILENT;
         iotsec_mgr_scan_request(m);
     }
     if (type != IOTSEC_CONTENT_APPLICATION_DATA) {
@@ -669,7 +686,7 @@ static void on_receive(void *user, iotsec_dtls_handle session, uint32_t peer, ui
             iotsec_mgr_drop(m, IOTSEC_DROP_MALFORMED);
         }
         iotsec_wipe(&message, sizeof message);
-    } else if ((m->config->contacts[contact].flags & CONTACT_CLOSING) != 0) {
+    } else if ((contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED);
     } else if (m->config->callbacks->receive != NULL) {
         m->config->callbacks->receive(m->config->user, peer, data, len);
@@ -713,40 +730,35 @@ static bool config_is_sound(const struct iotsec_manager_config *config)
 /* Whether a group can be one of the domain's beside those that are. */
 static enum iotsec_status check_group(const struct iotsec_manager *m, uint16_t group_id, const struct iotsec_addr *addr)
 {
+    const struct iotsec_manager_group *group;
     uint16_t g;
 
     if (group_id == 0 || !iotsec_addr_is_multicast(addr) || addr->port == 0) {
         return IOTSEC_ERR_ARGUMENT;
     }
-    for (g = 0; g < m->config->group_count; g++) {
-        const struct iotsec_manager_group *group = &m->config->groups[g];
-
-        if (group->state == GROUP_LIVE && (group->now.group_id == group_id ||
-                                           (memcmp(group->now.addr.ip, addr->ip, sizeof addr->ip) == 0 &&
-                                            group->now.addr.port == addr->port))) {
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        if (group->state == GROUP_LIVE &&
+            (group->now.group_id == group_id ||
+             (memcmp(group->now.addr.ip, addr->ip, sizeof addr->ip) == 0 && group->now.addr.port == addr->port))) {
             return IOTSEC_ERR_EXISTS;
         }
     }
     return IOTSEC_OK;
 }
 
-/* A free group slot, or MGR_NONE. */
-static uint16_t take_group(const struct iotsec_manager *m)
+/* A free group slot, or NULL. */
+static struct iotsec_manager_group *take_group(const struct iotsec_manager *m)
 {
+    struct iotsec_manager_group *group;
     uint16_t g;
 
-    for (g = 0; g < m->config->group_count; g++) {
-        if (m->config->groups[g].state == GROUP_FREE) {
-            return g;
-        }
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL && group->state != GROUP_FREE; g++) {
     }
-    return MGR_NONE;
+    return group;
 }
 
-static void fill_group(struct iotsec_manager *m, uint16_t g, const struct iotsec_registry_group *row)
+static void fill_group(struct iotsec_manager_group *group, const struct iotsec_registry_group *row)
 {
-    struct iotsec_manager_group *group = &m->config->groups[g];
-
     group->now = *row;
     group->now.addr.interface = 0;
     group->gentle_from = row->key_number;
@@ -761,9 +773,9 @@ static enum iotsec_status load_groups(struct iotsec_manager *m)
     uint32_t index;
 
     for (index = 0; (status = m->config->registry->group_at(m->config->user, index, &row)) == IOTSEC_OK; index++) {
-        uint16_t g = take_group(m);
+        struct iotsec_manager_group *group = take_group(m);
 
-        if (g == MGR_NONE) {
+        if (group == NULL) {
             status = IOTSEC_ERR_FULL;
             break;
         }
@@ -771,7 +783,7 @@ static enum iotsec_status load_groups(struct iotsec_manager *m)
             row.next_sender < IOTSEC_SENDER_ID_MIN) {
             break;
         }
-        fill_group(m, g, &row);
+        fill_group(group, &row);
     }
     iotsec_wipe(&row, sizeof row);
     return status == IOTSEC_ERR_NOT_FOUND ? IOTSEC_OK : status == IOTSEC_ERR_FULL ? status : IOTSEC_ERR_REGISTRY;
@@ -781,47 +793,56 @@ static enum iotsec_status load_groups(struct iotsec_manager *m)
 static enum iotsec_status load_members(struct iotsec_manager *m)
 {
     struct iotsec_table table = get_members(m);
+    struct iotsec_manager_member *member;
     struct iotsec_registry_member row;
     enum iotsec_status status;
     uint32_t index;
-    uint16_t slot;
+    uint16_t i;
 
     for (index = 0; (status = m->config->registry->member_at(m->config->user, index, &row)) == IOTSEC_OK; index++) {
-        uint16_t g = iotsec_mgr_group(m, row.group_id);
-        uint16_t i;
+        const struct iotsec_manager_group *group = iotsec_mgr_group(m, row.group_id);
+        uint32_t hash;
 
-        if (row.device == 0 || g == MGR_NONE || row.sender_id < IOTSEC_SENDER_ID_MIN || row.sender_id > IOTSEC_SENDER_ID_MAX ||
-            row.sender_id >= m->config->groups[g].now.next_sender) {
+        if (row.device == 0 || group == NULL || row.sender_id < IOTSEC_SENDER_ID_MIN || row.sender_id >= group->now.next_sender) {
             return IOTSEC_ERR_REGISTRY;
         }
-        slot = take_member(m, row.device, g);
-        if (slot == MGR_NONE) {
+        member = take_member(m, row.device, group);
+        if (member == NULL) {
             return IOTSEC_ERR_FULL;
         }
-        m->config->members[slot].sender_id = row.sender_id;
-        for (i = iotsec_table_first(&table, hash_pair(m, row.sender_id, g)); i != MGR_NONE; i = iotsec_table_next(&table, i)) {
-            if (m->config->members[i].group == g && m->config->members[i].sender_id == row.sender_id) {
+        member->sender_id = row.sender_id;
+        hash = hash_pair(m, row.sender_id, member->group);
+        for (i = iotsec_table_first(&table, hash); i != MGR_NONE; i = iotsec_table_next(&table, i)) {
+            if (m->config->members[i].group == member->group && m->config->members[i].sender_id == row.sender_id) {
                 return IOTSEC_ERR_REGISTRY;
             }
         }
-        iotsec_table_insert(&table, slot, hash_pair(m, row.sender_id, g));
+        iotsec_table_insert(&table, iotsec_mgr_member_index(m, member), hash);
     }
     if (status != IOTSEC_ERR_NOT_FOUND) {
         return IOTSEC_ERR_REGISTRY;
     }
-    /* used slots stand before the free ones, whose chain starts behind them */
-    for (slot = 0; slot < index; slot++) {
-        iotsec_table_remove(&table, slot, hash_pair(m, m->config->members[slot].sender_id, m->config->members[slot].group));
+    /* used slots stand before the free ones */
+    for (i = 0; i < index; i++) {
+        member = &m->config->members[i];
+        iotsec_table_remove(&table, i, hash_pair(m, member->sender_id, member->group));
     }
-    for (slot = 0; slot < index; slot++) {
-        const struct iotsec_manager_member *member = &m->config->members[slot];
-
-        if (iotsec_mgr_member(m, member->device, member->group) != MGR_NONE) {
+    for (i = 0; i < index; i++) {
+        member = &m->config->members[i];
+        if (iotsec_mgr_member(m, member->device, iotsec_mgr_group_at(m, member->group)) != NULL) {
             return IOTSEC_ERR_REGISTRY;
         }
-        iotsec_table_insert(&table, slot, hash_pair(m, member->device, member->group));
+        file_member(m, member);
     }
     return IOTSEC_OK;
+}
+
+static void wipe_tables(const struct iotsec_manager_config *config)
+{
+    iotsec_wipe(config->contacts, sizeof config->contacts[0] * config->contact_count);
+    iotsec_wipe(config->deliveries, sizeof config->deliveries[0] * config->delivery_count);
+    iotsec_wipe(config->groups, sizeof config->groups[0] * config->group_count);
+    iotsec_wipe(config->members, sizeof config->members[0] * config->member_count);
 }
 
 /* Empties the tables and chains their free slots in order. */
@@ -832,23 +853,14 @@ static void clear_tables(struct iotsec_manager *m)
     struct iotsec_table members = get_members(m);
     uint16_t i;
 
-    memset(config->contacts, 0, sizeof config->contacts[0] * config->contact_count);
-    memset(config->deliveries, 0, sizeof config->deliveries[0] * config->delivery_count);
-    if (config->group_count != 0) {
-        memset(config->groups, 0, sizeof config->groups[0] * config->group_count);
-    }
+    wipe_tables(config);
     iotsec_table_init(&contacts);
-    for (i = 0; i < config->contact_count; i++) {
-        config->contacts[i].link.next = i + 1u < config->contact_count ? (uint16_t)(i + 1u) : MGR_NONE;
+    iotsec_table_init(&members);
+    for (i = config->contact_count, m->free_contact = MGR_NONE; i-- != 0; m->free_contact = i) {
+        config->contacts[i].link.next = m->free_contact;
     }
-    m->free_member = MGR_NONE;
-    if (config->member_count != 0) {
-        memset(config->members, 0, sizeof config->members[0] * config->member_count);
-        iotsec_table_init(&members);
-        for (i = 0; i < config->member_count; i++) {
-            config->members[i].link.next = i + 1u < config->member_count ? (uint16_t)(i + 1u) : MGR_NONE;
-        }
-        m->free_member = 0;
+    for (i = config->member_count, m->free_member = MGR_NONE; i-- != 0; m->free_member = i) {
+        config->members[i].link.next = m->free_member;
     }
 }
 
@@ -915,22 +927,11 @@ enum iotsec_status iotsec_manager_init_checked(struct iotsec_manager *m, const s
 
 void iotsec_manager_wipe(struct iotsec_manager *m)
 {
-    const struct iotsec_manager_config *config;
-
-    if (m == NULL || m->config == NULL) {
-        return;
+    if (m != NULL && m->config != NULL) {
+        iotsec_dtls_wipe(&m->dtls);
+        wipe_tables(m->config);
+        iotsec_wipe(m, sizeof *m);
     }
-    config = m->config;
-    iotsec_dtls_wipe(&m->dtls);
-    iotsec_wipe(config->contacts, sizeof config->contacts[0] * config->contact_count);
-    iotsec_wipe(config->deliveries, sizeof config->deliveries[0] * config->delivery_count);
-    if (config->group_count != 0) {
-        iotsec_wipe(config->groups, sizeof config->groups[0] * config->group_count);
-    }
-    if (config->member_count != 0) {
-        iotsec_wipe(config->members, sizeof config->members[0] * config->member_count);
-    }
-    iotsec_wipe(m, sizeof *m);
 }
 
 /* ---- What the application does ---- */
@@ -944,7 +945,7 @@ void iotsec_manager_close(struct iotsec_manager *m)
     }
     for (i = 0; i < m->config->contact_count; i++) {
         if (m->config->contacts[i].device != 0) {
-            iotsec_mgr_contact_close(m, i, IOTSEC_ALERT_CLOSE_NOTIFY, IOTSEC_OK);
+            iotsec_mgr_contact_close(m, &m->config->contacts[i], IOTSEC_ALERT_CLOSE_NOTIFY, IOTSEC_OK);
         }
     }
     (void)iotsec_dtls_flush(&m->dtls);
@@ -981,9 +982,12 @@ enum iotsec_status iotsec_manager_psk_complete(struct iotsec_manager *m, iotsec_
     return iotsec_dtls_psk_complete(&m->dtls, handshake, status, psk);
 }
 
-/* A storage function may fail in any way: the application hears of the ways that the headers name. */
-static enum iotsec_status name_failure(enum iotsec_status status)
+/* What the application asked for is decided: what came of it, for it and for the groups' members. A storage
+ * function may fail in any way; the application hears of the ways that the header names. */
+static enum iotsec_status finish(struct iotsec_manager *m, enum iotsec_status status)
 {
+    iotsec_mgr_tell_groups(m);
+    (void)iotsec_dtls_flush(&m->dtls);
     return status == IOTSEC_OK || status == IOTSEC_ERR_RANDOM || status == IOTSEC_ERR_CRYPTO || status == IOTSEC_ERR_COUNTER
                ? status
                : IOTSEC_ERR_REGISTRY;
@@ -993,8 +997,8 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
 {
     const struct iotsec_registry *registry;
     struct iotsec_registry_group row;
+    struct iotsec_manager_group *group;
     enum iotsec_status status;
-    uint16_t g;
 
     if (m == NULL || addr == NULL) {
         return IOTSEC_ERR_ARGUMENT;
@@ -1003,8 +1007,8 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
     if (status != IOTSEC_OK) {
         return status;
     }
-    g = take_group(m);
-    if (g == MGR_NONE) {
+    group = take_group(m);
+    if (group == NULL) {
         return IOTSEC_ERR_FULL;
     }
     registry = m->config->registry;
@@ -1018,67 +1022,51 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
     if (status == IOTSEC_OK) {
         status = registry->begin(m->config->user);
         if (status == IOTSEC_OK) {
-            status = registry->put_group(m->config->user, &row);
-            if (status == IOTSEC_OK) {
-                status = registry->commit(m->config->user);
-            } else {
-                registry->abort(m->config->user);
-            }
+            status = iotsec_mgr_end(m, registry->put_group(m->config->user, &row));
         }
     }
     if (status == IOTSEC_OK) {
-        fill_group(m, g, &row);
+        fill_group(group, &row);
     }
     iotsec_wipe(&row, sizeof row);
-    return name_failure(status);
+    return finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_t group_id)
 {
-    const struct iotsec_registry *registry;
+    struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
+    struct iotsec_manager_member *member;
     enum iotsec_status status;
-    uint16_t g;
     uint16_t i;
 
-    g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
-    if (g == MGR_NONE) {
+    if (group == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
     }
-    registry = m->config->registry;
-    status = registry->begin(m->config->user);
+    status = m->config->registry->begin(m->config->user);
     if (status == IOTSEC_OK) {
-        status = registry->delete_group(m->config->user, group_id);
-        if (status == IOTSEC_OK) {
-            status = registry->commit(m->config->user);
-        } else {
-            registry->abort(m->config->user);
+        status = iotsec_mgr_end(m, m->config->registry->delete_group(m->config->user, group_id));
+    }
+    if (status == IOTSEC_OK) {
+        group->state = GROUP_REMOVED;
+        for (i = 0; (member = iotsec_mgr_member_at(m, i)) != NULL; i++) {
+            if ((member->flags & MEMBER_SENDING) != 0 && iotsec_mgr_group_at(m, member->group) == group) {
+                iotsec_mgr_cancel(m, member->device, member->group);
+            }
         }
+        iotsec_mgr_scan_request(m);
     }
-    if (status != IOTSEC_OK) {
-        return IOTSEC_ERR_REGISTRY;
-    }
-    m->config->groups[g].state = GROUP_REMOVED;
-    for (i = 0; i < m->config->member_count; i++) {
-        if (m->config->members[i].device != 0 && m->config->members[i].group == g &&
-            (m->config->members[i].flags & MEMBER_SENDING) != 0) {
-            iotsec_mgr_cancel(m, m->config->members[i].device, g);
-        }
-    }
-    iotsec_mgr_scan_request(m);
-    return IOTSEC_OK;
+    return finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *m, uint16_t group_id, uint32_t above)
 {
-    uint16_t g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
-    struct iotsec_manager_group *group;
+    struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
     enum iotsec_status status;
     uint32_t before;
 
-    if (g == MGR_NONE) {
+    if (group == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
     }
-    group = &m->config->groups[g];
     before = group->above;
     if (above > before) {
         group->above = above;
@@ -1089,65 +1077,54 @@ enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *m, uint16_t
     if (status != IOTSEC_OK) {
         group->above = before;
     }
-    iotsec_mgr_tell_groups(m);
-    (void)iotsec_dtls_flush(&m->dtls);
-    return name_failure(status);
+    return finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_evict(struct iotsec_manager *m, uint32_t device)
 {
+    struct iotsec_manager_contact *contact;
     enum iotsec_status status;
-    uint16_t contact;
 
     if (m == NULL || device == 0) {
         return IOTSEC_ERR_ARGUMENT;
     }
-    status = remove_device(m, device, MGR_NONE, true, IOTSEC_ERR_EVICTED);
-    if (status != IOTSEC_OK) {
-        return name_failure(status);
-    }
-    iotsec_mgr_cancel(m, device, MGR_NONE);
-    contact = iotsec_mgr_contact(m, device);
-    if (contact != MGR_NONE) {
-        m->config->contacts[contact].flags |= CONTACT_CLOSING;
-        if (!iotsec_mgr_notify(m, contact, IOTSEC_KM_EVICTED, 0, 0)) {
-            iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
+    status = remove_device(m, device, NULL, true, IOTSEC_ERR_EVICTED);
+    if (status == IOTSEC_OK) {
+        iotsec_mgr_cancel(m, device, MGR_NONE);
+        contact = iotsec_mgr_contact(m, device);
+        if (contact != NULL) {
+            dismiss(m, contact, IOTSEC_KM_EVICTED, 0);
         }
+        iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_EVICTED, IOTSEC_ERR_EVICTED, device, 0);
     }
-    iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_EVICTED, IOTSEC_ERR_EVICTED, device, 0);
-    iotsec_mgr_tell_groups(m);
-    (void)iotsec_dtls_flush(&m->dtls);
-    return IOTSEC_OK;
+    return finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_expel(struct iotsec_manager *m, uint32_t device, uint16_t group_id)
 {
+    struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
+    struct iotsec_manager_contact *contact;
     enum iotsec_status status;
-    uint16_t contact;
-    uint16_t g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
 
-    if (g == MGR_NONE || iotsec_mgr_member(m, device, g) == MGR_NONE) {
+    if (group == NULL || iotsec_mgr_member(m, device, group) == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
     }
-    status = remove_device(m, device, g, false, IOTSEC_ERR_LEFT);
-    if (status != IOTSEC_OK) {
-        return name_failure(status);
+    status = remove_device(m, device, group, false, IOTSEC_ERR_LEFT);
+    if (status == IOTSEC_OK) {
+        contact = find_active(m, device);
+        if (contact != NULL) {
+            (void)iotsec_mgr_notify(m, contact, IOTSEC_KM_GROUP_REMOVED, group_id, 0);
+        }
+        iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_LEFT, device, group_id);
     }
-    contact = find_active(m, device);
-    if (contact != MGR_NONE) {
-        (void)iotsec_mgr_notify(m, contact, IOTSEC_KM_GROUP_REMOVED, group_id, 0);
-    }
-    iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_LEFT, device, group_id);
-    iotsec_mgr_tell_groups(m);
-    (void)iotsec_dtls_flush(&m->dtls);
-    return IOTSEC_OK;
+    return finish(m, status);
 }
 
 uint32_t iotsec_manager_key_number(const struct iotsec_manager *m, uint16_t group_id)
 {
-    uint16_t g = m != NULL ? iotsec_mgr_group(m, group_id) : MGR_NONE;
+    const struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
 
-    return g != MGR_NONE ? m->config->groups[g].now.key_number : 0;
+    return group != NULL ? group->now.key_number : 0;
 }
 
 #endif

@@ -31,6 +31,12 @@ static bool is_keys(uint8_t kind)
 
 /* ---- The pool: its used part is dense ---- */
 
+/* The member whose keys it delivers; NULL if it is none any more. */
+static struct iotsec_manager_member *member_of(const struct iotsec_manager *m, const struct iotsec_manager_delivery *d)
+{
+    return iotsec_mgr_member(m, d->device, iotsec_mgr_group_at(m, d->group));
+}
+
 static struct iotsec_manager_delivery *new_delivery(struct iotsec_manager *m)
 {
     if (m->deliveries_used >= m->config->delivery_count) {
@@ -45,10 +51,10 @@ static void free_delivery(struct iotsec_manager *m, uint16_t d)
     struct iotsec_manager_delivery *last = &m->config->deliveries[--m->deliveries_used];
 
     if (is_keys(delivery->kind)) {
-        uint16_t slot = iotsec_mgr_member(m, delivery->device, delivery->group);
+        struct iotsec_manager_member *member = member_of(m, delivery);
 
-        if (slot != MGR_NONE) {
-            m->config->members[slot].flags &= (uint8_t)~MEMBER_SENDING;
+        if (member != NULL) {
+            member->flags &= (uint8_t)~MEMBER_SENDING;
         }
     }
     *delivery = *last;
@@ -72,14 +78,15 @@ void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group
 
 /* ---- Sending ---- */
 
-void iotsec_mgr_send(struct iotsec_manager *m, uint16_t contact, struct iotsec_km_message *message)
+void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_contact *contact,
+                     const struct iotsec_km_message *message)
 {
     uint8_t bytes[IOTSEC_KM_MAX_BYTES];
     size_t len;
 
     /* a failure is a loss: the message is repeated, or the device asks again */
     if (iotsec_km_encode(message, bytes, sizeof bytes, &len) == IOTSEC_OK) {
-        (void)iotsec_dtls_send(&m->dtls, m->config->contacts[contact].session, iotsec_km_content_type(message->kind), bytes, len);
+        (void)iotsec_dtls_send(&m->dtls, contact->session, iotsec_km_content_type(message->kind), bytes, len);
     }
     iotsec_wipe(bytes, sizeof bytes);
 }
@@ -96,13 +103,13 @@ static uint32_t add_jitter(const struct iotsec_manager *m, uint32_t wait)
 /* Sends a delivery's message, or both halves, and sets its next time. */
 static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d)
 {
-    uint16_t contact = iotsec_mgr_contact(m, d->device);
+    const struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, d->device);
     struct iotsec_km_message message;
 
     d->rounds++;
     d->repeat_at = iotsec_mgr_now(m) + add_jitter(m, d->wait);
     d->wait = iotsec_min_u32(d->wait + d->wait / 4, iotsec_mgr_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
-    if (contact == MGR_NONE) {
+    if (contact == NULL) {
         return;
     }
     memset(&message, 0, sizeof message);
@@ -111,7 +118,7 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
     message.group_id = d->group;
     message.code = d->code;
     if (is_keys(d->kind)) {
-        const struct iotsec_registry_group *group = &m->config->groups[d->group].now;
+        const struct iotsec_registry_group *group = &iotsec_mgr_group_at(m, d->group)->now;
 
         message.group_id = group->group_id;
         message.key_number = d->key_number;
@@ -129,24 +136,24 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
 }
 
 /* A new message ID, and the first round. */
-static void start_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d, uint16_t contact)
+static void start_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d, struct iotsec_manager_contact *contact)
 {
-    d->message = m->config->contacts[contact].next_id++;
+    d->device = contact->device;
+    d->message = contact->next_id++;
     d->rounds = 0;
     d->wait = iotsec_mgr_or(m->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
     send_delivery(m, d);
 }
 
-bool iotsec_mgr_notify(struct iotsec_manager *m, uint16_t contact, uint8_t kind, uint16_t group_id, uint8_t code)
+bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t kind, uint16_t group_id,
+                       uint8_t code)
 {
-    struct iotsec_manager_contact *c = &m->config->contacts[contact];
     struct iotsec_manager_delivery once;
-    struct iotsec_manager_delivery *d;
+    struct iotsec_manager_delivery *d = m->config->deliveries;
     uint16_t i;
 
-    for (i = 0; i < m->deliveries_used; i++) {
-        d = &m->config->deliveries[i];
-        if (d->device == c->device && d->kind == kind && d->group == group_id) {
+    for (i = 0; i < m->deliveries_used; i++, d++) {
+        if (d->device == contact->device && d->kind == kind && d->group == group_id) {
             return true; /* on its way already */
         }
     }
@@ -155,7 +162,6 @@ bool iotsec_mgr_notify(struct iotsec_manager *m, uint16_t contact, uint8_t kind,
         d = &once;
     }
     memset(d, 0, sizeof *d);
-    d->device = c->device;
     d->kind = kind;
     d->group = group_id;
     d->code = code;
@@ -165,38 +171,41 @@ bool iotsec_mgr_notify(struct iotsec_manager *m, uint16_t contact, uint8_t kind,
 
 /* ---- Keys ---- */
 
-bool iotsec_mgr_owed(const struct iotsec_manager *m, uint16_t slot)
+/* Whether key number `a` is of an older generation than `b`. */
+static bool is_older(uint32_t a, uint32_t b)
 {
-    const struct iotsec_manager_member *member = &m->config->members[slot];
+    return a >> 8 < b >> 8;
+}
 
-    return (member->flags & MEMBER_OWED) != 0 || member->acknowledged >> 8 < m->config->groups[member->group].now.key_number >> 8;
+bool iotsec_mgr_owed(const struct iotsec_manager *m, const struct iotsec_manager_member *member)
+{
+    return (member->flags & MEMBER_OWED) != 0 ||
+           is_older(member->acknowledged, iotsec_mgr_group_at(m, member->group)->now.key_number);
 }
 
 /* Freezes the group's present keys for a member and sends them. */
 static void start_keys(struct iotsec_manager *m, struct iotsec_manager_delivery *d, const struct iotsec_manager_member *member,
-                       uint16_t contact)
+                       struct iotsec_manager_contact *contact)
 {
-    const struct iotsec_manager_group *group = &m->config->groups[member->group];
+    const struct iotsec_manager_group *group = iotsec_mgr_group_at(m, member->group);
 
-    d->device = member->device;
     d->group = member->group;
     d->key_number = group->now.key_number;
     d->sender_id = member->sender_id;
     memcpy(d->tgk, group->now.tgk, sizeof d->tgk);
     d->code = 0;
     /* Whoever missed the generation in which somebody left must not keep its old key for a moment longer. */
-    d->kind = member->acknowledged >> 8 >= group->gentle_from >> 8 ? IOTSEC_KM_PARAMETERS : IOTSEC_KM_PARAMETERS_EVICTION;
+    d->kind = is_older(member->acknowledged, group->gentle_from) ? IOTSEC_KM_PARAMETERS_EVICTION : IOTSEC_KM_PARAMETERS;
     start_delivery(m, d, contact);
 }
 
-void iotsec_mgr_deliver(struct iotsec_manager *m, uint16_t slot)
+void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
-    struct iotsec_manager_member *member = &m->config->members[slot];
-    uint16_t contact = iotsec_mgr_contact(m, member->device);
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, member->device);
     struct iotsec_manager_delivery *d;
 
-    if (contact == MGR_NONE || (m->config->contacts[contact].flags & (CONTACT_CLOSING | CONTACT_SILENT)) != 0 ||
-        (member->flags & (MEMBER_PROVEN | MEMBER_SENDING | MEMBER_WAITING)) != MEMBER_PROVEN || !iotsec_mgr_owed(m, slot)) {
+    if (contact == NULL || (contact->flags & (CONTACT_CLOSING | CONTACT_SILENT)) != 0 ||
+        (member->flags & (MEMBER_PROVEN | MEMBER_SENDING | MEMBER_WAITING)) != MEMBER_PROVEN || !iotsec_mgr_owed(m, member)) {
         return;
     }
     d = new_delivery(m);
@@ -208,19 +217,18 @@ void iotsec_mgr_deliver(struct iotsec_manager *m, uint16_t slot)
     start_keys(m, d, member, contact);
 }
 
-void iotsec_mgr_redeliver(struct iotsec_manager *m, uint16_t group)
+void iotsec_mgr_redeliver(struct iotsec_manager *m, const struct iotsec_manager_group *group)
 {
+    struct iotsec_manager_delivery *d = m->config->deliveries;
     uint16_t i;
 
-    for (i = 0; i < m->deliveries_used; i++) {
-        struct iotsec_manager_delivery *d = &m->config->deliveries[i];
+    for (i = 0; i < m->deliveries_used; i++, d++) {
+        if (is_keys(d->kind) && iotsec_mgr_group_at(m, d->group) == group) {
+            const struct iotsec_manager_member *member = member_of(m, d);
+            struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, d->device);
 
-        if (is_keys(d->kind) && d->group == group) {
-            uint16_t slot = iotsec_mgr_member(m, d->device, group);
-            uint16_t contact = iotsec_mgr_contact(m, d->device);
-
-            if (slot != MGR_NONE && contact != MGR_NONE) {
-                start_keys(m, d, &m->config->members[slot], contact);
+            if (member != NULL && contact != NULL) {
+                start_keys(m, d, member, contact);
             }
         }
     }
@@ -228,9 +236,8 @@ void iotsec_mgr_redeliver(struct iotsec_manager *m, uint16_t group)
 
 /* ---- Acknowledgements ---- */
 
-void iotsec_mgr_acknowledge(struct iotsec_manager *m, uint16_t slot, uint32_t key_number)
+void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_member *member, uint32_t key_number)
 {
-    struct iotsec_manager_member *member = &m->config->members[slot];
     bool joined = (member->flags & MEMBER_NEW) != 0;
     bool updated = member->acknowledged != key_number;
 
@@ -238,41 +245,39 @@ void iotsec_mgr_acknowledge(struct iotsec_manager *m, uint16_t slot, uint32_t ke
     member->acknowledged = key_number;
     if (joined || updated) {
         iotsec_mgr_tell(m, joined ? IOTSEC_MANAGER_MEMBER_JOINED : IOTSEC_MANAGER_MEMBER_UPDATED, IOTSEC_OK, member->device,
-                        m->config->groups[member->group].now.group_id);
+                        iotsec_mgr_group_at(m, member->group)->now.group_id);
     }
 }
 
 /* D -> M  ACK of keys */
 static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_delivery *d, uint8_t result)
 {
-    uint16_t slot = iotsec_mgr_member(m, d->device, d->group);
-    struct iotsec_manager_member *member;
+    struct iotsec_manager_group *group = iotsec_mgr_group_at(m, d->group);
+    struct iotsec_manager_member *member = member_of(m, d);
 
-    if (slot == MGR_NONE) {
+    if (member == NULL) {
         return;
     }
-    member = &m->config->members[slot];
     if (result == IOTSEC_KM_DONE) {
-        iotsec_mgr_acknowledge(m, slot, d->key_number);
+        iotsec_mgr_acknowledge(m, member, d->key_number);
     } else if (result == IOTSEC_KM_CONFLICT) {
-        iotsec_mgr_renew(m, d->group, IOTSEC_ERR_KEY_CONFLICT, 0);
+        iotsec_mgr_renew(group, IOTSEC_ERR_KEY_CONFLICT, 0);
         iotsec_mgr_serve(m);
     } else {
         /* NO_ROOM: it has no use for this generation's keys; perhaps for the next one's */
         member->flags &= (uint8_t) ~(MEMBER_OWED | MEMBER_NEW);
         member->acknowledged = d->key_number;
-        iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_REFUSED, IOTSEC_ERR_FULL, d->device, m->config->groups[d->group].now.group_id);
+        iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_REFUSED, IOTSEC_ERR_FULL, d->device, group->now.group_id);
     }
 }
 
-void iotsec_mgr_take_ack(struct iotsec_manager *m, uint16_t contact, const struct iotsec_km_message *message)
+void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message)
 {
-    uint32_t device = m->config->contacts[contact].device;
     struct iotsec_manager_delivery d;
     uint16_t i;
 
     for (i = 0; i < m->deliveries_used; i++) {
-        if (m->config->deliveries[i].device == device && m->config->deliveries[i].message == message->message) {
+        if (m->config->deliveries[i].device == contact->device && m->config->deliveries[i].message == message->message) {
             break;
         }
     }
@@ -286,7 +291,7 @@ void iotsec_mgr_take_ack(struct iotsec_manager *m, uint16_t contact, const struc
     free_delivery(m, i);
     if (is_keys(d.kind)) {
         take_keys_ack(m, &d, message->code);
-    } else if ((m->config->contacts[contact].flags & CONTACT_CLOSING) != 0) {
+    } else if ((contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
     }
     iotsec_wipe(&d, sizeof d);
@@ -299,16 +304,16 @@ static void give_up(struct iotsec_manager *m, uint16_t i)
 {
     struct iotsec_manager_delivery *d = &m->config->deliveries[i];
     uint32_t device = d->device;
-    uint16_t group_id = is_keys(d->kind) ? m->config->groups[d->group].now.group_id : d->group;
-    uint16_t contact = iotsec_mgr_contact(m, device);
+    uint16_t group_id = is_keys(d->kind) ? iotsec_mgr_group_at(m, d->group)->now.group_id : d->group;
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
 
     free_delivery(m, i);
-    if (contact != MGR_NONE) {
-        if ((m->config->contacts[contact].flags & CONTACT_CLOSING) != 0) {
+    if (contact != NULL) {
+        if ((contact->flags & CONTACT_CLOSING) != 0) {
             iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
             return;
         }
-        m->config->contacts[contact].flags |= CONTACT_SILENT;
+        contact->flags |= CONTACT_SILENT;
     }
     iotsec_mgr_tell(m, IOTSEC_MANAGER_UNREACHABLE, IOTSEC_ERR_NO_ANSWER, device, group_id);
 }
@@ -324,51 +329,43 @@ void iotsec_mgr_scan_request(struct iotsec_manager *m)
 }
 
 /* A member of a group that is no more. */
-static void dismiss_member(struct iotsec_manager *m, uint16_t slot)
+static void dismiss_member(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
-    const struct iotsec_manager_member *member = &m->config->members[slot];
-    uint16_t group_id = m->config->groups[member->group].now.group_id;
+    uint16_t group_id = iotsec_mgr_group_at(m, member->group)->now.group_id;
     uint32_t device = member->device;
-    uint16_t contact = iotsec_mgr_contact(m, device);
-    bool registered = member->sender_id != 0;
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
+    uint8_t kind = member->sender_id != 0 ? IOTSEC_KM_GROUP_REMOVED : IOTSEC_KM_REFUSED;
 
-    iotsec_mgr_member_free(m, slot);
-    if (contact != MGR_NONE && (m->config->contacts[contact].flags & (CONTACT_CLOSING | CONTACT_SILENT)) == 0) {
-        (void)iotsec_mgr_notify(m, contact, registered ? IOTSEC_KM_GROUP_REMOVED : IOTSEC_KM_REFUSED, group_id,
-                                IOTSEC_KM_REASON_GROUP);
+    iotsec_mgr_member_free(m, member);
+    if (contact != NULL && (contact->flags & (CONTACT_CLOSING | CONTACT_SILENT)) == 0) {
+        (void)iotsec_mgr_notify(m, contact, kind, group_id, IOTSEC_KM_REASON_GROUP);
     }
     iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_NOT_FOUND, device, group_id);
 }
 
-static void scan_member(struct iotsec_manager *m, uint16_t slot, bool active_only)
+static void scan_member(struct iotsec_manager *m, struct iotsec_manager_member *member, bool active_only)
 {
-    const struct iotsec_manager_member *member = &m->config->members[slot];
+    const struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, member->device);
 
     if (member->device == 0) {
         return;
     }
-    if (m->config->groups[member->group].state == GROUP_REMOVED) {
-        dismiss_member(m, slot);
-        return;
+    if (iotsec_mgr_group_at(m, member->group)->state == GROUP_REMOVED) {
+        dismiss_member(m, member);
+    } else if (contact != NULL && (!active_only || iotsec_mgr_now(m) - contact->heard_at <= ACTIVE_MS)) {
+        iotsec_mgr_deliver(m, member);
     }
-    if (active_only) {
-        uint16_t contact = iotsec_mgr_contact(m, member->device);
-
-        if (contact == MGR_NONE || iotsec_mgr_now(m) - m->config->contacts[contact].heard_at > ACTIVE_MS) {
-            return;
-        }
-    }
-    iotsec_mgr_deliver(m, slot);
 }
 
 /* All members have been looked at since the groups were removed. */
 static void free_removed_groups(struct iotsec_manager *m)
 {
+    struct iotsec_manager_group *group;
     uint16_t g;
 
-    for (g = 0; g < m->config->group_count; g++) {
-        if (m->config->groups[g].state == GROUP_REMOVED) {
-            iotsec_wipe(&m->config->groups[g], sizeof m->config->groups[g]);
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        if (group->state == GROUP_REMOVED) {
+            iotsec_wipe(group, sizeof *group);
         }
     }
 }
@@ -387,7 +384,7 @@ static void scan(struct iotsec_manager *m)
             m->flags &= (uint8_t)~MGR_SCAN_AGAIN;
             m->scan_left = 2u * m->config->member_count;
         }
-        scan_member(m, slot, active_only);
+        scan_member(m, iotsec_mgr_member_at(m, slot), active_only);
     }
     if (m->scan_left == 0) {
         free_removed_groups(m);

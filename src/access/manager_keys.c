@@ -29,34 +29,33 @@
 
 enum assign_mode { ASSIGN_COUNT, ASSIGN_WRITE, ASSIGN_APPLY };
 
-/* Members in the order in which they get sender IDs: those who wait, or everybody. */
-static uint16_t next_assigned(const struct iotsec_manager *m, const struct iotsec_manager_group *group, uint16_t slot)
+/* The member after `member` (NULL: the first) in the order in which a change assigns sender IDs: those who wait,
+ * or everybody. */
+static struct iotsec_manager_member *next_assigned(const struct iotsec_manager *m, const struct iotsec_manager_group *group,
+                                                   struct iotsec_manager_member *member)
 {
     if ((group->flags & GROUP_RENUMBER) != 0) {
-        const struct iotsec_manager_member *members = m->config->members;
+        uint16_t g = iotsec_mgr_group_index(m, group);
+        uint16_t i = member != NULL ? (uint16_t)(iotsec_mgr_member_index(m, member) + 1) : 0;
 
-        slot = (uint16_t)(slot + 1); /* MGR_NONE + 1 is the first */
-        while (slot < m->config->member_count &&
-               (members[slot].device == 0 || &m->config->groups[members[slot].group] != group)) {
-            slot++;
+        while ((member = iotsec_mgr_member_at(m, i)) != NULL && (member->device == 0 || member->group != g)) {
+            i++;
         }
-        return slot < m->config->member_count ? slot : MGR_NONE;
+        return member;
     }
-    return slot == MGR_NONE ? group->waiting : m->config->members[slot].next;
+    return iotsec_mgr_member_at(m, member != NULL ? member->next : group->waiting); /* MGR_NONE is no slot */
 }
 
 /* Goes through the sender IDs that a change assigns: counts them, writes them, or takes them over. The three
  * passes find the same members in the same order. */
-static enum iotsec_status assign_senders(struct iotsec_manager *m, uint16_t g, uint32_t leaver, enum assign_mode mode,
-                                         uint32_t *count)
+static enum iotsec_status assign_senders(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver,
+                                         enum assign_mode mode, uint32_t *count)
 {
-    struct iotsec_manager_group *group = &m->config->groups[g];
     uint16_t first = (group->flags & GROUP_RENUMBER) != 0 ? IOTSEC_SENDER_ID_MIN : group->now.next_sender;
-    uint16_t slot;
+    struct iotsec_manager_member *member;
 
     *count = 0;
-    for (slot = next_assigned(m, group, MGR_NONE); slot != MGR_NONE; slot = next_assigned(m, group, slot)) {
-        struct iotsec_manager_member *member = &m->config->members[slot];
+    for (member = next_assigned(m, group, NULL); member != NULL; member = next_assigned(m, group, member)) {
         struct iotsec_registry_member row;
 
         if (member->device == leaver) {
@@ -90,52 +89,47 @@ enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct 
 }
 
 /* The group as it will be, and what the registry has to know of it. */
-static enum iotsec_status stage_group(struct iotsec_manager *m, uint16_t g, uint32_t leaver)
+static enum iotsec_status stage_group(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver)
 {
     const struct iotsec_registry *registry = m->config->registry;
-    struct iotsec_manager_group *group = &m->config->groups[g];
-    uint16_t gone = leaver != 0 ? iotsec_mgr_member(m, leaver, g) : MGR_NONE;
+    const struct iotsec_manager_member *gone = iotsec_mgr_member(m, leaver, group);
+    struct iotsec_registry_group *staged = &group->staged;
     enum iotsec_status status;
     uint32_t count;
 
-    group->staged = group->now;
-    (void)assign_senders(m, g, leaver, ASSIGN_COUNT, &count);
-    if (group->now.next_sender + count > SENDER_LIMIT) {
+    *staged = group->now;
+    (void)assign_senders(m, group, leaver, ASSIGN_COUNT, &count);
+    if (staged->next_sender + count > SENDER_LIMIT) {
         group->flags |= GROUP_RENUMBER;
-        group->staged.next_sender = IOTSEC_SENDER_ID_MIN;
-        (void)assign_senders(m, g, leaver, ASSIGN_COUNT, &count);
+        staged->next_sender = IOTSEC_SENDER_ID_MIN;
+        (void)assign_senders(m, group, leaver, ASSIGN_COUNT, &count);
     }
-    group->staged.next_sender = (uint16_t)(group->staged.next_sender + count);
-    if ((group->flags & GROUP_RENEW) != 0) {
-        group->flags |= GROUP_FRESH;
-    }
-    if ((group->flags & GROUP_FRESH) == 0 &&
-        ((group->flags & GROUP_RENUMBER) != 0 || (group->now.key_number & 0xFFu) == IOTSEC_STEP_MAX)) {
-        group->flags |= GROUP_FRESH;
+    staged->next_sender = (uint16_t)(staged->next_sender + count);
+    if ((group->flags & (GROUP_FRESH | GROUP_RENEW)) == 0 &&
+        ((group->flags & GROUP_RENUMBER) != 0 || (staged->key_number & 0xFFu) == IOTSEC_STEP_MAX)) {
         group->reason = IOTSEC_ERR_COUNTER;
+        group->flags |= GROUP_FRESH;
     }
-    if ((group->flags & GROUP_FRESH) != 0) {
-        uint32_t above = group->above > group->now.key_number ? group->above : group->now.key_number;
-
-        group->staged.key_number = iotsec_csb_next_generation(above);
-        if (group->staged.key_number == 0) {
+    if ((group->flags & (GROUP_FRESH | GROUP_RENEW)) != 0) {
+        group->flags |= GROUP_FRESH;
+        staged->key_number = iotsec_csb_next_generation(group->above > staged->key_number ? group->above : staged->key_number);
+        if (staged->key_number == 0) {
             return IOTSEC_ERR_COUNTER;
         }
         /* a new TGK, not only a new RAND: who left knows the old one */
-        status = iotsec_mgr_fresh_keys(m, &group->staged);
+        status = iotsec_mgr_fresh_keys(m, staged);
     } else {
         group->reason = IOTSEC_OK;
-        group->staged.key_number++;
-        status = iotsec_csb_ratchet(m->config->hal, group->now.group_id, group->staged.key_number, group->now.rand,
-                                    group->now.tgk, group->staged.tgk);
+        staged->key_number++;
+        status = iotsec_csb_ratchet(m->config->hal, staged->group_id, staged->key_number, staged->rand, group->now.tgk, staged->tgk);
     }
     if (status == IOTSEC_OK) {
-        status = registry->put_group(m->config->user, &group->staged);
+        status = registry->put_group(m->config->user, staged);
     }
-    if (status == IOTSEC_OK && gone != MGR_NONE && m->config->members[gone].sender_id != 0) {
-        status = registry->delete_member(m->config->user, leaver, group->now.group_id);
+    if (status == IOTSEC_OK && gone != NULL && gone->sender_id != 0) {
+        status = registry->delete_member(m->config->user, leaver, staged->group_id);
     }
-    return status == IOTSEC_OK ? assign_senders(m, g, leaver, ASSIGN_WRITE, &count) : status;
+    return status == IOTSEC_OK ? assign_senders(m, group, leaver, ASSIGN_WRITE, &count) : status;
 }
 
 static uint32_t step_interval(const struct iotsec_manager *m)
@@ -144,73 +138,66 @@ static uint32_t step_interval(const struct iotsec_manager *m)
 }
 
 /* The change is durable: now it holds. */
-static void apply_group(struct iotsec_manager *m, uint16_t g, uint32_t leaver)
+static void apply_group(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver)
 {
-    struct iotsec_manager_group *group = &m->config->groups[g];
-    uint16_t gone = leaver != 0 ? iotsec_mgr_member(m, leaver, g) : MGR_NONE;
+    struct iotsec_manager_member *member = iotsec_mgr_member(m, leaver, group);
+    uint32_t key_number = group->staged.key_number;
     uint32_t count;
-    uint16_t slot;
 
-    if (gone != MGR_NONE) {
-        iotsec_mgr_member_free(m, gone);
+    if (member != NULL) {
+        iotsec_mgr_member_free(m, member);
+        group->gentle_from = key_number;
     }
-    (void)assign_senders(m, g, leaver, ASSIGN_APPLY, &count);
+    (void)assign_senders(m, group, leaver, ASSIGN_APPLY, &count);
     group->now = group->staged;
     group->failures = 0;
     /* the doubling keeps a storm of joins from using a generation up in minutes */
-    group->rest_until = iotsec_mgr_now(m) + (step_interval(m) << ((group->now.key_number & 0xFFu) / STEPS_PER_DOUBLING));
+    group->rest_until = iotsec_mgr_now(m) + (step_interval(m) << (key_number & 0xFFu) / STEPS_PER_DOUBLING);
     group->flags |= GROUP_RESTING | GROUP_TELL;
     if ((group->flags & GROUP_FRESH) != 0) {
         group->flags &= (uint8_t)~GROUP_RENEW;
         group->above = 0;
-        if (gone != MGR_NONE) {
-            group->gentle_from = group->now.key_number;
-        }
-        iotsec_mgr_redeliver(m, g);
+        iotsec_mgr_redeliver(m, group);
         iotsec_mgr_scan_request(m);
     }
-    slot = group->waiting;
-    group->waiting = MGR_NONE;
-    while (slot != MGR_NONE) {
-        struct iotsec_manager_member *member = &m->config->members[slot];
-        uint16_t next = member->next;
-
-        member->next = MGR_NONE;
+    while ((member = iotsec_mgr_member_at(m, group->waiting)) != NULL) {
+        iotsec_mgr_unwait(m, member);
         /* committed just now, on the device's present session: nobody has used this sender ID */
-        member->flags = (uint8_t)((member->flags & ~MEMBER_WAITING) | MEMBER_PROVEN);
-        iotsec_mgr_deliver(m, slot);
-        slot = next;
+        member->flags |= MEMBER_PROVEN;
+        iotsec_mgr_deliver(m, member);
     }
+}
+
+enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_status status)
+{
+    if (status == IOTSEC_OK) {
+        return m->config->registry->commit(m->config->user);
+    }
+    m->config->registry->abort(m->config->user);
+    return status;
 }
 
 enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted)
 {
     const struct iotsec_registry *registry = m->config->registry;
+    struct iotsec_manager_group *group;
     enum iotsec_status status = registry->begin(m->config->user);
-    bool open = status == IOTSEC_OK;
     uint16_t g;
 
-    for (g = 0; status == IOTSEC_OK && g < m->config->group_count; g++) {
-        if ((m->config->groups[g].flags & GROUP_STAGED) != 0) {
-            status = stage_group(m, g, leaver);
-        }
-    }
-    if (status == IOTSEC_OK && evicted) {
-        status = registry->put_evicted(m->config->user, leaver);
-    }
     if (status == IOTSEC_OK) {
-        status = registry->commit(m->config->user);
-    } else if (open) {
-        registry->abort(m->config->user);
-    }
-    for (g = 0; g < m->config->group_count; g++) {
-        struct iotsec_manager_group *group = &m->config->groups[g];
-
-        if ((group->flags & GROUP_STAGED) == 0) {
-            continue;
+        for (g = 0; status == IOTSEC_OK && (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+            if ((group->flags & GROUP_STAGED) != 0) {
+                status = stage_group(m, group, leaver);
+            }
         }
-        if (status == IOTSEC_OK) {
-            apply_group(m, g, leaver);
+        if (status == IOTSEC_OK && evicted) {
+            status = registry->put_evicted(m->config->user, leaver);
+        }
+        status = iotsec_mgr_end(m, status);
+    }
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        if (status == IOTSEC_OK && (group->flags & GROUP_STAGED) != 0) {
+            apply_group(m, group, leaver);
         }
         group->flags &= (uint8_t) ~(GROUP_STAGED | GROUP_FRESH | GROUP_RENUMBER);
         iotsec_wipe(&group->staged, sizeof group->staged);
@@ -220,42 +207,37 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
 
 /* ---- When ---- */
 
-void iotsec_mgr_wait(struct iotsec_manager *m, uint16_t slot)
+void iotsec_mgr_wait(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
-    struct iotsec_manager_member *member = &m->config->members[slot];
-    struct iotsec_manager_group *group = &m->config->groups[member->group];
+    struct iotsec_manager_group *group = iotsec_mgr_group_at(m, member->group);
 
     if ((member->flags & MEMBER_WAITING) == 0) {
         member->flags |= MEMBER_WAITING;
         member->next = group->waiting;
-        group->waiting = slot;
+        group->waiting = iotsec_mgr_member_index(m, member);
     }
 }
 
-void iotsec_mgr_unwait(struct iotsec_manager *m, uint16_t slot)
+void iotsec_mgr_unwait(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
-    struct iotsec_manager_member *members = m->config->members;
-    uint16_t *at = &m->config->groups[members[slot].group].waiting;
+    uint16_t *at = &iotsec_mgr_group_at(m, member->group)->waiting;
+    uint16_t slot = iotsec_mgr_member_index(m, member);
 
-    if ((members[slot].flags & MEMBER_WAITING) == 0) {
-        return;
+    if ((member->flags & MEMBER_WAITING) != 0) {
+        while (*at != slot) {
+            at = &iotsec_mgr_member_at(m, *at)->next;
+        }
+        *at = member->next;
+        member->flags &= (uint8_t)~MEMBER_WAITING;
     }
-    while (*at != slot) {
-        at = &members[*at].next;
-    }
-    *at = members[slot].next;
-    members[slot].next = MGR_NONE;
-    members[slot].flags &= (uint8_t)~MEMBER_WAITING;
 }
 
-void iotsec_mgr_renew(struct iotsec_manager *m, uint16_t group, enum iotsec_status reason, uint32_t above)
+void iotsec_mgr_renew(struct iotsec_manager_group *group, enum iotsec_status reason, uint32_t above)
 {
-    struct iotsec_manager_group *g = &m->config->groups[group];
-
-    g->flags |= GROUP_RENEW;
-    g->reason = (int8_t)reason;
-    if (above > g->above) {
-        g->above = above;
+    group->flags |= GROUP_RENEW;
+    group->reason = (int8_t)reason;
+    if (above > group->above) {
+        group->above = above;
     }
 }
 
@@ -272,41 +254,39 @@ static bool is_ready(const struct iotsec_manager_group *group)
 }
 
 /* Puts groups into the transaction: all that are ready and have not failed, or else one that has, alone, so
- * that a group that cannot move (no generation left) does not hold up the others. */
-static bool stage_ready(struct iotsec_manager *m, uint16_t *alone)
+ * that a group that cannot move (no generation left) does not hold up the others. `alone`: that one, or NULL. */
+static bool stage_ready(struct iotsec_manager *m, struct iotsec_manager_group **alone)
 {
+    struct iotsec_manager_group *group;
     bool any = false;
     uint16_t g;
 
-    *alone = MGR_NONE;
-    for (g = 0; g < m->config->group_count; g++) {
-        struct iotsec_manager_group *group = &m->config->groups[g];
-
+    *alone = NULL;
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
         if (is_ready(group) && group->failures == 0) {
             group->flags |= GROUP_STAGED;
             any = true;
-        } else if (is_ready(group) && *alone == MGR_NONE) {
-            *alone = g;
+        } else if (is_ready(group)) {
+            *alone = group;
         }
     }
     if (any) {
-        *alone = MGR_NONE;
-    } else if (*alone != MGR_NONE) {
-        m->config->groups[*alone].flags |= GROUP_STAGED;
+        *alone = NULL;
+    } else if (*alone != NULL) {
+        (*alone)->flags |= GROUP_STAGED;
         any = true;
     }
     return any;
 }
 
-static void back_off(struct iotsec_manager *m, enum iotsec_status status, uint16_t alone)
+static void back_off(struct iotsec_manager *m, enum iotsec_status status, const struct iotsec_manager_group *alone)
 {
     uint32_t now = iotsec_mgr_now(m);
+    struct iotsec_manager_group *group;
     uint16_t g;
 
-    for (g = 0; g < m->config->group_count; g++) {
-        struct iotsec_manager_group *group = &m->config->groups[g];
-
-        if (is_ready(group) && (alone == MGR_NONE ? group->failures == 0 : g == alone)) {
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        if (is_ready(group) && (alone == NULL ? group->failures == 0 : group == alone)) {
             group->flags |= GROUP_RESTING;
             group->rest_until = now + (step_interval(m) << group->failures);
             if (group->failures < FAILURES_MAX) {
@@ -320,21 +300,19 @@ static void back_off(struct iotsec_manager *m, enum iotsec_status status, uint16
 void iotsec_mgr_serve(struct iotsec_manager *m)
 {
     uint32_t now = iotsec_mgr_now(m);
-    uint16_t alone;
+    struct iotsec_manager_group *group;
     uint16_t g;
 
-    for (g = 0; g < m->config->group_count; g++) {
-        struct iotsec_manager_group *group = &m->config->groups[g];
-
-        if ((group->flags & GROUP_RESTING) != 0 && iotsec_time_reached(now, group->rest_until)) {
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        if (iotsec_time_reached(now, group->rest_until)) {
             group->flags &= (uint8_t)~GROUP_RESTING; /* a flag, since the clock comes round */
         }
     }
-    if (stage_ready(m, &alone)) {
+    if (stage_ready(m, &group)) {
         enum iotsec_status status = iotsec_mgr_change(m, 0, false);
 
         if (status != IOTSEC_OK) {
-            back_off(m, status, alone);
+            back_off(m, status, group);
         }
         iotsec_mgr_tell_groups(m);
     }
@@ -342,11 +320,10 @@ void iotsec_mgr_serve(struct iotsec_manager *m)
 
 void iotsec_mgr_tell_groups(struct iotsec_manager *m)
 {
+    struct iotsec_manager_group *group;
     uint16_t g;
 
-    for (g = 0; g < m->config->group_count; g++) {
-        struct iotsec_manager_group *group = &m->config->groups[g];
-
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
         if ((group->flags & GROUP_TELL) != 0) {
             group->flags &= (uint8_t)~GROUP_TELL;
             iotsec_mgr_tell(m, IOTSEC_MANAGER_GROUP_KEY, (enum iotsec_status)group->reason, 0, group->now.group_id);
@@ -356,12 +333,11 @@ void iotsec_mgr_tell_groups(struct iotsec_manager *m)
 
 uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now)
 {
+    const struct iotsec_manager_group *group;
     uint32_t wait = UINT32_MAX;
     uint16_t g;
 
-    for (g = 0; g < m->config->group_count; g++) {
-        const struct iotsec_manager_group *group = &m->config->groups[g];
-
+    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
         if ((group->flags & GROUP_RESTING) != 0) {
             wait = iotsec_min_u32(wait, iotsec_time_left(now, group->rest_until));
         } else if (is_wanted(group)) {

@@ -7,7 +7,7 @@
  *     manager_deliver.c  messages that wait for their acknowledgement
  *
  * Only iotsec_mgr_tell and the functions marked so run the application's code, which may call back:
- * after one of them slots are looked up again. Everything else may hold slot numbers.
+ * after one of them contacts, members and groups are looked up again. Everything else may hold pointers.
  */
 #ifndef IOTSEC_SRC_ACCESS_MANAGER_STATE_H
 #define IOTSEC_SRC_ACCESS_MANAGER_STATE_H
@@ -57,14 +57,22 @@ enum {
 uint32_t iotsec_mgr_now(const struct iotsec_manager *m);
 uint32_t iotsec_mgr_or(uint32_t value, uint32_t otherwise);
 void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason);
-/* Slots, or MGR_NONE. iotsec_mgr_group finds live groups only. */
-uint16_t iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device);
-uint16_t iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id);
-uint16_t iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device, uint16_t group);
+/* The index-th slot; NULL behind the last. */
+struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, uint16_t index);
+struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *m, uint16_t index);
+/* Its number. */
+uint16_t iotsec_mgr_group_index(const struct iotsec_manager *m, const struct iotsec_manager_group *group);
+uint16_t iotsec_mgr_member_index(const struct iotsec_manager *m, const struct iotsec_manager_member *member);
+/* What is found, or NULL. iotsec_mgr_group finds live groups only. */
+struct iotsec_manager_contact *iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device);
+struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id);
+struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device,
+                                                const struct iotsec_manager_group *group);
 /* Forgets a membership in memory; its delivery is cancelled. */
-void iotsec_mgr_member_free(struct iotsec_manager *m, uint16_t slot);
+void iotsec_mgr_member_free(struct iotsec_manager *m, struct iotsec_manager_member *member);
 /* Ends a device's session and forgets the contact. With a reason, the application hears of it: that runs its code. */
-void iotsec_mgr_contact_close(struct iotsec_manager *m, uint16_t slot, uint8_t alert, enum iotsec_status reason);
+void iotsec_mgr_contact_close(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t alert,
+                              enum iotsec_status reason);
 /* Runs the application's code. Fills in address, sender ID and key number from what is known. */
 void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
                      uint16_t group_id);
@@ -73,6 +81,8 @@ void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind ki
 
 /* Draws TGK and RAND of a new generation. OK, ERR_RANDOM. */
 enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct iotsec_registry_group *group);
+/* Ends a transaction: with a commit if all went well, else with an abort. What became of it. */
+enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_status status);
 /*
  * Moves every group that has GROUP_STAGED set, by a step or (GROUP_FRESH) a new generation, gives all who
  * wait there a sender ID, takes `leaver` (0: nobody) out of them, marks it as evicted if asked to: all in one
@@ -81,11 +91,11 @@ enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct 
  */
 enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted);
 /* Files a member for a fresh sender ID. */
-void iotsec_mgr_wait(struct iotsec_manager *m, uint16_t slot);
+void iotsec_mgr_wait(struct iotsec_manager *m, struct iotsec_manager_member *member);
 /* Takes it out again. */
-void iotsec_mgr_unwait(struct iotsec_manager *m, uint16_t slot);
+void iotsec_mgr_unwait(struct iotsec_manager *m, struct iotsec_manager_member *member);
 /* Asks for a new generation above a key number. */
-void iotsec_mgr_renew(struct iotsec_manager *m, uint16_t group, enum iotsec_status reason, uint32_t above);
+void iotsec_mgr_renew(struct iotsec_manager_group *group, enum iotsec_status reason, uint32_t above);
 /* Changes the groups in which somebody waits and whose rest is over. Runs the application's code. */
 void iotsec_mgr_serve(struct iotsec_manager *m);
 /* Tells of the groups that have moved. Runs the application's code. */
@@ -96,21 +106,23 @@ uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now);
 /* ---- manager_deliver.c ---- */
 
 /* Whether a member should have newer keys than it has acknowledged. */
-bool iotsec_mgr_owed(const struct iotsec_manager *m, uint16_t slot);
+bool iotsec_mgr_owed(const struct iotsec_manager *m, const struct iotsec_manager_member *member);
 /* Delivers a member's keys if that is allowed now, or leaves it to the scan. */
-void iotsec_mgr_deliver(struct iotsec_manager *m, uint16_t slot);
+void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *member);
 /* A generation is superseded: deliveries under way in the group start anew with its present keys. */
-void iotsec_mgr_redeliver(struct iotsec_manager *m, uint16_t group);
+void iotsec_mgr_redeliver(struct iotsec_manager *m, const struct iotsec_manager_group *group);
 /* Tells a device something that is no key. False: there is no room to wait for its acknowledgement, it was sent once. */
-bool iotsec_mgr_notify(struct iotsec_manager *m, uint16_t contact, uint8_t kind, uint16_t group_id, uint8_t code);
+bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t kind, uint16_t group_id,
+                       uint8_t code);
 /* Sends one message as it is. */
-void iotsec_mgr_send(struct iotsec_manager *m, uint16_t contact, struct iotsec_km_message *message);
+void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_contact *contact,
+                     const struct iotsec_km_message *message);
 /* Forgets the deliveries to a device: all of them, or the keys of one group (by index). */
 void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group);
 /* The member holds the keys of that number. Runs the application's code. */
-void iotsec_mgr_acknowledge(struct iotsec_manager *m, uint16_t slot, uint32_t key_number);
+void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_member *member, uint32_t key_number);
 /* D -> M  ACK. Runs the application's code. */
-void iotsec_mgr_take_ack(struct iotsec_manager *m, uint16_t contact, const struct iotsec_km_message *message);
+void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message);
 /* Looks through the members, a few at a call, for keys that are owed. */
 void iotsec_mgr_scan_request(struct iotsec_manager *m);
 /* Repeats what is due and goes on with the scan. Runs the application's code. */

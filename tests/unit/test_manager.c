@@ -1228,6 +1228,9 @@ static void contacts_are_bounded(void **state)
     assert_int_equal(count_events(IOTSEC_MANAGER_DEVICE_JOINED, 0), 2);
     assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->reason, IOTSEC_ERR_RESOURCES);
     assert_int_equal(DEV(2)->session, 0);
+    assert_int_equal(DEV(2)->refused, 1);
+    assert_int_equal(DEV(2)->refused_group, 0);
+    assert_int_equal(DEV(2)->refused_code, IOTSEC_KM_REASON_RESOURCES);
     assert_int_equal(rig.manager.dtls.sessions_used, 2);
     /* one goes, another comes */
     assert_int_equal(iotsec_dtls_close(&DEV(0)->dtls, DEV(0)->session, IOTSEC_ALERT_CLOSE_NOTIFY), IOTSEC_OK);
