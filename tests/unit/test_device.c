@@ -1,0 +1,1699 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices on a wire in memory, with virtual time and an NVM each. Group keys come either from a DTLS
+ * endpoint that the test plays the domain manager with, or straight through the message path.
+ */
+#include "test_hal_support.h"
+
+#include <iotsec/device.h>
+
+#include "access/device_state.h"
+#include "amikey/keymgmt.h"
+#include "base/bytes.h"
+
+#define GROUP 7u
+#define OTHER 9u
+#define K 0x00010203u
+#define RENEWED 0x00010300u
+#define SLOTS 4u /* senders that a device knows in each group */
+#define GROUPS 2u
+#define QUEUE 64u
+#define DATAGRAM 512u
+#define NVM_BYTES 128u
+
+static const uint8_t psk[16] = "0123456789abcdef";
+static const uint8_t tgks[4][16] = { { 1 }, { 2 }, { 3 }, { 4 } };
+static const uint8_t rands[2][16] = { { 0xA0 }, { 0xB0 } };
+
+struct datagram {
+    struct iotsec_addr from;
+    struct iotsec_addr to;
+    size_t len;
+    uint8_t data[DATAGRAM];
+};
+
+struct device {
+    struct iotsec_device device;
+    struct iotsec_device_config config;
+    struct iotsec_hal hal;
+    struct iotsec_addr addr;
+    struct iotsec_dtls_session sessions[2];
+    struct iotsec_dtls_handshake handshakes[1];
+    struct iotsec_device_group groups[GROUPS];
+    struct iotsec_sender senders[GROUPS * SLOTS];
+    uint8_t tx[256];
+    uint8_t nvm[GROUPS][NVM_BYTES];
+    size_t nvm_len[GROUPS];
+    unsigned nvm_writes;
+    int nvm_fails;      /* writes fail while it is set */
+    unsigned listens;   /* multicast addresses joined */
+    unsigned received;  /* messages handed to the application */
+    uint8_t last[64];   /* the last one */
+    size_t last_len;
+    uint16_t last_sender;
+    unsigned events[IOTSEC_DEVICE_CONTACT + 1];
+    enum iotsec_status reason; /* of the last event */
+    struct iotsec_device_event event;
+    void (*on_event)(struct device *d, const struct iotsec_device_event *event);
+};
+
+static struct {
+    struct test_hal base;
+    struct device devices[3];
+    struct datagram queue[QUEUE];
+    size_t queued;
+    bool lose; /* everything that is sent */
+    uint32_t seed;
+    /* the manager's end */
+    struct iotsec_dtls dtls;
+    struct iotsec_dtls_config dtls_config;
+    struct iotsec_hal manager_hal;
+    struct iotsec_addr manager_addr;
+    struct iotsec_dtls_session sessions[4];
+    struct iotsec_dtls_handshake handshakes[4];
+    uint8_t tx[1024];
+    iotsec_dtls_handle session;
+    bool no_extension; /* it is a server, but no manager */
+    uint8_t hello[32]; /* body of the last group_request */
+    size_t hello_len;
+    struct iotsec_km_message heard[32]; /* what it was sent */
+    size_t heard_count;
+    int answer; /* how it answers requests; negative: not at all */
+    unsigned sessions_made;
+} w;
+
+static struct iotsec_addr group_addr(uint16_t group_id)
+{
+    struct iotsec_addr addr;
+
+    memset(&addr, 0, sizeof addr);
+    addr.ip[0] = 0xFF;
+    addr.ip[1] = 0x02;
+    addr.ip[15] = (uint8_t)group_id;
+    addr.port = 5683;
+    return addr;
+}
+
+/* ---- HAL ---- */
+
+static int random_bytes(void *user, uint8_t *out, size_t len)
+{
+    (void)user;
+    while (len-- != 0) {
+        w.seed = w.seed * 1664525u + 1013904223u;
+        *out++ = (uint8_t)(w.seed >> 24);
+    }
+    return 0;
+}
+
+static uint32_t now_ms(void *user)
+{
+    (void)user;
+    return w.base.now;
+}
+
+static int queue_datagram(const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+{
+    struct datagram *d = &w.queue[w.queued];
+
+    if (w.lose) {
+        return 0;
+    }
+    assert_true(w.queued < QUEUE && len <= DATAGRAM);
+    d->from = *from;
+    d->to = *to;
+    d->len = len;
+    memcpy(d->data, data, len);
+    w.queued++;
+    return 0;
+}
+
+static int device_send(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+{
+    return queue_datagram(&((struct device *)user)->addr, to, data, len);
+}
+
+static int manager_send(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+{
+    (void)user;
+    return queue_datagram(&w.manager_addr, to, data, len);
+}
+
+static int device_listen(void *user, const struct iotsec_addr *group)
+{
+    (void)group;
+    ((struct device *)user)->listens++;
+    return 0;
+}
+
+static void device_unlisten(void *user, const struct iotsec_addr *group)
+{
+    (void)group;
+    ((struct device *)user)->listens--;
+}
+
+static int nvm_read(void *user, uint16_t slot, uint8_t *data, size_t size)
+{
+    struct device *d = user;
+
+    assert_true(slot >= 10 && slot < 10 + GROUPS);
+    if (d->nvm_len[slot - 10] > size) {
+        return -1;
+    }
+    memcpy(data, d->nvm[slot - 10], d->nvm_len[slot - 10]);
+    return (int)d->nvm_len[slot - 10];
+}
+
+static int nvm_write(void *user, uint16_t slot, const uint8_t *data, size_t len)
+{
+    struct device *d = user;
+
+    assert_true(slot >= 10 && slot < 10 + GROUPS && len <= NVM_BYTES);
+    d->nvm_writes++;
+    if (d->nvm_fails) {
+        return -1;
+    }
+    memcpy(d->nvm[slot - 10], data, len);
+    d->nvm_len[slot - 10] = len;
+    return 0;
+}
+
+/* ---- Devices ---- */
+
+static void take_event(void *user, const struct iotsec_device_event *event)
+{
+    struct device *d = user;
+
+    d->events[event->kind]++;
+    d->event = *event;
+    if (d->on_event != NULL) {
+        d->on_event(d, event);
+    }
+}
+
+static void take_group_message(void *user, uint16_t group_id, uint16_t sender_id, const uint8_t *data, size_t len)
+{
+    struct device *d = user;
+
+    (void)group_id;
+    assert_true(len != 0 && len <= sizeof d->last);
+    d->received++;
+    d->last_sender = sender_id;
+    d->last_len = len;
+    memcpy(d->last, data, len);
+}
+
+static const struct iotsec_device_callbacks device_callbacks = { .event = take_event, .group_receive = take_group_message };
+
+static void boot(struct device *d)
+{
+    memset(&d->device, 0xA5, sizeof d->device);
+    memset(d->groups, 0xA5, sizeof d->groups);
+    memset(d->senders, 0xA5, sizeof d->senders);
+    memset(d->events, 0, sizeof d->events);
+    d->listens = 0;
+    d->received = 0;
+    assert_int_equal(iotsec_device_init(&d->device, &d->config), IOTSEC_OK);
+}
+
+static void prepare_device(struct device *d, uint8_t number)
+{
+    struct iotsec_device_config *config = &d->config;
+
+    d->addr.ip[0] = 0xFE;
+    d->addr.ip[1] = 0x80;
+    d->addr.ip[15] = number;
+    d->addr.port = 5684;
+    d->addr.interface = 3;
+    d->hal = w.base.hal;
+    d->hal.user = d;
+    d->hal.random = random_bytes;
+    d->hal.now_ms = now_ms;
+    d->hal.send = device_send;
+    d->hal.multicast_join = device_listen;
+    d->hal.multicast_leave = device_unlisten;
+    d->hal.nvm_read = nvm_read;
+    d->hal.nvm_write = nvm_write;
+    config->hal = &d->hal;
+    config->callbacks = &device_callbacks;
+    config->user = d;
+    config->identity = (const uint8_t *)"lamp";
+    config->identity_len = 4;
+    config->psk = psk;
+    config->psk_len = sizeof psk;
+    config->sessions = d->sessions;
+    config->session_count = 2;
+    config->handshakes = d->handshakes;
+    config->handshake_count = 1;
+    config->groups = d->groups;
+    config->group_count = GROUPS;
+    config->senders = d->senders;
+    config->sender_count = GROUPS * SLOTS;
+    config->tx = d->tx;
+    config->tx_size = sizeof d->tx;
+    config->nvm_slot = 10;
+}
+
+/* ---- The manager's end ---- */
+
+static enum iotsec_status find_psk(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
+                                   struct iotsec_dtls_psk *found)
+{
+    (void)user;
+    (void)handshake;
+    (void)identity;
+    (void)len;
+    memcpy(found->key, psk, sizeof psk);
+    found->len = sizeof psk;
+    found->peer = 1;
+    return IOTSEC_OK;
+}
+
+static void take_session(void *user, const struct iotsec_dtls_info *info)
+{
+    (void)user;
+    w.session = info->session;
+    w.sessions_made++;
+}
+
+static void say(const struct iotsec_km_message *message)
+{
+    uint8_t data[IOTSEC_KM_MAX_BYTES];
+    size_t len;
+
+    assert_int_equal(iotsec_km_encode(message, data, sizeof data, &len), IOTSEC_OK);
+    assert_int_equal(iotsec_dtls_send(&w.dtls, w.session, iotsec_km_content_type(message->kind), data, len), IOTSEC_OK);
+}
+
+static void say_ack(uint8_t message_id, uint8_t result)
+{
+    struct iotsec_km_message ack;
+
+    memset(&ack, 0, sizeof ack);
+    ack.kind = IOTSEC_KM_ACK;
+    ack.message = message_id;
+    ack.code = result;
+    say(&ack);
+}
+
+static void take_content(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
+{
+    struct iotsec_km_message *message = &w.heard[w.heard_count];
+
+    (void)user;
+    (void)session;
+    (void)peer;
+    assert_true(w.heard_count < sizeof w.heard / sizeof w.heard[0]);
+    assert_int_equal(iotsec_km_decode(message, type, data, len), IOTSEC_OK);
+    w.heard_count++;
+    if (message->kind != IOTSEC_KM_ACK && w.answer >= 0) {
+        say_ack(message->message, (uint8_t)w.answer);
+    }
+}
+
+static enum iotsec_status write_extension(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size, size_t *len)
+{
+    (void)user;
+    (void)hello;
+    (void)out;
+    (void)size;
+    *len = 0;
+    return w.no_extension ? IOTSEC_ERR_NOT_FOUND : IOTSEC_OK;
+}
+
+static enum iotsec_status parse_extension(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
+{
+    (void)user;
+    (void)hello;
+    assert_true(len <= sizeof w.hello);
+    if (len != 0) {
+        memcpy(w.hello, body, len);
+    }
+    w.hello_len = len;
+    return IOTSEC_OK;
+}
+
+static const struct iotsec_dtls_callbacks manager_callbacks = {
+    .psk = find_psk, .established = take_session, .receive = take_content
+};
+static const struct iotsec_dtls_extension manager_extension = { 0xFF10, write_extension, parse_extension };
+
+static int setup(void **state)
+{
+    struct test_provider providers[2];
+    size_t i;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    test_providers(providers);
+    test_hal_init(&w.base, providers[0].crypto);
+    w.base.now = 0xFFFF0000u; /* the clock wraps in most tests */
+    w.seed = 1;
+    w.answer = IOTSEC_KM_DONE;
+    w.manager_addr.ip[0] = 0xFE;
+    w.manager_addr.ip[1] = 0x80;
+    w.manager_addr.ip[15] = 99;
+    w.manager_addr.port = 5684;
+    w.manager_addr.interface = 3;
+    w.manager_hal = w.base.hal;
+    w.manager_hal.random = random_bytes;
+    w.manager_hal.now_ms = now_ms;
+    w.manager_hal.send = manager_send;
+    w.dtls_config.hal = &w.manager_hal;
+    w.dtls_config.callbacks = &manager_callbacks;
+    w.dtls_config.sessions = w.sessions;
+    w.dtls_config.session_count = 4;
+    w.dtls_config.handshakes = w.handshakes;
+    w.dtls_config.handshake_count = 4;
+    w.dtls_config.extensions = &manager_extension;
+    w.dtls_config.extension_count = 1;
+    w.dtls_config.key_management = 1;
+    w.dtls_config.tx = w.tx;
+    w.dtls_config.tx_size = sizeof w.tx;
+    assert_int_equal(iotsec_dtls_init(&w.dtls, &w.dtls_config), IOTSEC_OK);
+    for (i = 0; i < 3; i++) {
+        prepare_device(&w.devices[i], (uint8_t)(i + 1));
+        boot(&w.devices[i]);
+    }
+    return 0;
+}
+
+/* ---- The wire ---- */
+
+static enum iotsec_status hand(struct device *d, const struct datagram *datagram)
+{
+    uint8_t copy[DATAGRAM];
+
+    memcpy(copy, datagram->data, datagram->len);
+    return iotsec_input(&d->device, &datagram->from, &datagram->to, copy, datagram->len);
+}
+
+/* Takes the oldest datagram off the wire. */
+static struct datagram take(void)
+{
+    struct datagram first = w.queue[0];
+
+    assert_true(w.queued > 0);
+    w.queued--;
+    memmove(w.queue, w.queue + 1, w.queued * sizeof w.queue[0]);
+    return first;
+}
+
+static void deliver_all(void)
+{
+    while (w.queued != 0) {
+        struct datagram datagram = take();
+        size_t i;
+
+        if (iotsec_addr_equal(&datagram.to, &w.manager_addr)) {
+            uint8_t copy[DATAGRAM];
+
+            memcpy(copy, datagram.data, datagram.len);
+            (void)iotsec_dtls_input(&w.dtls, &datagram.from, copy, datagram.len);
+        }
+        for (i = 0; i < 3; i++) {
+            struct device *d = &w.devices[i];
+
+            if (iotsec_addr_is_multicast(&datagram.to) ? !iotsec_addr_equal(&datagram.from, &d->addr)
+                                                        : iotsec_addr_equal(&datagram.to, &d->addr)) {
+                (void)hand(d, &datagram);
+            }
+        }
+    }
+}
+
+/* Lets time pass for everybody. */
+static void run(uint32_t ms)
+{
+    unsigned idle = 0;
+
+    for (;;) {
+        uint32_t wait = ms;
+        size_t i;
+
+        deliver_all();
+        for (i = 0; i < 3; i++) {
+            wait = iotsec_min_u32(wait, iotsec_poll(&w.devices[i].device));
+        }
+        wait = iotsec_min_u32(wait, iotsec_dtls_poll(&w.dtls));
+        if (w.queued != 0) {
+            continue;
+        }
+        assert_true(wait != 0 || ++idle < 100 || ms == 0); /* nobody wants to be called for ever */
+        if (ms == 0) {
+            return;
+        }
+        ms -= wait;
+        w.base.now += wait;
+    }
+}
+
+/* ---- Shorthand ---- */
+
+/* What the manager would send, taken as if it came over its session. */
+static void give(struct device *d, const struct iotsec_km_message *message)
+{
+    uint8_t data[IOTSEC_KM_MAX_BYTES];
+    size_t len;
+
+    assert_int_equal(iotsec_km_encode(message, data, sizeof data, &len), IOTSEC_OK);
+    iotsec_dev_take_message(&d->device, iotsec_km_content_type(message->kind), data, len);
+}
+
+static void fill_pair(struct iotsec_km_message pair[2], uint16_t group_id, uint32_t key_number, uint16_t sender, unsigned tgk,
+                      bool eviction)
+{
+    memset(pair, 0, 2 * sizeof pair[0]);
+    pair[0].kind = IOTSEC_KM_MASTER_KEY;
+    pair[1].kind = eviction ? IOTSEC_KM_PARAMETERS_EVICTION : IOTSEC_KM_PARAMETERS;
+    pair[0].message = pair[1].message = 0x40;
+    pair[0].group_id = pair[1].group_id = group_id;
+    pair[0].key_number = pair[1].key_number = key_number;
+    pair[0].sender_id = sender;
+    memcpy(pair[0].secret, tgks[tgk], 16);
+    memcpy(pair[1].secret, rands[(key_number >> 8) & 1], 16);
+    pair[1].addr = group_addr(group_id);
+}
+
+static void give_keys(struct device *d, uint32_t key_number, uint16_t sender, unsigned tgk, bool eviction)
+{
+    struct iotsec_km_message pair[2];
+
+    if (iotsec_dev_group(&d->device, GROUP) == NULL) {
+        assert_non_null(iotsec_dev_group_new(&d->device, GROUP));
+    }
+    fill_pair(pair, GROUP, key_number, sender, tgk, eviction);
+    give(d, &pair[0]);
+    give(d, &pair[1]);
+    assert_int_equal(iotsec_dev_group(&d->device, GROUP)->csb.key_number, key_number);
+}
+
+/* All three are members: sender IDs 1, 2, 3; and their announcements are over. */
+static void make_members(void)
+{
+    size_t i;
+
+    for (i = 0; i < 3; i++) {
+        w.devices[i].device.manager = w.manager_addr;
+        give_keys(&w.devices[i], K, (uint16_t)(i + 1), 0, false);
+    }
+    run(3000);
+    for (i = 0; i < 3; i++) {
+        w.devices[i].received = 0;
+        memset(w.devices[i].events, 0, sizeof w.devices[i].events);
+        memset(&w.devices[i].device.stats, 0, sizeof w.devices[i].device.stats);
+    }
+}
+
+static struct iotsec_device_group *group_of(struct device *d)
+{
+    return iotsec_dev_group(&d->device, GROUP);
+}
+
+static struct datagram sent_by(struct device *d)
+{
+    assert_int_equal(w.queued, 0);
+    assert_int_equal(iotsec_group_send(&d->device, GROUP, (const uint8_t *)"on", 2), IOTSEC_OK);
+    return take();
+}
+
+/* A record that a device with these keys would send. */
+static struct datagram forge(const struct device *d, uint16_t sender, uint32_t key_number, uint32_t counter)
+{
+    struct iotsec_csb csb = d->groups[0].csb;
+    struct datagram datagram;
+
+    memset(&datagram, 0, sizeof datagram);
+    datagram.from = w.devices[2].addr;
+    datagram.to = group_addr(GROUP);
+    datagram.to.interface = 3;
+    while (csb.key_number < key_number) {
+        csb.key_number++;
+        assert_int_equal(iotsec_csb_ratchet(&w.base.hal, GROUP, csb.key_number, csb.rand, csb.tgk, csb.tgk), IOTSEC_OK);
+        assert_int_equal(iotsec_csb_derive_tek(&w.base.hal, GROUP, csb.tgk, csb.rand, csb.tek), IOTSEC_OK);
+    }
+    assert_int_equal(iotsec_record_group_seal(&w.base.hal, csb.tek, GROUP, (uint16_t)key_number, sender, counter, 23,
+                                              datagram.data, DATAGRAM, &datagram.len, (const uint8_t *)"x", 1),
+                     IOTSEC_OK);
+    return datagram;
+}
+
+static unsigned dropped(const struct device *d, enum iotsec_drop reason)
+{
+    return d->device.stats.drops[reason];
+}
+
+/* ---- Group messages ---- */
+
+static void delivers_once(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct device *b = &w.devices[1];
+    struct datagram message;
+    struct datagram other;
+
+    (void)state;
+    make_members();
+    message = sent_by(a);
+    assert_int_equal(message.to.interface, 3); /* where the manager is */
+    assert_int_equal(message.len, 2 + IOTSEC_GROUP_OVERHEAD_BYTES);
+    assert_int_equal(hand(b, &message), IOTSEC_OK);
+    assert_int_equal(b->received, 1);
+    assert_int_equal(b->last_sender, 1);
+    assert_memory_equal(b->last, "on", 2);
+    assert_int_equal(hand(b, &message), IOTSEC_ERR_REPLAY);
+    assert_int_equal(hand(a, &message), IOTSEC_ERR_UNEXPECTED);
+    assert_int_equal(dropped(a, IOTSEC_DROP_OWN), 1);
+    assert_int_equal(b->received, 1);
+
+    other = message;
+    other.to.port++;
+    assert_int_equal(hand(&w.devices[2], &other), IOTSEC_ERR_NOT_FOUND);
+    other = message;
+    other.to.interface = 4;
+    assert_int_equal(hand(&w.devices[2], &other), IOTSEC_ERR_NOT_FOUND);
+    other.to.interface = 0; /* a port that does not say where it received */
+    assert_int_equal(hand(&w.devices[2], &other), IOTSEC_OK);
+    other.to = b->addr; /* a group record to a unicast address */
+    assert_int_equal(hand(&w.devices[2], &other), IOTSEC_ERR_EPOCH);
+}
+
+static void takes_only_group_records_from_multicast(void **state)
+{
+    static const struct {
+        uint8_t at, value;
+        enum iotsec_status status;
+        enum iotsec_drop drop;
+    } rows[] = {
+        /*  1 a hello        */ { 0, 22, IOTSEC_ERR_UNEXPECTED, IOTSEC_DROP_MULTICAST },
+        /*  2 key management */ { 0, 28, IOTSEC_ERR_UNEXPECTED, IOTSEC_DROP_MULTICAST },
+        /*  3                */ { 0, 29, IOTSEC_ERR_UNEXPECTED, IOTSEC_DROP_MULTICAST },
+        /*  4 an alert       */ { 0, 21, IOTSEC_ERR_UNEXPECTED, IOTSEC_DROP_MULTICAST },
+        /*  5 unicast epoch  */ { 3, 0, IOTSEC_ERR_UNEXPECTED, IOTSEC_DROP_MULTICAST },
+        /*  6 DTLS 1.0       */ { 2, 0xFF, IOTSEC_ERR_DECODE, IOTSEC_DROP_VERSION },
+        /*  7 length         */ { 12, 200, IOTSEC_ERR_DECODE, IOTSEC_DROP_MALFORMED },
+        /*  8 length         */ { 12, 7, IOTSEC_ERR_DECODE, IOTSEC_DROP_MALFORMED },
+        /*  9 sender 0       */ { 6, 0, IOTSEC_ERR_DECODE, IOTSEC_DROP_MALFORMED },
+        /* 10 another sender */ { 6, 77, IOTSEC_ERR_AUTH, IOTSEC_DROP_AUTH },
+        /* 11 another counter*/ { 10, 9, IOTSEC_ERR_AUTH, IOTSEC_DROP_AUTH },
+        /* 12 another text   */ { 13, 0xAA, IOTSEC_ERR_AUTH, IOTSEC_DROP_AUTH },
+    };
+    struct device *b = &w.devices[1];
+    struct datagram message;
+    size_t i;
+
+    (void)state;
+    make_members();
+    message = sent_by(&w.devices[0]);
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct datagram changed = message;
+        unsigned before = dropped(b, rows[i].drop);
+
+        changed.data[rows[i].at] = rows[i].value;
+        if (hand(b, &changed) != rows[i].status || dropped(b, rows[i].drop) == before) {
+            fail_msg("row %u", (unsigned)i + 1);
+        }
+    }
+    assert_int_equal(b->received, 0);
+    assert_int_equal(hand(b, &message), IOTSEC_OK); /* nothing of that spoiled the window */
+    /* two records in one datagram */
+    message = sent_by(&w.devices[0]);
+    memcpy(message.data + message.len, sent_by(&w.devices[0]).data, message.len);
+    message.len *= 2;
+    assert_int_equal(hand(b, &message), IOTSEC_OK);
+    assert_int_equal(b->received, 3);
+}
+
+static void keeps_a_window_for_each_sender(void **state)
+{
+    struct device *a = &w.devices[0];
+    static const struct {
+        uint16_t sender;
+        uint32_t counter;
+        enum iotsec_status status;
+    } rows[] = {
+        /*  1 */ { 20, 100, IOTSEC_OK },
+        /*  2 */ { 20, 99, IOTSEC_ERR_REPLAY }, /* below the first one seen: nobody knows */
+        /*  3 */ { 20, 37, IOTSEC_ERR_REPLAY },
+        /*  4 */ { 20, 0, IOTSEC_ERR_REPLAY },
+        /*  5 */ { 21, 99, IOTSEC_OK }, /* another sender's window */
+        /*  6 */ { 20, 103, IOTSEC_OK },
+        /*  7 */ { 20, 102, IOTSEC_OK }, /* out of order */
+        /*  8 */ { 20, 102, IOTSEC_ERR_REPLAY },
+        /*  9 */ { 20, 0xFFFFFFFE, IOTSEC_OK },
+        /* 10 */ { 20, 0xFFFFFFFE, IOTSEC_ERR_REPLAY },
+        /* 11 */ { 20, 0xFFFFFFBF, IOTSEC_OK },
+        /* 12 */ { 20, 0xFFFFFFBE, IOTSEC_ERR_REPLAY }, /* below the window */
+        /* 13 */ { 20, 101, IOTSEC_ERR_REPLAY },
+    };
+    size_t i;
+
+    (void)state;
+    make_members();
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct datagram d = forge(a, rows[i].sender, K, rows[i].counter);
+
+        if (hand(a, &d) != rows[i].status) {
+            fail_msg("row %u", (unsigned)i + 1);
+        }
+    }
+}
+
+static void refuses_senders_without_a_slot(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram d;
+    struct datagram first;
+    uint16_t sender;
+
+    (void)state;
+    give_keys(a, K, 1, 0, false);
+    for (sender = 20; sender < 20 + SLOTS; sender++) {
+        d = forge(a, sender, K, 5);
+        assert_int_equal(hand(a, &d), IOTSEC_OK);
+    }
+    first = forge(a, 20, K, 5);
+    d = forge(a, 30, K, 5);
+    assert_int_equal(hand(a, &d), IOTSEC_ERR_FULL);
+    assert_int_equal(dropped(a, IOTSEC_DROP_UNKNOWN_SENDER), 1);
+    /* a forgery cannot take a slot */
+    d.data[d.len - 1] ^= 1;
+    assert_int_equal(hand(a, &d), IOTSEC_ERR_FULL);
+    assert_int_equal(hand(a, &first), IOTSEC_ERR_REPLAY);
+
+    /* one step on, every slot was still used under the previous key */
+    d = forge(a, 20, K + 1, 6);
+    assert_int_equal(hand(a, &d), IOTSEC_OK);
+    d = forge(a, 30, K + 1, 5);
+    assert_int_equal(hand(a, &d), IOTSEC_ERR_FULL);
+    /* once that key is gone, only sender 20 has been heard under a key that is held */
+    run(IOTSEC_PREVIOUS_KEY_MS);
+    for (sender = 30; sender < 33; sender++) {
+        d = forge(a, sender, K + 1, 5);
+        assert_int_equal(hand(a, &d), IOTSEC_OK);
+    }
+    d = forge(a, 33, K + 1, 5);
+    assert_int_equal(hand(a, &d), IOTSEC_ERR_FULL);
+    assert_int_equal(hand(a, &first), IOTSEC_ERR_EPOCH);
+    d = forge(a, 20, K + 1, 6);
+    assert_int_equal(hand(a, &d), IOTSEC_ERR_REPLAY);
+    /* one whose slot was taken starts anew, with what lies below counted as seen */
+    run(10000);
+    d = forge(a, 21, K + 2, 9);
+    assert_int_equal(hand(a, &d), IOTSEC_ERR_FULL);
+    d = forge(a, 30, K + 2, 9);
+    assert_int_equal(hand(a, &d), IOTSEC_OK);
+    run(IOTSEC_PREVIOUS_KEY_MS);
+    d = forge(a, 21, K + 2, 9);
+    assert_int_equal(hand(a, &d), IOTSEC_OK);
+    d = forge(a, 21, K + 2, 8);
+    assert_int_equal(hand(a, &d), IOTSEC_ERR_REPLAY);
+}
+
+/* ---- Steps and generations ---- */
+
+static void follows_a_step(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct device *b = &w.devices[1];
+    struct datagram late;
+    struct datagram message;
+
+    (void)state;
+    make_members();
+    late = sent_by(a);
+    message = sent_by(b);
+    assert_int_equal(hand(a, &message), IOTSEC_OK);
+    /* b gets the keys of a step that was made for a joiner */
+    message = forge(a, 50, K + 1, 0);
+    assert_int_equal(hand(b, &message), IOTSEC_OK);
+    assert_int_equal(group_of(b)->csb.key_number, K + 1);
+    assert_int_equal(b->events[IOTSEC_DEVICE_GROUP_KEY], 1);
+    assert_int_equal(b->event.kind, IOTSEC_DEVICE_SENT_OLD); /* b had sent just before */
+    assert_int_equal(hand(b, &late), IOTSEC_OK);  /* what is on its way under the previous key still counts */
+    assert_int_equal(hand(b, &late), IOTSEC_ERR_REPLAY);
+    /* a follows b */
+    message = sent_by(b);
+    assert_int_equal(hand(a, &message), IOTSEC_OK);
+    assert_int_equal(group_of(a)->csb.key_number, K + 1);
+    assert_int_equal(a->events[IOTSEC_DEVICE_SENT_OLD], 1);
+    /* nothing was sent since: no second warning */
+    message = forge(a, 50, K + 2, 1);
+    assert_int_equal(hand(a, &message), IOTSEC_OK);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_KEY], 2);
+    assert_int_equal(a->events[IOTSEC_DEVICE_SENT_OLD], 1);
+    /* and none for what is long past */
+    message = sent_by(a);
+    w.base.now += 10001;
+    message = forge(a, 50, K + 3, 2);
+    assert_int_equal(hand(a, &message), IOTSEC_OK);
+    assert_int_equal(a->events[IOTSEC_DEVICE_SENT_OLD], 1);
+}
+
+static void hints_at_who_is_behind(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct device *b = &w.devices[1];
+    struct device *c = &w.devices[2];
+    struct datagram old[3];
+    struct datagram step;
+    uint32_t before;
+    size_t i;
+
+    (void)state;
+    make_members();
+    before = group_of(b)->csb.counter + group_of(c)->csb.counter;
+    for (i = 0; i < 3; i++) {
+        old[i] = sent_by(a);
+    }
+    step = forge(a, 50, K + 2, 0);
+    assert_int_equal(hand(b, &step), IOTSEC_OK);
+    assert_int_equal(hand(c, &step), IOTSEC_OK);
+    /* what a hears within 5 s of the move is heard; after that it is behind */
+    w.base.now += IOTSEC_PREVIOUS_KEY_MS;
+    assert_int_equal(hand(b, &old[0]), IOTSEC_ERR_EPOCH);
+    assert_int_equal(dropped(b, IOTSEC_DROP_BEHIND), 1);
+    assert_int_equal(hand(c, &old[0]), IOTSEC_ERR_EPOCH);
+    run(600);
+    /* one of the two hinted, the other heard it, and a has moved */
+    assert_int_equal(group_of(a)->csb.key_number, K + 2);
+    assert_int_equal(group_of(b)->csb.counter + group_of(c)->csb.counter, before + 1);
+    assert_int_equal(a->received + b->received + c->received, 2); /* the step's message; never an empty one */
+    assert_int_equal(a->events[IOTSEC_DEVICE_SENT_OLD], 1);
+
+    /* at most one in 2 s, however much comes */
+    w.lose = true;
+    before = group_of(b)->csb.counter;
+    for (i = 0; i < 100; i++) {
+        assert_int_equal(hand(b, &old[1]), IOTSEC_ERR_EPOCH);
+        run(100);
+    }
+    assert_in_range(group_of(b)->csb.counter - before, 3, 5); /* in 10 s */
+    w.lose = false;
+    /* its own message says the same */
+    run(3000);
+    before = group_of(b)->csb.counter;
+    assert_int_equal(hand(b, &old[2]), IOTSEC_ERR_EPOCH);
+    (void)sent_by(b);
+    run(3000);
+    assert_int_equal(group_of(b)->csb.counter, before + 1);
+}
+
+static void asks_about_what_it_cannot_reach(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram strange;
+    uint32_t last;
+    uint32_t gap;
+    unsigned asked = 0;
+
+    (void)state;
+    make_members();
+    a->device.state = DEVICE_JOINED;
+    a->device.session = 0x7FFF0001u; /* names nothing: what is sent on it goes nowhere */
+    a->device.status_at = w.base.now + 0x40000000u;
+    strange = forge(a, 50, K, 0);
+    strange.data[3]++; /* the next generation, says somebody */
+    last = w.base.now;
+    gap = 0;
+    for (asked = 0; asked < 12; asked++) {
+        uint32_t expected = iotsec_min_u32(10000u << asked, 3600000u);
+
+        for (;;) {
+            assert_int_equal(hand(a, &strange), IOTSEC_ERR_EPOCH);
+            iotsec_dev_group_poll(&a->device);
+            if ((group_of(a)->flags & GROUP_DUE) != 0) {
+                break;
+            }
+            w.base.now += 500;
+        }
+        gap = w.base.now - last;
+        last = w.base.now;
+        if (gap < expected / 2 || gap > expected + 500) {
+            fail_msg("ask %u after %u ms", asked + 1, (unsigned)gap);
+        }
+        group_of(a)->flags &= (uint16_t)~GROUP_DUE; /* the manager says that nothing is newer */
+    }
+    /* something newer did come: the next question is asked soon again */
+    give_keys(a, RENEWED, 1, 1, false);
+    strange.data[4] = 0xEE;
+    assert_int_equal(hand(a, &strange), IOTSEC_ERR_EPOCH);
+    assert_in_range(group_of(a)->ask_at - w.base.now, 5000, 10000);
+}
+
+static void drops_the_old_key_at_an_eviction(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram seen;
+    struct datagram unseen;
+    struct datagram reused;
+
+    (void)state;
+    make_members();
+    seen = forge(a, 50, K, 0);
+    unseen = forge(a, 50, K, 1);
+    assert_int_equal(hand(a, &seen), IOTSEC_OK);
+    give_keys(a, RENEWED, 1, 1, true);
+    assert_int_equal(hand(a, &seen), IOTSEC_ERR_EPOCH);
+    assert_int_equal(hand(a, &unseen), IOTSEC_ERR_EPOCH);
+    reused = forge(a, 50, RENEWED, 0); /* the sender ID means somebody else now */
+    assert_int_equal(hand(a, &reused), IOTSEC_OK);
+    assert_int_equal(hand(a, &reused), IOTSEC_ERR_REPLAY);
+}
+
+static void keeps_the_old_key_after_a_renewal(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram seen;
+    struct datagram unseen;
+    struct datagram reused;
+    struct datagram own;
+
+    (void)state;
+    make_members();
+    seen = forge(a, 50, K, 0);
+    unseen = forge(a, 50, K, 1);
+    own = sent_by(a);
+    assert_int_equal(hand(a, &seen), IOTSEC_OK);
+    give_keys(a, RENEWED, 51, 1, false);
+    w.queued = 0;
+    assert_int_equal(hand(a, &seen), IOTSEC_ERR_REPLAY); /* not new because the generation is */
+    reused = forge(a, 50, RENEWED, 0);
+    assert_int_equal(hand(a, &reused), IOTSEC_OK);
+    assert_int_equal(hand(a, &reused), IOTSEC_ERR_REPLAY);
+    assert_int_equal(hand(a, &unseen), IOTSEC_OK);
+    assert_int_equal(hand(a, &unseen), IOTSEC_ERR_REPLAY);
+    assert_int_equal(hand(a, &own), IOTSEC_ERR_UNEXPECTED); /* an echo, under the sender ID of then */
+    assert_int_equal(dropped(a, IOTSEC_DROP_OWN), 1);
+    w.base.now += IOTSEC_PREVIOUS_KEY_MS;
+    assert_int_equal(hand(a, &unseen), IOTSEC_ERR_EPOCH);
+    assert_int_equal(hand(a, &reused), IOTSEC_ERR_REPLAY);
+}
+
+/* Installing what is installed is a no-op: no counter and no window starts again. */
+static void takes_the_same_keys_twice(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram seen;
+    uint32_t counter;
+
+    (void)state;
+    make_members();
+    seen = forge(a, 50, K, 0);
+    assert_int_equal(hand(a, &seen), IOTSEC_OK);
+    (void)sent_by(a);
+    counter = group_of(a)->csb.counter;
+    give_keys(a, K, 1, 0, false);
+    give_keys(a, K, 1, 0, true);
+    assert_int_equal(hand(a, &seen), IOTSEC_ERR_REPLAY);
+    assert_int_equal(group_of(a)->csb.counter, counter);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_JOINED] + a->events[IOTSEC_DEVICE_GROUP_KEY], 0);
+    assert_int_equal(a->listens, 1);
+}
+
+static void counts_forgeries(void **state)
+{
+    struct device *a = &w.devices[0];
+    unsigned i;
+
+    (void)state;
+    make_members();
+    for (i = 0; i < 400; i++) {
+        struct datagram d = forge(a, 50, K + (i & 1), i);
+
+        d.data[d.len - 1] ^= 1;
+        assert_int_equal(hand(a, &d), IOTSEC_ERR_AUTH);
+        assert_int_equal(a->events[IOTSEC_DEVICE_FORGERIES], i + 1 >= IOTSEC_FORGERY_LIMIT);
+    }
+    assert_int_equal(group_of(a)->csb.key_number, K);
+    give_keys(a, RENEWED, 1, 1, false);
+    for (i = 0; i < IOTSEC_FORGERY_LIMIT; i++) {
+        struct datagram d = forge(a, 50, RENEWED, i);
+
+        d.data[d.len - 1] ^= 1;
+        assert_int_equal(hand(a, &d), IOTSEC_ERR_AUTH);
+    }
+    assert_int_equal(a->events[IOTSEC_DEVICE_FORGERIES], 2); /* once a generation */
+}
+
+static void checks_what_is_sent(void **state)
+{
+    struct device *a = &w.devices[0];
+    uint8_t long_one[256];
+
+    (void)state;
+    memset(long_one, 'x', sizeof long_one);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, long_one, 1), IOTSEC_ERR_NOT_FOUND);
+    make_members();
+    assert_int_equal(iotsec_group_send(&a->device, OTHER, long_one, 1), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, long_one, 0), IOTSEC_ERR_ARGUMENT);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, NULL, 1), IOTSEC_ERR_ARGUMENT);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, long_one, sizeof a->tx - 20), IOTSEC_ERR_TOO_LONG);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, long_one, sizeof a->tx - 21), IOTSEC_OK);
+    assert_int_equal(take().len, sizeof a->tx);
+}
+
+static void stops_at_the_last_counter(void **state)
+{
+    struct device *a = &w.devices[0];
+
+    (void)state;
+    make_members();
+    group_of(a)->csb.counter = IOTSEC_GROUP_COUNTER_SOFT - 1;
+    (void)sent_by(a);
+    assert_int_equal(group_of(a)->flags & GROUP_ASK, GROUP_ASK); /* for a new sender ID */
+    group_of(a)->csb.counter = IOTSEC_GROUP_COUNTER_HARD - 1;
+    (void)sent_by(a);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, (const uint8_t *)"x", 1), IOTSEC_ERR_COUNTER);
+    run(10);
+    run(1000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_COUNTER], 1);
+    assert_int_equal(w.queued, 0);
+    give_keys(a, K + 1, 60, 1, false);
+    (void)sent_by(a);
+    assert_int_equal(group_of(a)->csb.counter, 1);
+}
+
+/* ---- Key management, with the test as the manager ---- */
+
+static const struct iotsec_km_message *heard(uint8_t kind)
+{
+    size_t i;
+
+    for (i = w.heard_count; i > 0; i--) {
+        if (w.heard[i - 1].kind == kind) {
+            return &w.heard[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static void say_pair(uint16_t group_id, uint32_t key_number, uint16_t sender, unsigned tgk)
+{
+    struct iotsec_km_message pair[2];
+
+    fill_pair(pair, group_id, key_number, sender, tgk, false);
+    say(&pair[0]);
+    say(&pair[1]);
+    (void)iotsec_dtls_flush(&w.dtls);
+}
+
+static void say_kind(uint8_t kind, uint16_t group_id, uint8_t code)
+{
+    struct iotsec_km_message message;
+
+    memset(&message, 0, sizeof message);
+    message.kind = kind;
+    message.message = 0x55;
+    message.group_id = group_id;
+    message.code = code;
+    say(&message);
+    (void)iotsec_dtls_flush(&w.dtls);
+}
+
+/* Device a is joined, a member of GROUP with sender ID 5. */
+static struct device *join(void)
+{
+    struct device *a = &w.devices[0];
+    const uint16_t groups[] = { GROUP };
+
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, groups, 1), IOTSEC_OK);
+    run(100);
+    assert_int_equal(w.hello_len, 2);
+    assert_int_equal(iotsec_get_u16(w.hello), GROUP);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 0);
+    say_pair(GROUP, K, 5, 0);
+    run(3000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_JOINED], 1);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 1);
+    assert_int_equal(w.heard_count, 1);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_ACK);
+    assert_int_equal(w.heard[0].message, 0x40);
+    assert_int_equal(w.heard[0].code, IOTSEC_KM_DONE);
+    w.heard_count = 0;
+    return a;
+}
+
+static void acknowledges_pairs(void **state)
+{
+    struct iotsec_km_message pair[2];
+    struct device *a = join();
+
+    (void)state;
+    /* one half alone is not acknowledged */
+    fill_pair(pair, GROUP, K + 1, 5, 1, false);
+    say(&pair[0]);
+    (void)iotsec_dtls_flush(&w.dtls);
+    run(100);
+    assert_int_equal(w.heard_count, 0);
+    say(&pair[1]);
+    (void)iotsec_dtls_flush(&w.dtls);
+    run(100);
+    assert_int_equal(w.heard_count, 1);
+    assert_int_equal(heard(IOTSEC_KM_ACK)->code, IOTSEC_KM_DONE);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_KEY], 1);
+    /* the same pair, and an older one: once each, and nothing changes */
+    say_pair(GROUP, K + 1, 5, 1);
+    run(100);
+    assert_int_equal(w.heard_count, 2);
+    say_pair(GROUP, K, 5, 0);
+    run(100);
+    assert_int_equal(w.heard_count, 3);
+    assert_int_equal(heard(IOTSEC_KM_ACK)->code, IOTSEC_KM_DONE);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_KEY], 1);
+    /* another TGK under that number */
+    say_pair(GROUP, K + 1, 5, 2);
+    run(100);
+    assert_int_equal(w.heard_count, 4);
+    assert_int_equal(heard(IOTSEC_KM_ACK)->code, IOTSEC_KM_CONFLICT);
+    assert_int_equal(a->events[IOTSEC_DEVICE_KEY_CONFLICT], 1);
+    say_pair(GROUP, K + 1, 5, 2);
+    run(11000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_KEY_CONFLICT], 1); /* told once */
+    assert_int_equal(heard(IOTSEC_KM_STATUS)->code, IOTSEC_KM_STATUS_CONFLICT);
+    assert_int_equal(heard(IOTSEC_KM_STATUS)->key_number, K + 1);
+    assert_int_equal(heard(IOTSEC_KM_STATUS)->sender_id, 5);
+    /* a group that was never asked for */
+    w.heard_count = 0;
+    say_pair(OTHER, K, 5, 0);
+    run(100);
+    assert_int_equal(w.heard_count, 1);
+    assert_int_equal(w.heard[0].code, IOTSEC_KM_NO_ROOM);
+    assert_null(iotsec_dev_group(&a->device, OTHER));
+}
+
+static void takes_only_a_managers_messages(void **state)
+{
+    static const uint8_t kinds[] = { IOTSEC_KM_GROUP_REQUEST, IOTSEC_KM_GROUP_LEAVE, IOTSEC_KM_DOMAIN_LEAVE };
+    struct device *a = join();
+    struct device *b = &w.devices[1];
+    uint8_t data[4] = { IOTSEC_KM_EVICTED, 1, 0, 0 };
+    struct iotsec_addr b_addr = b->addr;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof kinds; i++) {
+        say_kind(kinds[i], GROUP, 0);
+        run(10);
+        assert_int_equal(dropped(a, IOTSEC_DROP_NOT_ALLOWED), i + 1);
+    }
+    assert_int_equal(iotsec_dtls_send(&w.dtls, w.session, 23, data, 2), IOTSEC_OK); /* application data */
+    assert_int_equal(iotsec_dtls_send(&w.dtls, w.session, 28, data, 2), IOTSEC_OK); /* the other type */
+    assert_int_equal(iotsec_dtls_send(&w.dtls, w.session, 29, data, 3), IOTSEC_OK); /* too long */
+    (void)iotsec_dtls_flush(&w.dtls);
+    run(10);
+    assert_int_equal(dropped(a, IOTSEC_DROP_NOT_ALLOWED), 4);
+    assert_int_equal(dropped(a, IOTSEC_DROP_MALFORMED), 2);
+    say_ack(77, IOTSEC_KM_NOT_MEMBER); /* to a request that was never made */
+    (void)iotsec_dtls_flush(&w.dtls);
+    run(10);
+    assert_int_equal(dropped(a, IOTSEC_DROP_UNEXPECTED), 1);
+    assert_int_equal(w.heard_count, 0);
+    assert_int_equal(group_of(a)->state, GROUP_HELD);
+    /* a device is nobody's server */
+    assert_int_equal(iotsec_dtls_connect(&w.dtls, &b_addr, (const uint8_t *)"m", 1, psk, 16, 0, NULL), IOTSEC_OK);
+    run(1000);
+    assert_int_equal(b->device.dtls.sessions_used + b->device.dtls.handshakes_used, 0);
+}
+
+static void knows_a_manager(void **state)
+{
+    struct device *a = &w.devices[0];
+
+    (void)state;
+    w.no_extension = true;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, NULL, 0), IOTSEC_OK);
+    run(1000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOIN_FAILED], 1);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_NO_KEY_MANAGEMENT);
+    assert_int_equal(a->device.dtls.sessions_used, 0);
+    w.no_extension = false;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, NULL, 0), IOTSEC_OK);
+    run(1000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 1);
+    assert_int_equal(w.hello_len, 0);
+}
+
+static void hides_its_groups(void **state)
+{
+    struct device *a = &w.devices[0];
+    const uint16_t groups[] = { GROUP, OTHER };
+
+    (void)state;
+    a->config.hide_groups = 1;
+    w.answer = IOTSEC_KM_KEYS_FOLLOW;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, groups, 2), IOTSEC_OK);
+    run(100);
+    assert_int_equal(w.hello_len, 0);
+    assert_int_equal(w.heard_count, 2);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_GROUP_REQUEST);
+    assert_int_equal(w.heard[0].group_id, GROUP);
+    assert_int_equal(w.heard[1].group_id, OTHER);
+    say_kind(IOTSEC_KM_REFUSED, OTHER, IOTSEC_KM_REASON_GROUP);
+    run(10);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_REFUSED], 1);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_GROUP_REFUSED);
+    assert_int_equal(a->event.group_id, OTHER);
+    assert_int_equal(heard(IOTSEC_KM_ACK)->message, 0x55);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 0);
+    /* announced keys that do not come are asked for again */
+    w.heard_count = 0;
+    run(KEYS_WAIT_MS + 1000);
+    assert_int_equal(w.heard_count, 1);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_GROUP_REQUEST);
+    /* and in the end the application is told */
+    run(IOTSEC_JOIN_TIMEOUT_MS - KEYS_WAIT_MS);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_REFUSED], 2);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 1);
+    /* the manager may think otherwise: it is told too, and the application is not told twice */
+    assert_int_equal(heard(IOTSEC_KM_GROUP_LEAVE)->group_id, GROUP);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_LEFT], 0);
+    assert_null(group_of(a));
+}
+
+static void is_put_out(void **state)
+{
+    struct device *a = join();
+
+    (void)state;
+    assert_int_equal(a->listens, 1);
+    say_kind(IOTSEC_KM_GROUP_REMOVED, GROUP, 0);
+    run(10);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_LEFT], 1);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(a->listens, 0);
+    assert_null(group_of(a));
+    assert_int_equal(heard(IOTSEC_KM_ACK)->message, 0x55);
+    /* the acknowledgement was lost */
+    say_kind(IOTSEC_KM_GROUP_REMOVED, GROUP, 0);
+    run(10);
+    assert_int_equal(w.heard_count, 2);
+    assert_int_equal(iotsec_group_join(&a->device, GROUP), IOTSEC_OK);
+    run(10);
+    say_pair(GROUP, RENEWED, 6, 1);
+    run(10);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_JOINED], 2);
+    w.heard_count = 0;
+    say_kind(IOTSEC_KM_EVICTED, 0, 0);
+    run(1000);
+    assert_int_equal(heard(IOTSEC_KM_ACK)->code, IOTSEC_KM_DONE);
+    assert_int_equal(a->event.kind, IOTSEC_DEVICE_EVICTED);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_EVICTED);
+    assert_int_equal(a->listens, 0);
+    assert_null(group_of(a));
+    assert_int_equal(a->device.dtls.sessions_used, 0);
+    assert_int_equal(w.dtls.sessions_used, 0);
+    assert_int_equal(iotsec_leave(&a->device), IOTSEC_ERR_STATE);
+    run(7200000);
+    assert_int_equal(w.sessions_made, 1); /* it does not come back by itself */
+}
+
+static void is_not_authorised(void **state)
+{
+    struct device *a = &w.devices[0];
+
+    (void)state;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, NULL, 0), IOTSEC_OK);
+    deliver_all();
+    say_kind(IOTSEC_KM_REFUSED, 0, IOTSEC_KM_REASON_NOT_AUTHORISED);
+    run(100);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOIN_FAILED], 1);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 0);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_NOT_AUTHORISED);
+    /* a member finds out at its next contact; but not that the registry is out of order */
+    memset(a->events, 0, sizeof a->events);
+    w.heard_count = 0;
+    a = join();
+    say_kind(IOTSEC_KM_REFUSED, 0, IOTSEC_KM_REASON_RESOURCES);
+    run(1000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT_LOST], 1);
+    assert_int_equal(group_of(a)->state, GROUP_HELD);
+    assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT], 1);
+    say_kind(IOTSEC_KM_REFUSED, 0, IOTSEC_KM_REASON_NOT_AUTHORISED);
+    run(100);
+    assert_int_equal(a->events[IOTSEC_DEVICE_EVICTED], 1);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_NOT_AUTHORISED);
+    assert_null(group_of(a));
+}
+
+static void leaves(void **state)
+{
+    struct device *a = join();
+
+    (void)state;
+    w.answer = -1;
+    assert_int_equal(iotsec_group_leave(&a->device, OTHER), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(iotsec_group_leave(&a->device, GROUP), IOTSEC_OK);
+    assert_int_equal(a->listens, 0);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, (const uint8_t *)"x", 1), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(iotsec_group_leave(&a->device, GROUP), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(iotsec_group_join(&a->device, GROUP), IOTSEC_ERR_AGAIN);
+    run(2000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_LEFT], 0);
+    assert_in_range(w.heard_count, 2, 4); /* repeated under one message ID */
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_GROUP_LEAVE);
+    assert_int_equal(w.heard[0].message, w.heard[1].message);
+    /* keys that crossed it are not taken */
+    say_pair(GROUP, K + 1, 5, 1);
+    run(10);
+    assert_int_equal(heard(IOTSEC_KM_ACK)->code, IOTSEC_KM_NO_ROOM);
+    assert_int_equal(group_of(a)->csb.key_number, 0);
+    w.answer = IOTSEC_KM_FAILED; /* the registry cannot be written now */
+    run(3000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_LEFT], 0);
+    w.answer = IOTSEC_KM_DONE;
+    run(11000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_LEFT], 1);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_LEFT);
+
+    w.answer = IOTSEC_KM_FAILED;
+    w.heard_count = 0;
+    assert_int_equal(iotsec_leave(&a->device), IOTSEC_OK);
+    assert_int_equal(iotsec_leave(&a->device), IOTSEC_ERR_STATE);
+    run(1000);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_DOMAIN_LEAVE);
+    assert_int_not_equal(w.heard[0].message, w.heard[1].message); /* refused, so it is another question */
+    w.answer = IOTSEC_KM_DONE;
+    run(5000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_LEFT], 1);
+    assert_int_equal(a->event.reason, IOTSEC_OK);
+    assert_int_equal(w.dtls.sessions_used, 0);
+}
+
+static void leaves_without_an_answer(void **state)
+{
+    struct device *a = join();
+
+    (void)state;
+    w.lose = true;
+    assert_int_equal(iotsec_leave(&a->device), IOTSEC_OK);
+    run(40000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_LEFT], 1);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_NO_ANSWER);
+    assert_int_equal(a->device.dtls.sessions_used, 0);
+    /* and a join whose handshake runs is simply given up */
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, NULL, 0), IOTSEC_OK);
+    assert_int_equal(iotsec_leave(&a->device), IOTSEC_OK);
+    assert_int_equal(a->device.dtls.handshakes_used, 0);
+    run(100000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOIN_FAILED], 0);
+}
+
+static void finds_the_manager_again(void **state)
+{
+    struct device *a = join();
+    uint32_t lost_at;
+
+    (void)state;
+    w.lose = true;
+    run(3600000 + 3600000 / 8 + 40000); /* the routine STATUS is not answered */
+    assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT_LOST], 1);
+    assert_int_equal(a->event.reason, IOTSEC_ERR_NO_ANSWER);
+    assert_int_equal(group_of(a)->state, GROUP_HELD); /* the group works on */
+    run(24 * 3600000u);
+    assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT_LOST], 1);
+    w.lose = false;
+    w.heard_count = 0;
+    w.hello_len = 99;
+    lost_at = w.base.now;
+    while (a->events[IOTSEC_DEVICE_CONTACT] == 0) {
+        run(1000);
+        assert_true(w.base.now - lost_at < 2 * 3600000u);
+    }
+    assert_true(w.base.now - lost_at > 10000); /* by now the attempts are rare */
+    run(100);
+    assert_int_equal(w.hello_len, 0); /* what is held is not requested */
+    assert_int_equal(w.heard_count, 1);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_STATUS);
+    assert_int_equal(w.heard[0].key_number, K);
+    assert_int_equal(w.heard[0].sender_id, 5);
+
+    /* a manager that closes is called again at once, but not in a loop */
+    w.sessions_made = 0;
+    assert_int_equal(iotsec_dtls_close(&w.dtls, w.session, IOTSEC_ALERT_CLOSE_NOTIFY), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&w.dtls);
+    w.answer = -1;
+    run(400);
+    assert_int_equal(w.sessions_made, 1);
+    assert_int_equal(iotsec_dtls_close(&w.dtls, w.session, IOTSEC_ALERT_CLOSE_NOTIFY), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&w.dtls);
+    run(5000);
+    assert_int_equal(w.sessions_made, 1);
+    run(10000);
+    assert_int_equal(w.sessions_made, 2);
+}
+
+static void joins_anew_where_it_is_unknown(void **state)
+{
+    struct device *a = join();
+    uint32_t counter = group_of(a)->csb.counter;
+
+    (void)state;
+    assert_true(counter > 0);
+    w.answer = IOTSEC_KM_NOT_MEMBER;
+    group_of(a)->flags |= GROUP_DUE;
+    run(100);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_STATUS);
+    assert_int_equal(w.heard[1].kind, IOTSEC_KM_GROUP_REQUEST);
+    assert_int_equal(group_of(a)->state, GROUP_WANTED);
+    assert_int_equal(group_of(a)->csb.key_number, 0);
+    assert_int_equal(a->listens, 0);
+    say_pair(GROUP, RENEWED, 6, 1);
+    run(3000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_JOINED], 2);
+    assert_int_equal(a->event.sender_id, 6);
+    assert_int_equal(a->listens, 1);
+}
+
+static void reports_routinely(void **state)
+{
+    struct device *a = join();
+
+    (void)state;
+    (void)a;
+    run(24 * 3600000u);
+    assert_in_range(w.heard_count, 20, 28);
+    assert_int_equal(w.sessions_made, 1);
+}
+
+/* A callback may call back in: leave in the middle of everything, join again. */
+static void leave_at_once(struct device *d, const struct iotsec_device_event *event)
+{
+    if (event->kind == IOTSEC_DEVICE_GROUP_JOINED) {
+        assert_int_equal(iotsec_leave(&d->device), IOTSEC_OK);
+    } else if (event->kind == IOTSEC_DEVICE_LEFT) {
+        d->on_event = NULL;
+        assert_int_equal(iotsec_join(&d->device, &w.manager_addr, NULL, 0), IOTSEC_OK);
+    }
+}
+
+static void lets_callbacks_call(void **state)
+{
+    struct device *a = &w.devices[0];
+    const uint16_t groups[] = { GROUP, OTHER };
+
+    (void)state;
+    a->on_event = leave_at_once;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, groups, 2), IOTSEC_OK);
+    deliver_all();
+    say_pair(GROUP, K, 5, 0);
+    say_pair(OTHER, K, 5, 0);
+    run(3000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_JOINED], 1);
+    assert_int_equal(a->events[IOTSEC_DEVICE_LEFT], 1);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 1);
+    assert_null(iotsec_dev_group(&a->device, GROUP));
+    assert_null(iotsec_dev_group(&a->device, OTHER));
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, NULL, 0), IOTSEC_ERR_STATE);
+}
+
+static void checks_what_is_joined(void **state)
+{
+    static const struct {
+        uint16_t groups[3];
+        size_t count;
+        enum iotsec_status status;
+    } rows[] = {
+        /* 1 */ { { 0 }, 1, IOTSEC_ERR_ARGUMENT },
+        /* 2 */ { { 4, 4 }, 2, IOTSEC_ERR_ARGUMENT },
+        /* 3 */ { { 4, 5, 6 }, 3, IOTSEC_ERR_FULL },
+        /* 4 */ { { 4, 5 }, 2, IOTSEC_OK },
+    };
+    struct device *a = &w.devices[0];
+    struct iotsec_addr multicast = group_addr(1);
+    size_t i;
+
+    (void)state;
+    assert_int_equal(iotsec_join(&a->device, &multicast, NULL, 0), IOTSEC_ERR_ARGUMENT);
+    assert_int_equal(iotsec_group_join(&a->device, 4), IOTSEC_ERR_STATE);
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (iotsec_join(&a->device, &w.manager_addr, rows[i].groups, rows[i].count) != rows[i].status) {
+            fail_msg("row %u", (unsigned)i + 1);
+        }
+    }
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, NULL, 0), IOTSEC_ERR_STATE);
+    run(100);
+    assert_int_equal(iotsec_group_join(&a->device, 4), IOTSEC_ERR_EXISTS);
+    assert_int_equal(iotsec_group_join(&a->device, 6), IOTSEC_ERR_FULL);
+    assert_int_equal(iotsec_group_join(&a->device, 0), IOTSEC_ERR_ARGUMENT);
+}
+
+static void checks_its_configuration(void **state)
+{
+    struct device *d = &w.devices[0];
+    struct iotsec_device_config good = d->config;
+    struct iotsec_device device;
+
+    (void)state;
+#define REFUSED(member, value, expected)                                                                                       \
+    d->config = good;                                                                                                          \
+    d->config.member = value;                                                                                                  \
+    assert_int_equal(iotsec_device_init(&device, &d->config), expected)
+    REFUSED(hal, NULL, IOTSEC_ERR_ARGUMENT);
+    REFUSED(callbacks, NULL, IOTSEC_ERR_ARGUMENT);
+    REFUSED(identity, NULL, IOTSEC_ERR_ARGUMENT);
+    REFUSED(identity_len, 0, IOTSEC_ERR_ARGUMENT);
+    REFUSED(identity_len, IOTSEC_IDENTITY_MAX + 1, IOTSEC_ERR_ARGUMENT);
+    REFUSED(psk, NULL, IOTSEC_ERR_ARGUMENT);
+    REFUSED(psk_len, 15, IOTSEC_ERR_ARGUMENT);
+    REFUSED(groups, NULL, IOTSEC_ERR_ARGUMENT);
+    REFUSED(senders, NULL, IOTSEC_ERR_ARGUMENT);
+    REFUSED(sender_count, 7, IOTSEC_ERR_ARGUMENT);
+    REFUSED(tx_size, 255, IOTSEC_ERR_ARGUMENT);
+    REFUSED(session_count, 0, IOTSEC_ERR_ARGUMENT);
+#undef REFUSED
+    d->config = good;
+    d->config.persist = 1;
+    d->hal.nvm_write = NULL;
+    assert_int_equal(iotsec_device_init(&device, &d->config), IOTSEC_ERR_UNSUPPORTED);
+    assert_int_equal(iotsec_device_init_checked(&device, &good, IOTSEC_CONFIG_ID + 1, sizeof(struct iotsec_device_group),
+                                                sizeof(struct iotsec_dtls_handshake)),
+                     IOTSEC_ERR_CONFIG);
+    assert_int_equal(iotsec_device_init_checked(&device, &good, IOTSEC_CONFIG_ID, 1, sizeof(struct iotsec_dtls_handshake)),
+                     IOTSEC_ERR_CONFIG);
+}
+
+/* ---- Power loss ---- */
+
+#if IOTSEC_PERSIST
+
+/* The sender's counter, as it stands in a record on the wire. */
+static uint32_t counter_of(const struct datagram *d)
+{
+    return iotsec_get_u32(d->data + 7);
+}
+
+static void never_repeats_a_counter(void **state)
+{
+    struct device *a = &w.devices[0];
+    int64_t last = -1;
+    unsigned reboots;
+    unsigned i;
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    give_keys(a, K, 5, 0, false);
+    for (reboots = 0; reboots < 40; reboots++) {
+        unsigned sends = reboots % 7 * 300;
+
+        for (i = 0; i < sends; i++) {
+            enum iotsec_status status;
+
+            random_bytes(NULL, a->last, 1);
+            a->nvm_fails = (a->last[0] & 3) == 0;
+            status = iotsec_group_send(&a->device, GROUP, (const uint8_t *)"x", 1);
+            if (status == IOTSEC_ERR_NVM) {
+                assert_true(a->nvm_fails);
+                assert_int_equal(w.queued, 0); /* nothing leaves that a reboot would repeat */
+            } else {
+                struct datagram d;
+
+                assert_int_equal(status, IOTSEC_OK);
+                d = take();
+                assert_true(counter_of(&d) > last);
+                last = counter_of(&d);
+            }
+        }
+        a->nvm_fails = 0;
+        boot(a);
+        assert_int_equal(group_of(a)->csb.sender_id, 5);
+        assert_int_equal(a->listens, 1);
+    }
+    assert_true(last < 40 * 1024 + 40 * 2100);
+    assert_true(a->nvm_writes < 200); /* a block at a time */
+}
+
+static void delivers_nothing_twice_over_a_reboot(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram seen[3];
+    struct datagram fresh;
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    give_keys(a, K, 5, 0, false);
+    seen[0] = forge(a, 50, K, 0);
+    seen[1] = forge(a, 50, K + 1, 1);
+    seen[2] = forge(a, 50, K + 2, 2);
+    fresh = forge(a, 50, K + 3, 3);
+    assert_int_equal(hand(a, &seen[0]), IOTSEC_OK);
+    assert_int_equal(hand(a, &seen[1]), IOTSEC_OK);
+    assert_int_equal(hand(a, &seen[2]), IOTSEC_OK);
+    assert_int_equal(a->received, 3);
+    boot(a);
+    assert_int_equal(group_of(a)->csb.key_number, K + 2);
+    assert_int_not_equal(hand(a, &seen[0]), IOTSEC_OK);
+    assert_int_not_equal(hand(a, &seen[1]), IOTSEC_OK);
+    assert_int_equal(hand(a, &seen[2]), IOTSEC_ERR_REPLAY);
+    give_keys(a, K + 2, 5, 0, false); /* the same number again proves nothing; the TGK differs, so it is a conflict */
+    assert_int_equal(hand(a, &seen[2]), IOTSEC_ERR_REPLAY);
+    assert_int_equal(hand(a, &fresh), IOTSEC_OK);
+    assert_int_equal(a->received, 1);
+    /* the key before it opens nothing now, although it would be the previous one */
+    assert_int_not_equal(hand(a, &seen[2]), IOTSEC_OK);
+    assert_int_equal(a->received, 1);
+}
+
+/* K must be in NVM before anything under it is delivered. */
+static void delivers_nothing_that_nvm_does_not_know(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram d;
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    give_keys(a, K, 5, 0, false);
+    d = forge(a, 50, K + 1, 1);
+    a->nvm_fails = 1;
+    assert_int_not_equal(hand(a, &d), IOTSEC_OK);
+    assert_int_equal(a->received, 0);
+    assert_int_equal(iotsec_group_send(&a->device, GROUP, (const uint8_t *)"x", 1), IOTSEC_ERR_NVM);
+    a->nvm_fails = 0;
+    d = forge(a, 50, K + 1, 2);
+    assert_int_equal(hand(a, &d), IOTSEC_OK);
+    boot(a);
+    assert_int_equal(group_of(a)->csb.key_number, K + 1);
+    assert_int_not_equal(hand(a, &d), IOTSEC_OK);
+}
+
+static void loses_a_damaged_slot(void **state)
+{
+    struct device *a = &w.devices[0];
+    size_t i;
+    size_t len;
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    give_keys(a, K, 5, 0, false);
+    len = a->nvm_len[0];
+    assert_true(len > 60);
+    for (i = 0; i < len; i++) {
+        a->nvm[0][i] ^= 0x10;
+        boot(a);
+        assert_null(group_of(a));
+        a->nvm[0][i] ^= 0x10;
+    }
+    a->nvm_len[0]--;
+    boot(a);
+    assert_null(group_of(a));
+    a->nvm_len[0] = NVM_BYTES;
+    boot(a);
+    assert_null(group_of(a));
+    a->nvm_len[0] = len;
+    memcpy(a->nvm[1], a->nvm[0], len); /* the same group in two slots */
+    a->nvm_len[1] = len;
+    boot(a);
+    assert_ptr_equal(group_of(a), &a->groups[0]);
+    assert_int_equal(a->groups[1].state, GROUP_FREE);
+}
+
+static void forgets_what_it_left(void **state)
+{
+    struct device *a = &w.devices[0];
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    give_keys(a, K, 5, 0, false);
+    assert_int_equal(iotsec_group_leave(&a->device, GROUP), IOTSEC_OK);
+    assert_int_equal(a->nvm_len[0], 0);
+    boot(a);
+    assert_null(group_of(a));
+    give_keys(a, K, 5, 0, false);
+    iotsec_device_wipe(&a->device);
+    boot(a);
+    assert_non_null(group_of(a)); /* wiping the context leaves NVM alone */
+}
+
+/* After a reboot the device is a member as before, with its sender ID, if the manager agrees. */
+static void comes_back_from_nvm(void **state)
+{
+    struct device *a = &w.devices[0];
+    const uint16_t groups[] = { GROUP, OTHER };
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    a = join();
+    boot(a);
+    w.answer = IOTSEC_KM_DONE;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, groups, 2), IOTSEC_OK);
+    run(100);
+    assert_int_equal(w.hello_len, 2); /* only what is not held */
+    assert_int_equal(iotsec_get_u16(w.hello), OTHER);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_STATUS);
+    assert_int_equal(w.heard[0].sender_id, 5);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_JOINED], 1);
+    say_pair(OTHER, K, 8, 0);
+    run(100);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 1);
+}
+
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(delivers_once, setup),
+        cmocka_unit_test_setup(takes_only_group_records_from_multicast, setup),
+        cmocka_unit_test_setup(keeps_a_window_for_each_sender, setup),
+        cmocka_unit_test_setup(refuses_senders_without_a_slot, setup),
+        cmocka_unit_test_setup(follows_a_step, setup),
+        cmocka_unit_test_setup(hints_at_who_is_behind, setup),
+        cmocka_unit_test_setup(asks_about_what_it_cannot_reach, setup),
+        cmocka_unit_test_setup(drops_the_old_key_at_an_eviction, setup),
+        cmocka_unit_test_setup(keeps_the_old_key_after_a_renewal, setup),
+        cmocka_unit_test_setup(takes_the_same_keys_twice, setup),
+        cmocka_unit_test_setup(counts_forgeries, setup),
+        cmocka_unit_test_setup(checks_what_is_sent, setup),
+        cmocka_unit_test_setup(stops_at_the_last_counter, setup),
+        cmocka_unit_test_setup(acknowledges_pairs, setup),
+        cmocka_unit_test_setup(takes_only_a_managers_messages, setup),
+        cmocka_unit_test_setup(knows_a_manager, setup),
+        cmocka_unit_test_setup(hides_its_groups, setup),
+        cmocka_unit_test_setup(is_put_out, setup),
+        cmocka_unit_test_setup(is_not_authorised, setup),
+        cmocka_unit_test_setup(leaves, setup),
+        cmocka_unit_test_setup(leaves_without_an_answer, setup),
+        cmocka_unit_test_setup(finds_the_manager_again, setup),
+        cmocka_unit_test_setup(joins_anew_where_it_is_unknown, setup),
+        cmocka_unit_test_setup(reports_routinely, setup),
+        cmocka_unit_test_setup(lets_callbacks_call, setup),
+        cmocka_unit_test_setup(checks_what_is_joined, setup),
+        cmocka_unit_test_setup(checks_its_configuration, setup),
+#if IOTSEC_PERSIST
+        cmocka_unit_test_setup(never_repeats_a_counter, setup),
+        cmocka_unit_test_setup(delivers_nothing_twice_over_a_reboot, setup),
+        cmocka_unit_test_setup(delivers_nothing_that_nvm_does_not_know, setup),
+        cmocka_unit_test_setup(loses_a_damaged_slot, setup),
+        cmocka_unit_test_setup(forgets_what_it_left, setup),
+        cmocka_unit_test_setup(comes_back_from_nvm, setup),
+#endif
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
