@@ -57,12 +57,14 @@ static enum iotsec_status write_request(void *user, const struct iotsec_dtls_hel
 
 static enum iotsec_status parse_answer(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
 {
-    (void)user;
+    struct iotsec_device *dev = user;
+
     (void)body;
     if (len != 0) {
         return IOTSEC_ERR_DECODE;
     }
     hello->scratch[SCRATCH_ANSWERED] = 1;
+    dev->flags |= DEVICE_ANSWERED;
     return IOTSEC_OK;
 }
 
@@ -118,7 +120,14 @@ static void wait_for_contact(struct iotsec_device *dev)
 /* An attempt to reach the manager has failed. */
 static void fail_contact(struct iotsec_device *dev, enum iotsec_status reason)
 {
-    if (dev->state == DEVICE_SENT_HELLO) {
+    bool answered = (dev->flags & DEVICE_ANSWERED) != 0;
+
+    dev->flags &= (uint8_t)~DEVICE_ANSWERED;
+    if (dev->state == DEVICE_SENT_HELLO && reason == IOTSEC_ERR_NO_ANSWER && answered) {
+        /* It was there and then fell silent: one that was restarted knows nothing of that handshake. As far as
+         * its deadline, the join goes on. */
+        wait_for_contact(dev);
+    } else if (dev->state == DEVICE_SENT_HELLO) {
         iotsec_dev_fail_join(dev, reason);
     } else if (dev->state == DEVICE_LEFT) {
         iotsec_dev_finish_leave(dev, IOTSEC_ERR_NO_ANSWER);

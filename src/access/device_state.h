@@ -21,8 +21,9 @@
 #include "amikey/keymgmt.h"
 #include "base/bytes.h"
 
-/* Keys that were announced come within this, else the manager is asked again. */
-#define KEYS_WAIT_MS 30000u
+/* Keys that were announced come within this (a step's longest interval is 8 s), else the manager is asked
+ * again: one that was restarted meanwhile has to be noticed long before the join's time is over. */
+#define KEYS_WAIT_MS 10000u
 /* A request is repeated this often; then contact is lost. At a quarter lost each way, one in 20 000 gets here. */
 #define REQUEST_ROUNDS_MAX 8u
 /* Who sent within this before a newer key became known is told. */
@@ -41,7 +42,8 @@ enum {
 };
 
 /* iotsec_device.flags */
-#define DEVICE_BUSY 1u /* inside iotsec_input or iotsec_poll */
+#define DEVICE_BUSY 1u     /* inside iotsec_input or iotsec_poll */
+#define DEVICE_ANSWERED 2u /* the handshake under way has brought a ServerHello of a manager */
 
 /* iotsec_device_group.state; what the manager is asked when the group is DUE */
 enum {

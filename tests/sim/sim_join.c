@@ -142,6 +142,32 @@ static void test_each_lost(void **state)
     }
 }
 
+/* The manager is cut off after each datagram of the join in turn, and comes back with its registry alone. */
+static void test_restarted(void **state)
+{
+    unsigned seen;
+
+    (void)state;
+    for (seen = 0; seen <= 8; seen++) {
+        struct net *net = scenario_begin(seen + 1);
+        struct domain domain = make_domain(net);
+        unsigned waited = 0;
+
+        domain.manager->manager_config.cookie_policy = IOTSEC_COOKIE_ALWAYS;
+        node_join(domain.device, domain.manager, GROUP);
+        while (net->stats.datagrams < seen && waited++ < 1000) {
+            net_run_ms(net, 1);
+        }
+        node_crash(domain.manager);
+        net_run_ms(net, 500);
+        node_boot(domain.manager);
+        assert_true(net_run_until(net, join_ended, domain.device, 45000));
+        assert_joined(domain.device);
+        assert_member(domain.device, GROUP);
+        scenario_end(net);
+    }
+}
+
 /* ---- The size of a join ---- */
 
 static void test_size(void **state)
@@ -576,7 +602,8 @@ static void test_many_groups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        scenario(test_loss),     scenario(test_rough),   scenario(test_each_lost),    scenario(test_size),
+        scenario(test_loss),     scenario(test_rough),   scenario(test_each_lost),
+        scenario(test_restarted),    scenario(test_size),
         scenario(test_failures), scenario(test_again),   scenario(test_refused_at_once), scenario(test_crowd),
         scenario(test_pending),  scenario(test_domain_alone), scenario(test_hidden),  scenario(test_many_groups),
     };
