@@ -90,6 +90,7 @@ enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
 {
     const struct iotsec_device_config *config = dev->config;
 
+    dev->flags &= (uint8_t)~DEVICE_ANSWERED;
     return iotsec_dtls_connect(&dev->dtls, &dev->manager, config->identity, config->identity_len, config->psk, config->psk_len, 0,
                                &dev->handshake);
 }
@@ -120,10 +121,7 @@ static void wait_for_contact(struct iotsec_device *dev)
 /* An attempt to reach the manager has failed. */
 static void fail_contact(struct iotsec_device *dev, enum iotsec_status reason)
 {
-    bool answered = (dev->flags & DEVICE_ANSWERED) != 0;
-
-    dev->flags &= (uint8_t)~DEVICE_ANSWERED;
-    if (dev->state == DEVICE_SENT_HELLO && reason == IOTSEC_ERR_NO_ANSWER && answered) {
+    if (dev->state == DEVICE_SENT_HELLO && reason == IOTSEC_ERR_NO_ANSWER && (dev->flags & DEVICE_ANSWERED) != 0) {
         /* It was there and then fell silent: one that was restarted knows nothing of that handshake. As far as
          * its deadline, the join goes on. */
         wait_for_contact(dev);
