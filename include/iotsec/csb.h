@@ -32,6 +32,15 @@ struct iotsec_csb_step {
     uint8_t tek[IOTSEC_KEY_BYTES]; /**< private: TEK of K */
 };
 
+/** Private: a pair of which one half may have come. Secret. */
+struct iotsec_csb_half {
+    struct iotsec_csb_step step;   /**< private: K, 0 while nothing waits; TGK from the master key */
+    uint8_t rand[IOTSEC_KEY_BYTES]; /**< private: from the parameters */
+    struct iotsec_addr addr;       /**< private: from the parameters */
+    uint16_t sender_id;            /**< private: from the master key */
+    uint8_t flags;                 /**< private: which of them have come */
+};
+
 /** One group's keys. Secret; members are private but for those marked readable. Wipe it with iotsec_csb_wipe. */
 struct iotsec_csb {
     uint16_t group_id;      /**< readable: the group; the CSB_ID is this number as 32 bits */
@@ -46,11 +55,7 @@ struct iotsec_csb {
     uint32_t previous_key_number; /**< private: 0 when no previous key is held */
     uint32_t previous_until;      /**< private: when it is dropped */
     uint16_t previous_sender_id;  /**< private: this member's sender ID under it */
-    uint16_t half_sender_id;      /**< private: if the master key waits */
-    uint32_t half_key_number;     /**< private: K of the waiting half, 0 for none */
-    uint8_t half_secret[IOTSEC_KEY_BYTES]; /**< private: TGK or RAND of the waiting half */
-    struct iotsec_addr half_addr; /**< private: if the parameters wait */
-    uint8_t half_kind;            /**< private: which half waits */
+    struct iotsec_csb_half half;  /**< private: the half that waits */
     uint32_t derived_at;          /**< private: when keys beyond K + 1 were derived last */
     struct iotsec_csb_step ahead[2]; /**< private: candidates until a record proves them: K + 1, and one step further ahead */
 };

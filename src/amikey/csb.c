@@ -18,10 +18,10 @@
 #include "base/bytes.h"
 #include "hal/crypto.h"
 
-/* csb->half_kind */
-#define HALF_PARAMETERS 0u
-#define HALF_EVICTION 1u /* parameters that drop the previous key at once */
-#define HALF_MASTER 2u
+/* csb->half.flags */
+#define HALF_MASTER 1u
+#define HALF_PARAMETERS 2u
+#define HALF_EVICTION 4u /* the parameters drop the previous key at once */
 
 /* csb->ahead[]: what is kept, and what an outsider's epoch may replace once a second */
 #define NEXT 0u
@@ -95,8 +95,7 @@ void iotsec_csb_wipe(struct iotsec_csb *csb)
 
 void iotsec_csb_forget_half(struct iotsec_csb *csb)
 {
-    csb->half_key_number = 0;
-    iotsec_wipe(csb->half_secret, sizeof csb->half_secret);
+    iotsec_wipe(&csb->half, sizeof csb->half);
 }
 
 static void drop_previous(struct iotsec_csb *csb)
@@ -122,39 +121,9 @@ static void move_to(struct iotsec_csb *csb, const struct iotsec_hal *hal, const 
     memcpy(csb->tek, step->tek, sizeof csb->tek);
     csb->derived_at = now - IOTSEC_DERIVE_INTERVAL_MS;
     iotsec_wipe(csb->ahead, sizeof csb->ahead);
-    if (csb->half_key_number <= csb->key_number) {
+    if (csb->half.step.key_number <= csb->key_number) {
         iotsec_csb_forget_half(csb); /* it may be an older TGK */
     }
-}
-
-static enum iotsec_status install_pair(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
-                                       uint16_t sender_id, const uint8_t *tgk, const uint8_t *rand,
-                                       const struct iotsec_addr *addr, bool eviction)
-{
-    /* built where candidates stand: if it fails, only a candidate is lost */
-    struct iotsec_csb_step *step = &csb->ahead[FURTHER];
-    uint32_t generation = GENERATION(key_number);
-    enum iotsec_status status;
-
-    step->key_number = 0;
-    memcpy(step->tgk, tgk, sizeof step->tgk);
-    status = iotsec_csb_derive_tek(hal, csb->group_id, tgk, rand, step->tek);
-    if (status != IOTSEC_OK) {
-        iotsec_wipe(step, sizeof *step);
-        return status;
-    }
-    step->key_number = key_number;
-    memcpy(csb->rand, rand, sizeof csb->rand);
-    csb->addr = *addr;
-    /* Across a gap of generations an eviction may have been missed: the old key is kept only where there is none. */
-    move_to(csb, hal, step, !eviction && csb->key_number != 0 &&
-                                (generation == GENERATION(csb->key_number) ||
-                                 generation == GENERATION(iotsec_csb_next_generation(csb->key_number))));
-    if (csb->sender_id != sender_id) {
-        csb->sender_id = sender_id;
-        csb->counter = 0; /* a kept ID goes on instead: none of its counters is ever used again */
-    }
-    return IOTSEC_OK;
 }
 
 static bool key_number_legal(uint32_t key_number)
@@ -162,16 +131,46 @@ static bool key_number_legal(uint32_t key_number)
     return (key_number & 0xFF00u) != 0;
 }
 
-/* False if a half of a newer number waits, which an older one must not push out. */
-static bool take_half(struct iotsec_csb *csb, uint32_t key_number, const uint8_t *secret, unsigned kind)
+/* Makes a half of this number the one that waits. False: a newer one does, which an older must not push out. */
+static bool start_half(struct iotsec_csb *csb, uint32_t key_number)
 {
-    if (key_number < csb->half_key_number) {
+    if (key_number < csb->half.step.key_number) {
         return false;
     }
-    csb->half_key_number = key_number;
-    csb->half_kind = (uint8_t)kind;
-    memcpy(csb->half_secret, secret, sizeof csb->half_secret);
+    if (key_number != csb->half.step.key_number) {
+        csb->half.step.key_number = key_number;
+        csb->half.flags = 0;
+    }
     return true;
+}
+
+/* Installs the pair, once both halves are there. */
+static enum iotsec_status install_pair(struct iotsec_csb *csb, const struct iotsec_hal *hal)
+{
+    uint32_t generation = GENERATION(csb->half.step.key_number);
+    uint16_t sender_id = csb->half.sender_id;
+    enum iotsec_status status;
+    bool keep_previous;
+
+    if ((csb->half.flags & (HALF_MASTER | HALF_PARAMETERS)) != (HALF_MASTER | HALF_PARAMETERS)) {
+        return IOTSEC_ERR_PENDING;
+    }
+    status = iotsec_csb_derive_tek(hal, csb->group_id, csb->half.step.tgk, csb->half.rand, csb->half.step.tek);
+    if (status != IOTSEC_OK) {
+        return status; /* the halves stay: when they are repeated, this is tried again */
+    }
+    /* Across a gap of generations an eviction may have been missed: the old key is kept only where there is none. */
+    keep_previous = csb->key_number != 0 && (csb->half.flags & HALF_EVICTION) == 0 &&
+                    (generation == GENERATION(csb->key_number) ||
+                     generation == GENERATION(iotsec_csb_next_generation(csb->key_number)));
+    memcpy(csb->rand, csb->half.rand, sizeof csb->rand);
+    csb->addr = csb->half.addr;
+    move_to(csb, hal, &csb->half.step, keep_previous); /* wipes the half */
+    if (csb->sender_id != sender_id) {
+        csb->sender_id = sender_id;
+        csb->counter = 0; /* a kept ID goes on instead: none of its counters is ever used again */
+    }
+    return IOTSEC_OK;
 }
 
 enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
@@ -186,14 +185,13 @@ enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, const struct io
     if (key_number <= csb->key_number) {
         return IOTSEC_ERR_EXISTS;
     }
-    if (key_number == csb->half_key_number && csb->half_kind != HALF_MASTER) {
-        return install_pair(csb, hal, key_number, sender_id, tgk, csb->half_secret, &csb->half_addr,
-                            csb->half_kind == HALF_EVICTION);
+    if (!start_half(csb, key_number)) {
+        return IOTSEC_ERR_PENDING;
     }
-    if (take_half(csb, key_number, tgk, HALF_MASTER)) {
-        csb->half_sender_id = sender_id;
-    }
-    return IOTSEC_ERR_PENDING;
+    csb->half.flags |= HALF_MASTER;
+    csb->half.sender_id = sender_id;
+    memcpy(csb->half.step.tgk, tgk, sizeof csb->half.step.tgk);
+    return install_pair(csb, hal);
 }
 
 enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
@@ -205,13 +203,13 @@ enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct io
     if (key_number <= csb->key_number) {
         return IOTSEC_ERR_EXISTS;
     }
-    if (key_number == csb->half_key_number && csb->half_kind == HALF_MASTER) {
-        return install_pair(csb, hal, key_number, csb->half_sender_id, csb->half_secret, rand, addr, eviction != 0);
+    if (!start_half(csb, key_number)) {
+        return IOTSEC_ERR_PENDING;
     }
-    if (take_half(csb, key_number, rand, eviction ? HALF_EVICTION : HALF_PARAMETERS)) {
-        csb->half_addr = *addr;
-    }
-    return IOTSEC_ERR_PENDING;
+    csb->half.flags = (uint8_t)((csb->half.flags & HALF_MASTER) | HALF_PARAMETERS | (eviction ? HALF_EVICTION : 0));
+    csb->half.addr = *addr;
+    memcpy(csb->half.rand, rand, sizeof csb->half.rand);
+    return install_pair(csb, hal);
 }
 
 /* ---- A record's key ---- */
@@ -241,53 +239,55 @@ static enum iotsec_status derive_step(const struct iotsec_csb *csb, const struct
     return status;
 }
 
+/* Where one of our own generation's epochs stands that is not the current one: `distance` steps ahead, or (wrapped) behind. */
+static enum iotsec_csb_place find_ahead(struct iotsec_csb *csb, uint32_t now, uint32_t key_number, struct iotsec_csb_step **step)
+{
+    uint32_t distance = key_number - csb->key_number;
+
+    if (distance > IOTSEC_STEPS_AHEAD_MAX) {
+        return key_number < csb->key_number ? IOTSEC_CSB_BEHIND : IOTSEC_CSB_UNREACHABLE;
+    }
+    *step = &csb->ahead[distance == 1 ? NEXT : FURTHER];
+    if (distance != 1 && (*step)->key_number != key_number) {
+        if (now - csb->derived_at < IOTSEC_DERIVE_INTERVAL_MS) {
+            return IOTSEC_CSB_LATER;
+        }
+        csb->derived_at = now;
+    }
+    return IOTSEC_CSB_AHEAD;
+}
+
 enum iotsec_status iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint16_t epoch,
                                   enum iotsec_csb_place *place, const uint8_t **tek, uint32_t *key_number)
 {
     /* the epoch's high byte names a generation among its neighbours; its low byte is the step */
     uint32_t k = (csb->key_number & ~0xFFu) | (epoch & 0xFFu);
-    uint32_t distance = k - csb->key_number;
     uint32_t now = hal->now_ms(hal->user);
+    enum iotsec_csb_place at = IOTSEC_CSB_UNREACHABLE;
+    enum iotsec_status status = IOTSEC_OK;
+    const uint8_t *found = NULL;
     struct iotsec_csb_step *step;
-    enum iotsec_status status;
 
-    *tek = NULL;
-    *key_number = 0;
     (void)iotsec_csb_expire(csb, now);
     if (csb->previous_key_number != 0 && epoch == (uint16_t)csb->previous_key_number) {
-        *place = IOTSEC_CSB_PREVIOUS;
-        *tek = csb->previous_tek;
-        *key_number = csb->previous_key_number;
-        return IOTSEC_OK;
-    }
-    if ((uint16_t)k != epoch || csb->key_number == 0) {
-        *place = IOTSEC_CSB_UNREACHABLE;
-        return IOTSEC_OK;
-    }
-    if (distance == 0) {
-        *place = IOTSEC_CSB_CURRENT;
-        *tek = csb->tek;
-        *key_number = k;
-        return IOTSEC_OK;
-    }
-    if (distance > IOTSEC_STEPS_AHEAD_MAX) {
-        *place = k < csb->key_number ? IOTSEC_CSB_BEHIND : IOTSEC_CSB_UNREACHABLE;
-        return IOTSEC_OK;
-    }
-    step = &csb->ahead[distance == 1 ? NEXT : FURTHER];
-    if (step == &csb->ahead[FURTHER] && step->key_number != k) {
-        if (now - csb->derived_at < IOTSEC_DERIVE_INTERVAL_MS) {
-            *place = IOTSEC_CSB_LATER;
-            return IOTSEC_OK;
+        at = IOTSEC_CSB_PREVIOUS;
+        found = csb->previous_tek;
+        k = csb->previous_key_number;
+    } else if (csb->key_number != 0 && (uint16_t)k == epoch) {
+        if (k == csb->key_number) {
+            at = IOTSEC_CSB_CURRENT;
+            found = csb->tek;
+        } else {
+            at = find_ahead(csb, now, k, &step);
+            if (at == IOTSEC_CSB_AHEAD) {
+                status = derive_step(csb, hal, step, k);
+                found = status == IOTSEC_OK ? step->tek : NULL;
+            }
         }
-        csb->derived_at = now;
     }
-    *place = IOTSEC_CSB_AHEAD;
-    status = derive_step(csb, hal, step, k);
-    if (status == IOTSEC_OK) {
-        *tek = step->tek;
-        *key_number = k;
-    }
+    *place = at;
+    *tek = found;
+    *key_number = found != NULL ? k : 0;
     return status;
 }
 

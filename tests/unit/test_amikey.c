@@ -187,7 +187,7 @@ static void installs_a_pair(void **state)
         assert_true(iotsec_addr_equal(&csb.addr, &addr_a));
         assert_int_equal(iotsec_csb_derive_tek(&test.hal, GROUP, tgk_a, rand_a, tek), IOTSEC_OK);
         assert_memory_equal(csb.tek, tek, 16);
-        assert_int_equal(csb.half_key_number, 0);
+        assert_int_equal(csb.half.step.key_number, 0);
         assert_int_equal(iotsec_csb_take_counter(&csb, &counter), IOTSEC_OK);
         assert_int_equal(counter, 0);
         assert_int_equal(iotsec_csb_expire(&csb, test.now), UINT32_MAX);
@@ -272,7 +272,7 @@ static void keeps_the_newest_half(void **state)
 
     assert_int_equal(iotsec_csb_master_key(&csb, &test.hal, K + 9, SENDER, tgk_a), IOTSEC_ERR_PENDING);
     iotsec_csb_forget_half(&csb);
-    assert_memory_equal(csb.half_secret, zeros, 16);
+    assert_memory_equal(csb.half.step.tgk, zeros, 16);
     assert_int_equal(iotsec_csb_parameters(&csb, &test.hal, K + 9, rand_a, &addr_a, 0), IOTSEC_ERR_PENDING);
     assert_int_equal(iotsec_csb_master_key(&csb, &test.hal, K + 9, SENDER, tgk_a), IOTSEC_OK);
 }
