@@ -137,25 +137,34 @@ enum iotsec_cookie_policy {
     IOTSEC_COOKIE_WHILE_BUSY  /**< as OFF, and of everybody while any handshake is half open */
 };
 
+/** Private: what the table slots of sessions and handshakes begin with. */
+struct iotsec_dtls_slot {
+    struct iotsec_link link; /**< private: index by address; outlives the entry */
+    uint32_t handle;         /**< private: the entry's handle, or the next one's; outlives the entry */
+    uint8_t state;           /**< private: 0 while free */
+    uint8_t role;            /**< private: of a handshake, 1 if this end is the server */
+    uint16_t flags;          /**< private */
+};
+
+/* Small members stand first in both: small cores reach them with one instruction. */
+
 /** Private: one established session. Arrays of it are the caller's, see struct iotsec_dtls_config. */
 struct iotsec_dtls_session {
-    struct iotsec_link link;            /**< private: index by address; outlives the session in its slot */
-    uint16_t generation;                /**< private: distinguishes the slot's handles; outlives the session */
-    uint8_t flags;                      /**< private */
-    uint8_t finished_seq;               /**< private: message_seq of the server's Finished, for repeats */
-    struct iotsec_addr addr;            /**< private */
+    struct iotsec_dtls_slot slot;       /**< private */
     uint32_t peer;                      /**< private */
-    struct iotsec_record_key write_key; /**< private */
-    struct iotsec_record_key read_key;  /**< private */
-    struct iotsec_replay replay;        /**< private: epoch 1 */
-    uint64_t write_sequence;            /**< private: next number, epoch 1 */
-    uint32_t plain_sequence;            /**< private: next number, epoch 0, for repeats of the last flight */
-    uint32_t hello;                     /**< private: start of the client's random, to know its hello again */
     uint32_t last_heard;                /**< private: now_ms of the last authenticated record */
     uint32_t last_repeat;               /**< private: when the last flight was repeated */
+    uint32_t plain_sequence;            /**< private: next number, epoch 0, for repeats of the last flight */
     uint16_t forgeries;                 /**< private: failed tags */
     uint16_t max_plaintext;             /**< private: limit by max_fragment_length */
+    struct iotsec_addr addr;            /**< private: stands where a handshake's does */
+    struct iotsec_record_key write_key; /**< private */
+    struct iotsec_record_key read_key;  /**< private */
+    uint32_t hello;                     /**< private: start of the client's random, to know its hello again */
+    struct iotsec_replay replay;        /**< private: epoch 1 */
+    uint64_t write_sequence;            /**< private: next number, epoch 1 */
     uint8_t finished[IOTSEC_VERIFY_DATA_BYTES]; /**< private: server's verify_data, for repeats */
+    uint8_t finished_seq;               /**< private: and its message_seq */
 };
 
 /** Private: a handshake message that arrives in pieces or too early. */
@@ -169,14 +178,33 @@ struct iotsec_dtls_waiting {
 
 /** Private: one handshake in progress. Arrays of it are the caller's, see struct iotsec_dtls_config. */
 struct iotsec_dtls_handshake {
-    struct iotsec_link link;       /**< private: index by address; outlives the handshake in its slot */
-    uint16_t generation;           /**< private: distinguishes the slot's handles; outlives the handshake */
-    uint8_t state;                 /**< private */
+    struct iotsec_dtls_slot slot;  /**< private */
     uint8_t rounds;                /**< private: retransmissions of this flight since the last valid answer */
-    uint16_t flags;                /**< private */
     int8_t hint;                   /**< private: what unauthenticated answers point to, a status */
     uint8_t max_fragment;          /**< private: RFC 6066 code, 0 none */
-    struct iotsec_addr addr;       /**< private */
+    uint8_t identity_len;          /**< private */
+    uint8_t psk_len;               /**< private */
+    uint16_t suite;                /**< private */
+    uint16_t round_trip;           /**< private: measured in this handshake, 0 unknown */
+    uint16_t offered;              /**< private: bit a row: extensions that the client's hello had */
+    uint16_t receive_seq;          /**< private: message_seq expected */
+    uint16_t send_seq;             /**< private: message_seq of the next message built */
+    uint16_t flight_len;           /**< private */
+    uint16_t held_len;             /**< private */
+    struct iotsec_addr addr;       /**< private: stands where a session's does */
+    uint32_t peer;                 /**< private */
+    uint32_t started;              /**< private: for the deadline */
+    uint32_t retransmit_at;        /**< private */
+    uint32_t retransmit_wait;      /**< private */
+    uint32_t last_sent;            /**< private: when the flight left last */
+    uint32_t last_alert;           /**< private: when a plaintext alert left last */
+    uint32_t bytes_in;             /**< private: for the amplification limit */
+    uint32_t bytes_out;            /**< private */
+    uint32_t plain_sequence;       /**< private: next number, epoch 0 */
+    uint32_t write_sequence;       /**< private: next number, epoch 1 */
+    const uint8_t *identity;       /**< private: client, the caller's */
+    const uint8_t *psk;            /**< private: client, the caller's */
+    uint8_t client_random[IOTSEC_RANDOM_BYTES]; /**< private */
     union {
         struct {
             struct iotsec_sha256 transcript; /**< private: running hash of the handshake messages */
@@ -188,32 +216,10 @@ struct iotsec_dtls_handshake {
             uint8_t expected[IOTSEC_VERIFY_DATA_BYTES]; /**< private: the peer's verify_data */
         } keyed;                   /**< private: after it; the master secret itself is never kept */
     } u;                           /**< private */
-    uint8_t client_random[IOTSEC_RANDOM_BYTES]; /**< private */
-    const uint8_t *identity;       /**< private: client, the caller's */
-    const uint8_t *psk;            /**< private: client, the caller's */
-    uint32_t peer;                 /**< private */
-    uint32_t started;              /**< private: for the deadline */
-    uint32_t retransmit_at;        /**< private */
-    uint32_t retransmit_wait;      /**< private */
-    uint32_t last_sent;            /**< private: when the flight left last */
-    uint32_t last_alert;           /**< private: when a plaintext alert left last */
-    uint32_t bytes_in;             /**< private: for the amplification limit */
-    uint32_t bytes_out;            /**< private */
-    uint32_t plain_sequence;       /**< private: next number, epoch 0 */
-    uint32_t write_sequence;       /**< private: next number, epoch 1 */
-    uint16_t suite;                /**< private */
-    uint16_t round_trip;           /**< private: measured in this handshake, 0 unknown */
-    uint16_t offered;              /**< private: bit a row: extensions that the client's hello had */
-    uint16_t receive_seq;          /**< private: message_seq expected */
-    uint16_t send_seq;             /**< private: message_seq of the next message built */
-    uint16_t flight_len;           /**< private */
-    uint16_t held_len;             /**< private */
-    uint8_t identity_len;          /**< private */
-    uint8_t psk_len;               /**< private */
+    struct iotsec_dtls_waiting waiting[IOTSEC_REASSEMBLY_MESSAGES]; /**< private: messages in the reassembly buffer */
     uint8_t scratch[IOTSEC_HANDSHAKE_SCRATCH_BYTES]; /**< private: plugged-in extensions' */
     uint8_t flight[IOTSEC_FLIGHT_BYTES]; /**< private: messages of the last flight, to repeat */
     uint8_t held[IOTSEC_HELD_RECORD_BYTES]; /**< private: one record of the next epoch */
-    struct iotsec_dtls_waiting waiting[IOTSEC_REASSEMBLY_MESSAGES]; /**< private: messages in the reassembly buffer */
     uint8_t reassembly[IOTSEC_REASSEMBLY_BYTES]; /**< private */
 };
 
@@ -254,9 +260,9 @@ struct iotsec_dtls {
     uint32_t hash_seed;             /**< private */
     uint16_t sessions_used;         /**< private */
     uint16_t handshakes_used;       /**< private */
-    uint16_t half_open;             /**< private: those of them in which this end is the server */
+    uint16_t free_slot[2];          /**< private: heads of the lists of free slots */
+    uint16_t half_open;             /**< private: handshakes in which this end is the server */
     uint16_t idle_hand;             /**< private: next session to look at for idleness */
-    uint16_t free_session;          /**< private: head of the list of free session slots */
     uint8_t busy;                   /**< private: inside input or poll */
     uint8_t cookie_secret[32];      /**< private */
     struct iotsec_stats stats;      /**< drops by reason; read freely */

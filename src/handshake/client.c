@@ -51,6 +51,21 @@ static enum iotsec_status build_hello(struct iotsec_dtls *dtls, struct iotsec_dt
     return status == IOTSEC_OK ? iotsec_message_close(hs, &w) : status;
 }
 
+/* C -> S  ClientHello, the first one, with a new random */
+static enum iotsec_status start_hello(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    enum iotsec_status status = iotsec_dtls_random(dtls, hs->client_random, sizeof hs->client_random);
+
+    hs->max_fragment = dtls->config->max_fragment_length;
+    if (status == IOTSEC_OK) {
+        status = build_hello(dtls, hs, NULL, 0);
+    }
+    if (status == IOTSEC_OK) {
+        iotsec_flight_start(dtls, hs);
+    }
+    return status;
+}
+
 enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const uint8_t *identity,
                                        size_t identity_len, const uint8_t *psk, size_t psk_len, uint32_t peer,
                                        iotsec_dtls_handle *handshake)
@@ -65,32 +80,25 @@ enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct io
     if (iotsec_handshake_find(dtls, to, false) != NULL) {
         return IOTSEC_ERR_EXISTS;
     }
-    hs = iotsec_handshake_new(dtls, to, 0, true);
+    hs = iotsec_handshake_new(dtls, to, ROLE_CLIENT, true);
     if (hs == NULL) {
         return IOTSEC_ERR_FULL;
     }
-    hs->state = HS_CLIENT_SENT_HELLO;
     hs->identity = identity;
     hs->identity_len = (uint8_t)identity_len;
     hs->psk = psk;
     hs->psk_len = (uint8_t)psk_len;
     hs->peer = peer;
-    status = IOTSEC_ERR_RANDOM;
-    if (dtls->config->hal->random(dtls->config->hal->user, hs->client_random, sizeof hs->client_random) >= 0) {
-        status = build_hello(dtls, hs, NULL, 0);
-    }
-    if (status != IOTSEC_OK) {
-        if (status != IOTSEC_ERR_CANCELLED) {
-            iotsec_handshake_free(dtls, hs);
+    status = start_hello(dtls, hs);
+    if (status == IOTSEC_OK) {
+        (void)iotsec_dtls_flush(dtls);
+        if (handshake != NULL) {
+            *handshake = hs->slot.handle;
         }
-        return status;
+    } else if (status != IOTSEC_ERR_CANCELLED) {
+        iotsec_handshake_free(dtls, hs);
     }
-    iotsec_flight_start(dtls, hs);
-    (void)iotsec_dtls_flush(dtls);
-    if (handshake != NULL) {
-        *handshake = iotsec_handshake_handle(dtls, hs);
-    }
-    return IOTSEC_OK;
+    return status;
 }
 
 void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
@@ -109,198 +117,112 @@ void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *
  */
 void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    enum iotsec_status status = IOTSEC_ERR_RANDOM;
+    enum iotsec_status status;
 
-    hs->state = HS_CLIENT_SENT_HELLO;
-    hs->flags = HS_RETRIED;
+    hs->slot.state = HS_CLIENT_SENT_HELLO;
+    hs->slot.flags = HS_RETRIED;
     hs->hint = 0;
     hs->rounds = 0;
     hs->receive_seq = 0;
     hs->send_seq = 0;
     hs->held_len = 0;
-    hs->max_fragment = 0;
     iotsec_wipe(&hs->u, sizeof hs->u);
     memset(hs->scratch, 0, sizeof hs->scratch);
     iotsec_reassembly_clear(hs);
-    if (dtls->config->hal->random(dtls->config->hal->user, hs->client_random, sizeof hs->client_random) >= 0) {
-        status = build_hello(dtls, hs, NULL, 0);
-    }
-    if (status == IOTSEC_OK) {
-        iotsec_flight_start(dtls, hs);
-    } else if (status != IOTSEC_ERR_CANCELLED) {
+    status = start_hello(dtls, hs);
+    if (status != IOTSEC_OK && status != IOTSEC_ERR_CANCELLED) {
         iotsec_handshake_end(dtls, hs, status);
     }
 }
 
-void iotsec_client_alert(struct iotsec_dtls_handshake *hs, uint8_t level, uint8_t description)
+void iotsec_client_alert(struct iotsec_dtls_handshake *hs, const uint8_t alert[2])
 {
-    enum iotsec_status reason;
+    enum iotsec_status reason = iotsec_alert_meaning(alert[1], false);
 
-    if (level != IOTSEC_ALERT_FATAL) {
+    if (alert[0] != IOTSEC_ALERT_FATAL) {
         return;
     }
-    if (description == IOTSEC_ALERT_INTERNAL_ERROR) {
-        reason = IOTSEC_ERR_RESOURCES;
-    } else if (hs->state == HS_CLIENT_SENT_FINISHED) {
+    if (hs->slot.state == HS_CLIENT_SENT_FINISHED && reason != IOTSEC_ERR_RESOURCES) {
         /* The only thing that our last flight can have wrong is the key, whatever the server calls it:
          * decrypt_error, bad_record_mac, unknown_psk_identity, handshake_failure are all in use. */
         reason = IOTSEC_ERR_WRONG_PSK;
-    } else if (description == IOTSEC_ALERT_HANDSHAKE_FAILURE) {
-        reason = IOTSEC_ERR_NO_CIPHER;
-    } else if (description == IOTSEC_ALERT_PROTOCOL_VERSION) {
-        reason = IOTSEC_ERR_VERSION;
-    } else {
-        reason = IOTSEC_ERR_PROTOCOL;
     }
     hs->hint = (int8_t)reason;
 }
 
-/* Drops an answer that a forger could have sent, and remembers what it points to. */
-static enum iotsec_status refuse(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
+/* S -> C  HelloVerifyRequest: version, cookie. Status as in take_answer. */
+static enum iotsec_status take_verify_request(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                              struct iotsec_reader *r)
 {
-    enum iotsec_drop drop = IOTSEC_DROP_NOT_ALLOWED;
-
-    if (reason == IOTSEC_ERR_DECODE) {
-        drop = IOTSEC_DROP_MALFORMED;
-    } else if (reason == IOTSEC_ERR_VERSION) {
-        drop = IOTSEC_DROP_VERSION;
-    }
-    iotsec_client_hint(dtls, hs, reason);
-    return iotsec_dtls_drop(dtls, drop);
-}
-
-/* S -> C  HelloVerifyRequest: version, cookie */
-enum iotsec_status iotsec_client_verify(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                        const struct iotsec_hs_message *message)
-{
-    struct iotsec_reader r;
     enum iotsec_status status;
     const uint8_t *cookie;
     uint16_t version;
     uint8_t len;
 
-    iotsec_rd_init(&r, message->body, message->length);
-    if (!iotsec_rd_u16(&r, &version) || !iotsec_rd_u8(&r, &len) || !iotsec_rd_view(&r, &cookie, len) || r.left != 0 ||
-        len == 0) {
-        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    if (!iotsec_rd_u16(r, &version) || !iotsec_rd_u8(r, &len) || !iotsec_rd_view(r, &cookie, len) || r->left != 0 || len == 0) {
+        return IOTSEC_ERR_DECODE;
     }
-    if (len == hs->flight[COOKIE_AT] && memcmp(hs->flight + COOKIE_AT + 1, cookie, len) == 0) {
-        return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
-    }
-    if (hs->send_seq > HELLO_SEQ_MAX) {
-        return iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
+    if (hs->send_seq > HELLO_SEQ_MAX ||
+        (len == hs->flight[COOKIE_AT] && memcmp(hs->flight + COOKIE_AT + 1, cookie, len) == 0)) {
+        (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
+        return IOTSEC_ERR_CANCELLED; /* seen: nothing to do */
     }
     status = build_hello(dtls, hs, cookie, len);
-    if (status == IOTSEC_ERR_CANCELLED) {
-        return IOTSEC_OK;
-    }
-    if (status != IOTSEC_OK) {
+    if (status == IOTSEC_ERR_BUFFER) {
         /* a cookie that does not fit: without one, the next round asks again */
         status = build_hello(dtls, hs, NULL, 0);
-        if (status == IOTSEC_OK) {
-            return refuse(dtls, hs, IOTSEC_ERR_DECODE);
-        }
-        iotsec_handshake_end(dtls, hs, status);
-        return IOTSEC_OK;
+        return status == IOTSEC_OK ? IOTSEC_ERR_DECODE : status;
     }
-    /* The answer to our n-th hello has message_seq n, also where the server counts its requests from 0 again. */
-    hs->receive_seq = (uint16_t)(hs->send_seq - 1);
-    iotsec_reassembly_clear(hs);
-    iotsec_flight_progress(dtls, hs);
-    iotsec_flight_start(dtls, hs);
-    return IOTSEC_OK;
+    if (status == IOTSEC_OK) {
+        /* The answer to our n-th hello has message_seq n, also where the server counts its requests from 0 again. */
+        hs->receive_seq = (uint16_t)(hs->send_seq - 1);
+        iotsec_reassembly_clear(hs);
+        iotsec_flight_progress(dtls, hs);
+        iotsec_flight_start(dtls, hs);
+    }
+    return status;
 }
 
 /* S -> C  ServerHello: version, random, session_id, suite, compression, extensions */
-static enum iotsec_status take_server_hello(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                            const struct iotsec_hs_message *message)
+static enum iotsec_status take_server_hello(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_reader *r)
 {
-    struct iotsec_reader r;
-    struct iotsec_reader extensions;
     const uint8_t *random;
     const uint8_t *ignored;
     enum iotsec_status status;
     uint16_t version;
-    uint16_t suite;
-    uint16_t extensions_len;
+    uint16_t len;
     uint8_t session_id_len;
     uint8_t compression;
 
-    iotsec_rd_init(&r, message->body, message->length);
     /* a session_id would be an offer to resume: read over */
-    if (!iotsec_rd_u16(&r, &version) || !iotsec_rd_view(&r, &random, IOTSEC_RANDOM_BYTES) ||
-        !iotsec_rd_u8(&r, &session_id_len) || session_id_len > 32 || !iotsec_rd_view(&r, &ignored, session_id_len) ||
-        !iotsec_rd_u16(&r, &suite) || !iotsec_rd_u8(&r, &compression)) {
-        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
-    }
-    iotsec_rd_init(&extensions, NULL, 0);
-    if (r.left != 0 &&
-        (!iotsec_rd_u16(&r, &extensions_len) || !iotsec_rd_sub(&r, &extensions, extensions_len) || r.left != 0)) {
-        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    if (!iotsec_rd_u16(r, &version) || !iotsec_rd_view(r, &random, IOTSEC_RANDOM_BYTES) || !iotsec_rd_u8(r, &session_id_len) ||
+        session_id_len > 32 || !iotsec_rd_view(r, &ignored, session_id_len) || !iotsec_rd_u16(r, &hs->suite) ||
+        !iotsec_rd_u8(r, &compression) || (r->left != 0 && (!iotsec_rd_u16(r, &len) || len != r->left))) {
+        return IOTSEC_ERR_DECODE;
     }
     if (version != IOTSEC_VERSION_DTLS_1_2) {
-        return refuse(dtls, hs, IOTSEC_ERR_VERSION);
+        return IOTSEC_ERR_VERSION;
     }
-    if (!iotsec_suite_enabled(dtls, suite)) {
-        return refuse(dtls, hs, IOTSEC_ERR_NO_CIPHER);
+    if (!iotsec_suite_enabled(dtls, hs->suite)) {
+        return IOTSEC_ERR_NO_CIPHER;
     }
     if (compression != 0) {
-        return refuse(dtls, hs, IOTSEC_ERR_PROTOCOL);
+        return IOTSEC_ERR_PROTOCOL;
     }
-    status = iotsec_extensions_parse(dtls, hs, &extensions);
-    if (status == IOTSEC_ERR_CANCELLED) {
-        return IOTSEC_OK;
-    }
+    status = iotsec_extensions_parse(dtls, hs, r);
     if (status == IOTSEC_OK) {
-        status = iotsec_extensions_required(dtls, hs);
+        memcpy(hs->u.open.server_random, random, IOTSEC_RANDOM_BYTES);
+        status = iotsec_transcript_add(dtls, hs, hs->flight, hs->flight_len);
     }
-    if (status != IOTSEC_OK) {
-        hs->flags = (uint16_t)(hs->flags & ~(HS_EMS | HS_RI));
-        return refuse(dtls, hs, status);
-    }
-
-    status = iotsec_transcript_add(dtls, hs, hs->flight, hs->flight_len);
-    if (status == IOTSEC_OK) {
-        status = iotsec_transcript_message(dtls, hs, message);
-    }
-    if (status != IOTSEC_OK) {
-        iotsec_handshake_end(dtls, hs, status);
-        return IOTSEC_OK;
-    }
-    memcpy(hs->u.open.server_random, random, IOTSEC_RANDOM_BYTES);
-    hs->suite = suite;
-    return IOTSEC_OK;
-}
-
-/* S -> C  ServerKeyExchange: a hint which PSK to take (RFC 4279, section 5.2). The caller has chosen. */
-static enum iotsec_status take_key_exchange(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                            const struct iotsec_hs_message *message)
-{
-    struct iotsec_reader r;
-    enum iotsec_status status;
-    uint16_t len;
-
-    iotsec_rd_init(&r, message->body, message->length);
-    if (!iotsec_rd_u16(&r, &len) || len != r.left) {
-        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
-    }
-    status = iotsec_transcript_message(dtls, hs, message);
-    if (status != IOTSEC_OK) {
-        iotsec_handshake_end(dtls, hs, status);
-    }
-    return IOTSEC_OK;
+    return status;
 }
 
 /* C -> S  ClientKeyExchange: identity; (ChangeCipherSpec;) Finished: verify_data */
-static enum iotsec_status build_finished(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                         const struct iotsec_hs_message *done)
+static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
     struct iotsec_writer w;
-    enum iotsec_status status = iotsec_transcript_message(dtls, hs, done);
+    enum iotsec_status status;
 
-    if (status != IOTSEC_OK) {
-        return status;
-    }
     hs->flight_len = 0;
     iotsec_message_open(dtls, hs, &w, IOTSEC_HS_CLIENT_KEY_EXCHANGE);
     iotsec_wr_u16(&w, hs->identity_len);
@@ -312,54 +234,62 @@ static enum iotsec_status build_finished(struct iotsec_dtls *dtls, struct iotsec
     if (status == IOTSEC_OK) {
         status = iotsec_keys_derive(dtls, hs, hs->psk, hs->psk_len, hs->flight + hs->flight_len);
     }
-    hs->flight_len = (uint16_t)(hs->flight_len + FINISHED_BYTES);
+    if (status == IOTSEC_OK) {
+        hs->flight_len = (uint16_t)(hs->flight_len + FINISHED_BYTES);
+        iotsec_flight_start(dtls, hs);
+    }
     return status;
 }
 
-/* S -> C  ServerHelloDone: empty */
-static enum iotsec_status take_done(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                    const struct iotsec_hs_message *message)
+/* OK: taken. CANCELLED: dropped, or the handshake is gone. Failures of this end (above DECODE) end the
+ * handshake; the rest is what the message has wrong. */
+static enum iotsec_status take_answer(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                      const struct iotsec_hs_message *message)
 {
-    enum iotsec_status status;
+    struct iotsec_reader r;
+    enum iotsec_status status = IOTSEC_OK;
+    uint16_t len;
 
-    if (message->length != 0) {
-        return refuse(dtls, hs, IOTSEC_ERR_DECODE);
+    iotsec_rd_init(&r, message->body, message->length);
+    if (message->type == IOTSEC_HS_HELLO_VERIFY_REQUEST) {
+        return take_verify_request(dtls, hs, &r);
     }
-    iotsec_flight_progress(dtls, hs);
-    status = build_finished(dtls, hs, message);
+    if (message->type == IOTSEC_HS_SERVER_HELLO) {
+        status = take_server_hello(dtls, hs, &r);
+    } else if (message->type == IOTSEC_HS_SERVER_KEY_EXCHANGE) {
+        /* A hint which PSK to take (RFC 4279, section 5.2). The caller has chosen. */
+        status = iotsec_rd_u16(&r, &len) && len == r.left ? IOTSEC_OK : IOTSEC_ERR_DECODE;
+    } else if (r.left != 0) {
+        status = IOTSEC_ERR_DECODE; /* S -> C  ServerHelloDone: empty */
+    }
+    if (status == IOTSEC_OK) {
+        status = iotsec_transcript_message(dtls, hs, message);
+    }
     if (status != IOTSEC_OK) {
-        iotsec_handshake_end(dtls, hs, status);
-        return IOTSEC_OK;
+        return status;
     }
-    iotsec_flight_start(dtls, hs);
-    return IOTSEC_OK;
+    hs->slot.state = iotsec_hs_next(hs->slot.state, message->type);
+    hs->receive_seq++;
+    iotsec_flight_progress(dtls, hs);
+    return message->type == IOTSEC_HS_SERVER_HELLO_DONE ? send_finished(dtls, hs) : IOTSEC_OK;
 }
 
 enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                       const struct iotsec_hs_message *message)
 {
-    iotsec_dtls_handle handle = iotsec_handshake_handle(dtls, hs);
-    uint8_t next = iotsec_hs_next(hs->state, message->type);
-    enum iotsec_status status;
+    enum iotsec_status status = take_answer(dtls, hs, message);
 
-    if (message->type == IOTSEC_HS_HELLO_VERIFY_REQUEST) {
-        return iotsec_client_verify(dtls, hs, message);
+    if (status == IOTSEC_OK || status == IOTSEC_ERR_CANCELLED) {
+        return status == IOTSEC_OK ? status : IOTSEC_ERR_REPLAY;
     }
-    if (message->type == IOTSEC_HS_SERVER_HELLO) {
-        status = take_server_hello(dtls, hs, message);
-    } else if (message->type == IOTSEC_HS_SERVER_KEY_EXCHANGE) {
-        status = take_key_exchange(dtls, hs, message);
-    } else {
-        status = take_done(dtls, hs, message);
+    if (status > IOTSEC_ERR_DECODE) {
+        iotsec_handshake_end(dtls, hs, status);
+        return IOTSEC_OK;
     }
-    if (status == IOTSEC_OK && iotsec_handshake_get(dtls, handle) == hs) {
-        hs->state = next;
-        hs->receive_seq++;
-        if (next != HS_CLIENT_SENT_FINISHED) {
-            iotsec_flight_progress(dtls, hs);
-        }
-    }
-    return status;
+    iotsec_client_hint(dtls, hs, status);
+    return iotsec_dtls_drop(dtls, status == IOTSEC_ERR_DECODE    ? IOTSEC_DROP_MALFORMED
+                                  : status == IOTSEC_ERR_VERSION ? IOTSEC_DROP_VERSION
+                                                                 : IOTSEC_DROP_NOT_ALLOWED);
 }
 
 #endif

@@ -3,13 +3,17 @@
  * The DTLS-PSK engine's inside. One datagram goes this way:
  *
  *     dtls.c         records: by epoch and address to a session, a handshake or a drop counter
- *     reassembly.c   fragments to whole messages, in order
+ *     session.c      what an established session takes and sends
+ *     handshake.c    messages in order, early records, the end of a handshake
+ *     reassembly.c   fragments to whole messages
  *     transition.c   what may follow what
  *     client.c       what a client does with a message; server.c the same for a server
  *     extensions.c   hello extensions, built in and plugged in
  *     keys.c         transcript and key schedule
  *     cookie.c       the stateless cookie
  *     flight.c       building, sending and repeating
+ *     alert.c        reasons and alerts
+ *     pool.c         the tables of sessions and handshakes
  *
  * Pointers to sessions and handshakes do not live across a callback: it may end any of them. Code
  * that goes on after one finds them again by handle.
@@ -33,32 +37,38 @@ enum {
     HS_SERVER_SENT_DONE,        /* ServerHello and ServerHelloDone left */
     HS_SERVER_ASKED_PSK,        /* ClientKeyExchange came; the look-up is pending */
     HS_SERVER_GOT_KEYS,         /* keys exist; the client's Finished is awaited */
-    HS_DONE                     /* the session exists; the slot holds only a record for it */
+    HS_DONE                     /* the session exists */
 };
 
-/* iotsec_dtls_handshake.flags */
-#define HS_SERVER 0x0001u   /* this end is the server */
-#define HS_PROVED 0x0002u   /* the client's address earned a cookie: no amplification limit */
-#define HS_EMS 0x0004u      /* extended master secret */
-#define HS_RI 0x0008u       /* the peer signals RFC 5746 */
+/* slot.role. A handshake that has ended and waits for its last callback to return is found by nobody. */
+enum { ROLE_CLIENT, ROLE_SERVER, ROLE_NONE };
+/* For loops over both: a build with one role runs them once. */
+#define ROLE_FIRST (IOTSEC_DTLS_CLIENT ? ROLE_CLIENT : ROLE_SERVER)
+#define ROLE_LAST (IOTSEC_DTLS_SERVER ? ROLE_SERVER : ROLE_CLIENT)
+
+enum { POOL_SESSIONS, POOL_HANDSHAKES };
+
+/* iotsec_dtls_handshake.slot.flags */
+#define HS_PROVED 0x0001u   /* the client's address earned a cookie: no amplification limit */
+#define HS_EMS 0x0002u      /* extended master secret */
+#define HS_RI 0x0004u       /* the peer signals RFC 5746 */
+#define HS_SHORT 0x0008u    /* max_fragment_length was agreed on */
 #define HS_HASHING 0x0010u  /* u.open.transcript is started */
 #define HS_ASKED 0x0020u    /* server: the application knows of it and hears of its end */
 #define HS_UNKNOWN 0x0040u  /* server: no PSK for that identity; the keys are random */
 #define HS_TOLD 0x0080u     /* server: `failed` has told the first Finished that failed */
 #define HS_ALERTED 0x0100u  /* a plaintext alert left in this round */
-#define HS_RETRIED 0x0400u  /* client: started anew after bad news at its Finished */
 #define HS_REPEATED 0x0200u /* the flight was sent more than once: no round trip can be measured */
+#define HS_RETRIED 0x0400u  /* client: started anew after bad news at its Finished */
 
-/* iotsec_dtls_session.flags */
-#define SESSION_USED 0x01u
-#define SESSION_SERVER 0x02u
-#define SESSION_CCM 0x04u       /* 16-byte tag */
-#define SESSION_CONFIRMED 0x08u /* the client went on after Finished: it has our last flight */
-#define SESSION_WARNED 0x10u    /* `forgeries` has been told */
+/* iotsec_dtls_session.slot.flags */
+#define SESSION_SERVER 0x01u
+#define SESSION_CCM 0x02u       /* 16-byte tag */
+#define SESSION_CONFIRMED 0x04u /* the client went on after Finished: it has our last flight */
 
-/* Slot handles: index + 1, generation in the 15 bits above, and one bit that tells the two kinds apart. */
+/* Handles: index + 1, generation in the 15 bits above, and one bit that tells the two kinds apart. */
 #define HANDLE_HANDSHAKE 0x80000000u
-#define GENERATION_MASK 0x7FFFu
+#define GENERATION_MASK 0x7FFF0000u
 
 /* Longest ClientHello message_seq taken: one HelloVerifyRequest is usual, many are an attack. */
 #define HELLO_SEQ_MAX 15u
@@ -81,40 +91,37 @@ struct iotsec_hs_message {
 /* 1 if this end is the server. A build with one role decides it at compile time. */
 static inline bool iotsec_hs_is_server(const struct iotsec_dtls_handshake *hs)
 {
-#if !IOTSEC_DTLS_CLIENT
-    (void)hs;
-    return true;
-#elif !IOTSEC_DTLS_SERVER
-    (void)hs;
-    return false;
-#else
-    return (hs->flags & HS_SERVER) != 0;
-#endif
+    return ROLE_FIRST == ROLE_LAST ? ROLE_FIRST == ROLE_SERVER : hs->slot.role == ROLE_SERVER;
 }
 
 static inline bool iotsec_hs_has_keys(const struct iotsec_dtls_handshake *hs)
 {
-    return hs->state == HS_CLIENT_SENT_FINISHED || hs->state == HS_SERVER_GOT_KEYS;
+    return hs->slot.state == HS_CLIENT_SENT_FINISHED || hs->slot.state == HS_SERVER_GOT_KEYS;
+}
+
+static inline void iotsec_hs_unset(struct iotsec_dtls_handshake *hs, uint16_t flags)
+{
+    hs->slot.flags = (uint16_t)(hs->slot.flags & ~flags);
 }
 
 static inline size_t iotsec_suite_tag(uint16_t suite)
 {
-#if IOTSEC_SUITE_CCM
-    return suite == IOTSEC_SUITE_PSK_AES_128_CCM ? IOTSEC_TAG_CCM_BYTES : IOTSEC_TAG_CCM_8_BYTES;
-#else
-    (void)suite;
-    return IOTSEC_TAG_CCM_8_BYTES;
-#endif
+    return IOTSEC_SUITE_CCM && suite == IOTSEC_SUITE_PSK_AES_128_CCM ? IOTSEC_TAG_CCM_BYTES : IOTSEC_TAG_CCM_8_BYTES;
 }
 
 static inline bool iotsec_suite_enabled(const struct iotsec_dtls *dtls, uint16_t suite)
 {
     uint8_t suites = dtls->config->suites;
 
-    if (suite == IOTSEC_SUITE_PSK_AES_128_CCM_8) {
-        return suites == 0 || (suites & 1u) != 0;
+    if (!IOTSEC_SUITE_CCM || suite == IOTSEC_SUITE_PSK_AES_128_CCM_8) {
+        return suite == IOTSEC_SUITE_PSK_AES_128_CCM_8 && (suites == 0 || (suites & 1u) != 0);
     }
-    return IOTSEC_SUITE_CCM && suite == IOTSEC_SUITE_PSK_AES_128_CCM && (suites & 2u) != 0;
+    return suite == IOTSEC_SUITE_PSK_AES_128_CCM && (suites & 2u) != 0;
+}
+
+static inline uint32_t iotsec_value_or(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
 }
 
 /* ---- transition.c ---- */
@@ -124,30 +131,80 @@ uint8_t iotsec_hs_next(uint8_t state, uint8_t message);
 /* Whether the message may come at all, in some state, to a server or to a client. */
 bool iotsec_hs_known(bool is_server, uint8_t message);
 
+/* ---- pool.c ---- */
+
+/* Empties both tables. */
+void iotsec_pool_init(struct iotsec_dtls *dtls);
+/* The entry of that address and role, or NULL. */
+struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr,
+                                          uint8_t role);
+/* The entry of that handle, or NULL. */
+struct iotsec_dtls_slot *iotsec_slot_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
+/* A cleared entry, filed under the address; NULL when the pool is full. Its state is the caller's to set, at once. */
+struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr);
+/* Wipes all but the place in the table: the entry's handle is invalid from now on. */
+void iotsec_slot_clear(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot);
+/* Wipes and takes out. */
+void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot);
+
 /* ---- dtls.c ---- */
 
 uint32_t iotsec_dtls_now(const struct iotsec_dtls *dtls);
+/* Fills `out`, which is 0 on success. */
+enum iotsec_status iotsec_dtls_random(const struct iotsec_dtls *dtls, uint8_t *out, size_t len);
 /* Counts a drop and names it as iotsec_dtls_input does. */
 enum iotsec_status iotsec_dtls_drop(struct iotsec_dtls *dtls, enum iotsec_drop reason);
-struct iotsec_dtls_session *iotsec_session_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr);
-struct iotsec_dtls_session *iotsec_session_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
-iotsec_dtls_handle iotsec_session_handle(const struct iotsec_dtls *dtls, const struct iotsec_dtls_session *session);
-struct iotsec_dtls_handshake *iotsec_handshake_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr, bool is_server);
+
+/* ---- session.c ---- */
+
+static inline struct iotsec_dtls_session *iotsec_session_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr)
+{
+    return (struct iotsec_dtls_session *)(void *)iotsec_slot_find(dtls, POOL_SESSIONS, addr, 0);
+}
+
+/* The record opens with the session's key or not. IOTSEC_ERR_AUTH and IOTSEC_ERR_REPLAY are not counted: the
+ * record may belong to a handshake. */
+enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
+                                       const struct iotsec_record *record);
+/* Makes the session of a handshake whose Finished had this record number. `session` may hold an older one. */
+void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
+                         const struct iotsec_dtls_handshake *hs, uint64_t sequence);
+/* A tag failed under the key of the session of that address, if there is one. */
+void iotsec_session_forged(struct iotsec_dtls *dtls, const struct iotsec_addr *addr);
+/* Looks at the next few sessions' idleness; returns the wait until the next look. */
+uint32_t iotsec_session_tick(struct iotsec_dtls *dtls, uint32_t now);
+
+/* ---- handshake.c ---- */
+
+static inline struct iotsec_dtls_handshake *iotsec_handshake_find(const struct iotsec_dtls *dtls,
+                                                                  const struct iotsec_addr *addr, bool is_server)
+{
+    if (is_server ? !IOTSEC_DTLS_SERVER : !IOTSEC_DTLS_CLIENT) {
+        return NULL;
+    }
+    return (struct iotsec_dtls_handshake *)(void *)iotsec_slot_find(dtls, POOL_HANDSHAKES, addr,
+                                                                    is_server ? ROLE_SERVER : ROLE_CLIENT);
+}
+
 struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
-iotsec_dtls_handle iotsec_handshake_handle(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs);
-/* A cleared slot, filed under the address; NULL when the pool is full. With `replace`, the oldest half-open
+/* A handshake in its first state; NULL when the pool is full. With `replace`, the oldest half-open
  * handshake whose address has proved nothing makes room (its `failed` may run). */
-struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_addr *addr, uint16_t flags,
+struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_addr *addr, uint8_t role,
                                                    bool replace);
 /* Wipes the slot. */
 void iotsec_handshake_free(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
 /* The same, and then tells the application. */
 void iotsec_handshake_end(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
-/* The peer's Finished stands in `message`, authenticated by the record with `sequence`. */
-enum iotsec_status iotsec_handshake_finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                           const struct iotsec_hs_message *message, uint64_t sequence);
+/* The handshake messages of one record. `handle`: the handshake whose key opened it; 0: it came in the clear. */
+enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct iotsec_addr *from, iotsec_dtls_handle handle,
+                                         const struct iotsec_record *record, const uint8_t *content, size_t len);
+/* A record of epoch 1, for a session, a handshake or nobody. */
+enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+                                              const struct iotsec_record *record);
 /* Keys exist now: opens the record that waited for them, if there is one. */
 void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
+/* Does what is due; returns the wait until something is. */
+uint32_t iotsec_handshake_tick(struct iotsec_dtls *dtls, uint32_t now);
 
 /* ---- client.c, server.c ---- */
 
@@ -156,14 +213,11 @@ enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dt
                                       const struct iotsec_hs_message *message);
 enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                       const struct iotsec_hs_message *message);
-/* A HelloVerifyRequest, whatever its message_seq. */
-enum iotsec_status iotsec_client_verify(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                        const struct iotsec_hs_message *message);
 /* Remembers what an unauthenticated answer points to. */
 void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
+void iotsec_client_alert(struct iotsec_dtls_handshake *hs, const uint8_t alert[2]);
 /* Begins again with a new random. */
 void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
-void iotsec_client_alert(struct iotsec_dtls_handshake *hs, uint8_t level, uint8_t description);
 /* A ClientHello or a piece of one, from an address that may have nothing else here. */
 enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
                                        const struct iotsec_record *record, const struct iotsec_hs_message *message);
@@ -176,11 +230,10 @@ void iotsec_server_wrong_key(struct iotsec_dtls *dtls, struct iotsec_dtls_handsh
 /* Appends this end's extensions, with their length in front; nothing at all if there are none. */
 enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w);
 /* Takes the peer's. On failure the handshake's scratch and flags are as they were.
- * ERR_PROTOCOL: not offered, or refused by its row. ERR_DECODE: malformed. */
+ * ERR_PROTOCOL: not offered, or refused by its row. ERR_DECODE: malformed. ERR_NO_EMS,
+ * ERR_NO_RENEGOTIATION_INFO: policy asks for it. */
 enum iotsec_status iotsec_extensions_parse(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                            struct iotsec_reader *r);
-/* Whether policy is content with what the peer's hello had: OK, ERR_NO_EMS, ERR_NO_RENEGOTIATION_INFO. */
-enum iotsec_status iotsec_extensions_required(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs);
 
 /* ---- keys.c ---- */
 
@@ -193,8 +246,8 @@ void iotsec_transcript_abort(const struct iotsec_dtls *dtls, struct iotsec_dtls_
  * verify_data. Fills u.keyed and writes this end's Finished message. The transcript is gone afterwards. */
 enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
                                       size_t psk_len, uint8_t finished[FINISHED_BYTES]);
-/* Bytes to the front of a Finished message, as they stand in the transcript. */
-void iotsec_finished_header(uint8_t out[IOTSEC_HANDSHAKE_HEADER_BYTES], uint16_t seq);
+/* A handshake message's header, unfragmented. */
+void iotsec_message_header(uint8_t out[IOTSEC_HANDSHAKE_HEADER_BYTES], uint8_t type, uint16_t seq, size_t length);
 
 /* ---- cookie.c ---- */
 
@@ -220,23 +273,25 @@ void iotsec_reassembly_forget(struct iotsec_dtls_handshake *hs, uint16_t seq);
 /* Forgets all. */
 void iotsec_reassembly_clear(struct iotsec_dtls_handshake *hs);
 
+/* ---- alert.c ---- */
+
+/* The alert that goes with a reason. */
+uint8_t iotsec_alert_of(enum iotsec_status reason);
+/* What the peer means by a fatal alert. */
+enum iotsec_status iotsec_alert_meaning(uint8_t description, bool authenticated);
+/* Appends an alert; `key` is NULL for one in the clear. */
+void iotsec_alert_send(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
+                       size_t tag_len, uint64_t sequence, uint8_t description);
+
 /* ---- flight.c ---- */
 
-/* Appends a record in the clear to the datagram under construction. */
-enum iotsec_status iotsec_tx_plain(struct iotsec_dtls *dtls, const struct iotsec_addr *to, uint8_t type, uint16_t version,
-                                   uint32_t sequence, const uint8_t *content, size_t len);
-/* The same, protected, epoch 1. */
-enum iotsec_status iotsec_tx_sealed(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
-                                    size_t tag_len, uint8_t type, uint64_t sequence, const uint8_t *content, size_t len);
+/* Appends a record to the datagram under construction: epoch 1 under `key`, or epoch 0 if that is NULL. */
+enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
+                             size_t tag_len, uint8_t type, uint64_t sequence, const uint8_t *content, size_t len);
+/* ChangeCipherSpec. */
+void iotsec_tx_change_cipher_spec(struct iotsec_dtls *dtls, const struct iotsec_addr *to, uint32_t sequence);
 /* A handshake's plaintext alert: at most one a round and interval, and within the amplification limit. */
 void iotsec_tx_alert(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
-/* A plaintext alert to somebody who has no state here. */
-void iotsec_tx_alert_stateless(struct iotsec_dtls *dtls, const struct iotsec_addr *to, uint32_t sequence,
-                               enum iotsec_status reason);
-/* A protected alert under a session's key. */
-void iotsec_session_alert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t description);
-/* The server's ChangeCipherSpec and Finished again, at most once an interval. */
-void iotsec_session_repeat(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session);
 
 /* Starts a handshake message in the flight and finishes it. */
 void iotsec_message_open(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w, uint8_t type);
@@ -251,7 +306,5 @@ void iotsec_flight_progress(struct iotsec_dtls *dtls, struct iotsec_dtls_handsha
 /* Whether the flight is repeated by time. */
 bool iotsec_flight_timed(const struct iotsec_dtls_handshake *hs);
 uint32_t iotsec_flight_interval(const struct iotsec_dtls *dtls);
-/* The alert that goes with a reason. */
-uint8_t iotsec_alert_of(enum iotsec_status reason);
 
 #endif

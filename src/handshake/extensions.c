@@ -13,11 +13,7 @@
 
 #include <string.h>
 
-/* For built-in rows `user` is this. */
-struct scope {
-    const struct iotsec_dtls *dtls;
-    struct iotsec_dtls_handshake *hs;
-};
+/* Built-in rows get the handshake as `user`. */
 
 static enum iotsec_status write_extended_master_secret(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
                                                        size_t size, size_t *len)
@@ -33,50 +29,17 @@ static enum iotsec_status write_extended_master_secret(void *user, const struct 
 static enum iotsec_status parse_extended_master_secret(void *user, const struct iotsec_dtls_hello *hello,
                                                        const uint8_t *body, size_t len)
 {
-    struct scope *scope = user;
+    struct iotsec_dtls_handshake *hs = user;
 
     (void)hello;
     (void)body;
-    scope->hs->flags |= HS_EMS;
+    hs->slot.flags |= HS_EMS;
     return len == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
 }
 
-static enum iotsec_status write_renegotiation_info(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
-                                                   size_t size, size_t *len)
+/* A body of one byte. */
+static enum iotsec_status write_byte(uint8_t code, uint8_t *out, size_t size, size_t *len)
 {
-    (void)user;
-    if (!hello->is_server) {
-        return IOTSEC_ERR_NOT_FOUND; /* the cipher suite value says it */
-    }
-    if (size < 1) {
-        return IOTSEC_ERR_BUFFER;
-    }
-    out[0] = 0; /* no earlier handshake whose Finished could be named */
-    *len = 1;
-    return IOTSEC_OK;
-}
-
-static enum iotsec_status parse_renegotiation_info(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body,
-                                                   size_t len)
-{
-    struct scope *scope = user;
-
-    (void)hello;
-    scope->hs->flags |= HS_RI;
-    /* anything but an empty field would belong to a renegotiation */
-    return len == 1 && body[0] == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
-}
-
-#if IOTSEC_MAX_FRAGMENT_LENGTH
-static enum iotsec_status write_max_fragment_length(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
-                                                    size_t size, size_t *len)
-{
-    struct scope *scope = user;
-    uint8_t code = hello->is_server ? scope->hs->max_fragment : scope->dtls->config->max_fragment_length;
-
-    if (code == 0) {
-        return IOTSEC_ERR_NOT_FOUND;
-    }
     if (size < 1) {
         return IOTSEC_ERR_BUFFER;
     }
@@ -85,16 +48,45 @@ static enum iotsec_status write_max_fragment_length(void *user, const struct iot
     return IOTSEC_OK;
 }
 
+static enum iotsec_status write_renegotiation_info(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
+                                                   size_t size, size_t *len)
+{
+    (void)user;
+    /* a client says it by the cipher suite value; a server had no earlier handshake whose Finished it could name */
+    return hello->is_server ? write_byte(0, out, size, len) : IOTSEC_ERR_NOT_FOUND;
+}
+
+static enum iotsec_status parse_renegotiation_info(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body,
+                                                   size_t len)
+{
+    struct iotsec_dtls_handshake *hs = user;
+
+    (void)hello;
+    hs->slot.flags |= HS_RI;
+    /* anything but an empty field would belong to a renegotiation */
+    return len == 1 && body[0] == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
+}
+
+#if IOTSEC_MAX_FRAGMENT_LENGTH
+static enum iotsec_status write_max_fragment_length(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
+                                                    size_t size, size_t *len)
+{
+    struct iotsec_dtls_handshake *hs = user;
+
+    (void)hello;
+    return hs->max_fragment != 0 ? write_byte(hs->max_fragment, out, size, len) : IOTSEC_ERR_NOT_FOUND;
+}
+
 static enum iotsec_status parse_max_fragment_length(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body,
                                                     size_t len)
 {
-    struct scope *scope = user;
+    struct iotsec_dtls_handshake *hs = user;
 
-    if (len != 1 || body[0] < 1 || body[0] > 4 ||
-        (!hello->is_server && body[0] != scope->dtls->config->max_fragment_length)) {
+    if (len != 1 || body[0] < 1 || body[0] > 4 || (!hello->is_server && body[0] != hs->max_fragment)) {
         return IOTSEC_ERR_DECODE;
     }
-    scope->hs->max_fragment = body[0];
+    hs->max_fragment = body[0];
+    hs->slot.flags |= HS_SHORT;
     return IOTSEC_OK;
 }
 #endif
@@ -110,53 +102,62 @@ static const struct iotsec_dtls_extension built_in[] = {
 #define BUILT_IN (sizeof built_in / sizeof built_in[0])
 #define BIT_RENEGOTIATION_INFO 1u
 
-static const struct iotsec_dtls_extension *get_row(const struct iotsec_dtls *dtls, size_t i)
+/* What a walk over the rows needs. */
+struct walk {
+    const struct iotsec_dtls_extension *row;
+    unsigned bit;
+    void *user;
+    struct iotsec_dtls_hello hello;
+};
+
+static void start_walk(struct iotsec_dtls_handshake *hs, struct walk *walk)
 {
-    if (i < BUILT_IN) {
-        return &built_in[i];
-    }
-    i -= BUILT_IN;
-    return i < dtls->config->extension_count ? &dtls->config->extensions[i] : NULL;
+    walk->bit = 0;
+    walk->hello.handshake = hs->slot.handle;
+    walk->hello.is_server = iotsec_hs_is_server(hs);
+    walk->hello.peer = hs->peer;
+    walk->hello.scratch = hs->scratch;
 }
 
-static void fill_hello(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_dtls_hello *hello)
+/* The next row, its bit and its user; false after the last. */
+static bool step_walk(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct walk *walk)
 {
-    hello->handshake = iotsec_handshake_handle(dtls, hs);
-    hello->is_server = iotsec_hs_is_server(hs);
-    hello->peer = hs->peer;
-    hello->scratch = hs->scratch;
+    walk->bit = walk->bit != 0 ? walk->bit << 1 : 1u;
+    if (walk->bit >> BUILT_IN == 0) {
+        walk->row = walk->bit == 1 ? built_in : walk->row + 1;
+        walk->user = hs;
+        return true;
+    }
+    walk->row = walk->bit >> BUILT_IN == 1 ? dtls->config->extensions : walk->row + 1;
+    walk->user = dtls->config->user;
+    return walk->bit >> BUILT_IN >> dtls->config->extension_count == 0;
 }
 
 enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w)
 {
-    struct scope scope;
-    struct iotsec_dtls_hello hello;
-    const struct iotsec_dtls_extension *row;
+    struct walk walk;
     size_t all = iotsec_wr_open16(w);
-    size_t i;
 
-    scope.dtls = dtls;
-    scope.hs = hs;
-    fill_hello(dtls, hs, &hello);
-    if (!hello.is_server) {
+    start_walk(hs, &walk);
+    if (!walk.hello.is_server) {
         hs->offered = BIT_RENEGOTIATION_INFO;
     }
-    for (i = 0; (row = get_row(dtls, i)) != NULL; i++) {
+    while (step_walk(dtls, hs, &walk)) {
         enum iotsec_status status;
         size_t len = 0;
         size_t start = w->len;
         size_t mark;
 
-        if (hello.is_server && (hs->offered & 1u << i) == 0) {
+        if (walk.hello.is_server && (hs->offered & walk.bit) == 0) {
             continue;
         }
-        iotsec_wr_u16(w, row->type);
+        iotsec_wr_u16(w, walk.row->type);
         mark = iotsec_wr_open16(w);
         if (w->failed) {
             return IOTSEC_ERR_BUFFER;
         }
-        status = row->write(i < BUILT_IN ? &scope : dtls->config->user, &hello, w->start + w->len, w->size - w->len, &len);
-        if (iotsec_handshake_get(dtls, hello.handshake) != hs) {
+        status = walk.row->write(walk.user, &walk.hello, w->start + w->len, w->size - w->len, &len);
+        if (iotsec_handshake_get(dtls, walk.hello.handshake) == NULL) {
             return IOTSEC_ERR_CANCELLED; /* by the row itself */
         }
         if (status == IOTSEC_ERR_NOT_FOUND) {
@@ -171,9 +172,7 @@ enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iots
         }
         w->len += len;
         iotsec_wr_close16(w, mark);
-        if (!hello.is_server) {
-            hs->offered = (uint16_t)(hs->offered | 1u << i);
-        }
+        hs->offered = (uint16_t)(hs->offered | walk.bit);
     }
     if (w->len == all + 2) {
         w->len = all; /* none: then there is no length either */
@@ -185,49 +184,51 @@ enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iots
 
 static enum iotsec_status parse_all(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_reader *r)
 {
-    struct scope scope;
-    struct iotsec_dtls_hello hello;
-    uint32_t seen = 0;
+    struct walk walk;
+    unsigned seen = 0;
 
-    scope.dtls = dtls;
-    scope.hs = hs;
-    fill_hello(dtls, hs, &hello);
+    start_walk(hs, &walk);
     while (r->left != 0) {
-        const struct iotsec_dtls_extension *row;
-        struct iotsec_reader body;
+        const uint8_t *body;
         enum iotsec_status status;
         uint16_t type;
         uint16_t len;
-        size_t i;
+        bool known;
 
-        if (!iotsec_rd_u16(r, &type) || !iotsec_rd_u16(r, &len) || !iotsec_rd_sub(r, &body, len)) {
+        if (!iotsec_rd_u16(r, &type) || !iotsec_rd_u16(r, &len) || !iotsec_rd_view(r, &body, len)) {
             return IOTSEC_ERR_DECODE;
         }
-        for (i = 0; (row = get_row(dtls, i)) != NULL && row->type != type; i++) {
+        walk.bit = 0;
+        do {
+            known = step_walk(dtls, hs, &walk);
+        } while (known && walk.row->type != type);
+        if (!known && walk.hello.is_server) {
+            continue; /* unknown ones in a ClientHello are to be ignored */
         }
-        if (row == NULL) {
-            if (hello.is_server) {
-                continue; /* unknown ones in a ClientHello are to be ignored */
-            }
+        if (!known || (!walk.hello.is_server && (hs->offered & walk.bit) == 0)) {
             return IOTSEC_ERR_PROTOCOL;
         }
-        if ((seen & 1u << i) != 0) {
+        if ((seen & walk.bit) != 0) {
             return IOTSEC_ERR_DECODE;
         }
-        seen |= 1u << i;
-        if (!hello.is_server && (hs->offered & 1u << i) == 0) {
-            return IOTSEC_ERR_PROTOCOL;
-        }
-        status = row->parse(i < BUILT_IN ? &scope : dtls->config->user, &hello, body.next, len);
-        if (iotsec_handshake_get(dtls, hello.handshake) != hs) {
+        seen |= walk.bit;
+        status = walk.row->parse(walk.user, &walk.hello, body, len);
+        if (iotsec_handshake_get(dtls, walk.hello.handshake) == NULL) {
             return IOTSEC_ERR_CANCELLED; /* by the row itself */
         }
         if (status != IOTSEC_OK) {
             return IOTSEC_ERR_PROTOCOL;
         }
     }
-    if (hello.is_server) {
-        hs->offered = (uint16_t)(hs->offered | seen | ((hs->flags & HS_RI) != 0 ? BIT_RENEGOTIATION_INFO : 0));
+    if ((hs->slot.flags & HS_RI) != 0) {
+        seen |= BIT_RENEGOTIATION_INFO;
+    }
+    hs->offered = (uint16_t)(hs->offered | seen); /* a client's has them already */
+    if (dtls->config->require_extended_master_secret && (hs->slot.flags & HS_EMS) == 0) {
+        return IOTSEC_ERR_NO_EMS;
+    }
+    if (dtls->config->require_renegotiation_info && (hs->slot.flags & HS_RI) == 0) {
+        return IOTSEC_ERR_NO_RENEGOTIATION_INFO;
     }
     return IOTSEC_OK;
 }
@@ -236,8 +237,7 @@ enum iotsec_status iotsec_extensions_parse(struct iotsec_dtls *dtls, struct iots
                                            struct iotsec_reader *r)
 {
     uint8_t scratch[IOTSEC_HANDSHAKE_SCRATCH_BYTES];
-    uint16_t flags = hs->flags;
-    uint8_t max_fragment = hs->max_fragment;
+    uint16_t flags = hs->slot.flags;
     enum iotsec_status status;
 
     memcpy(scratch, hs->scratch, sizeof scratch);
@@ -245,19 +245,7 @@ enum iotsec_status iotsec_extensions_parse(struct iotsec_dtls *dtls, struct iots
     if (status != IOTSEC_OK && status != IOTSEC_ERR_CANCELLED) {
         /* a forged hello must leave no traces in a handshake that a genuine one continues */
         memcpy(hs->scratch, scratch, sizeof scratch);
-        hs->flags = flags;
-        hs->max_fragment = max_fragment;
+        hs->slot.flags = flags;
     }
     return status;
-}
-
-enum iotsec_status iotsec_extensions_required(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs)
-{
-    if (dtls->config->require_extended_master_secret && (hs->flags & HS_EMS) == 0) {
-        return IOTSEC_ERR_NO_EMS;
-    }
-    if (dtls->config->require_renegotiation_info && (hs->flags & HS_RI) == 0) {
-        return IOTSEC_ERR_NO_RENEGOTIATION_INFO;
-    }
-    return IOTSEC_OK;
 }

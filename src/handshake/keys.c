@@ -22,11 +22,11 @@ enum iotsec_status iotsec_transcript_add(const struct iotsec_dtls *dtls, struct 
 {
     const struct iotsec_hal *hal = dtls->config->hal;
 
-    if ((hs->flags & HS_HASHING) == 0) {
+    if ((hs->slot.flags & HS_HASHING) == 0) {
         if (hal->crypto->sha256_start(hal->user, &hs->u.open.transcript) != 0) {
             return IOTSEC_ERR_CRYPTO;
         }
-        hs->flags |= HS_HASHING;
+        hs->slot.flags |= HS_HASHING;
     }
     return hal->crypto->sha256_update(hal->user, &hs->u.open.transcript, data, len) == 0 ? IOTSEC_OK : IOTSEC_ERR_CRYPTO;
 }
@@ -35,56 +35,43 @@ enum iotsec_status iotsec_transcript_message(const struct iotsec_dtls *dtls, str
                                              const struct iotsec_hs_message *message)
 {
     uint8_t header[IOTSEC_HANDSHAKE_HEADER_BYTES];
-    struct iotsec_writer w;
     enum iotsec_status status;
 
     /* as if it had come in one piece (RFC 6347, section 4.2.6) */
-    iotsec_wr_init(&w, header, sizeof header);
-    iotsec_wr_u8(&w, message->type);
-    iotsec_wr_u24(&w, message->length);
-    iotsec_wr_u16(&w, message->seq);
-    iotsec_wr_u24(&w, 0);
-    iotsec_wr_u24(&w, message->length);
+    iotsec_message_header(header, message->type, message->seq, message->length);
     status = iotsec_transcript_add(dtls, hs, header, sizeof header);
-    if (status == IOTSEC_OK && message->length != 0) {
-        status = iotsec_transcript_add(dtls, hs, message->body, message->length);
-    }
-    return status;
+    return status == IOTSEC_OK ? iotsec_transcript_add(dtls, hs, message->body, message->length) : status;
 }
 
 void iotsec_transcript_abort(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
     const struct iotsec_hal *hal = dtls->config->hal;
 
-    if ((hs->flags & HS_HASHING) != 0) {
+    if ((hs->slot.flags & HS_HASHING) != 0) {
         hal->crypto->sha256_abort(hal->user, &hs->u.open.transcript);
-        hs->flags = (uint16_t)(hs->flags & ~HS_HASHING);
+        iotsec_hs_unset(hs, HS_HASHING);
     }
 }
 
-void iotsec_finished_header(uint8_t out[IOTSEC_HANDSHAKE_HEADER_BYTES], uint16_t seq)
-{
-    memset(out, 0, IOTSEC_HANDSHAKE_HEADER_BYTES);
-    out[0] = IOTSEC_HS_FINISHED;
-    out[3] = IOTSEC_VERIFY_DATA_BYTES;
-    iotsec_put_u16(out + 4, seq);
-    out[11] = IOTSEC_VERIFY_DATA_BYTES;
-}
+/* What the PRFs of one key schedule share. */
+struct schedule {
+    const struct iotsec_hal *hal;
+    struct iotsec_hmac secret;
+};
 
-/* One PRF of TLS: the label is text, and up to two seeds follow it. */
-static enum iotsec_status compute_prf(const struct iotsec_hal *hal, const struct iotsec_hmac *secret, const char *label,
-                                      const uint8_t *seed1, size_t len1, const uint8_t *seed2, size_t len2, uint8_t *out,
-                                      size_t out_len)
+/* One PRF of TLS: a label, and one or two seeds of 32 bytes. */
+static enum iotsec_status compute_prf(const struct schedule *s, const char *label, const uint8_t *seed1, const uint8_t *seed2,
+                                      uint8_t *out, size_t out_len)
 {
     struct iotsec_slice parts[3];
 
     parts[0].data = (const uint8_t *)label;
     parts[0].len = strlen(label);
     parts[1].data = seed1;
-    parts[1].len = len1;
+    parts[1].len = 32;
     parts[2].data = seed2;
-    parts[2].len = len2;
-    return iotsec_p_hash(hal, secret, parts, 3, out, out_len);
+    parts[2].len = 32;
+    return iotsec_p_hash(s->hal, &s->secret, parts, seed2 != NULL ? 3 : 2, out, out_len);
 }
 
 #if IOTSEC_KEYLOG
@@ -132,92 +119,94 @@ static enum iotsec_status set_premaster(const struct iotsec_hal *hal, struct iot
     return status;
 }
 
-enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
-                                      size_t psk_len, uint8_t finished[FINISHED_BYTES])
+static enum iotsec_status derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
+                                 size_t psk_len, struct schedule *s, uint8_t block[KEY_BLOCK_BYTES],
+                                 uint8_t client[FINISHED_BYTES], uint8_t server[IOTSEC_VERIFY_DATA_BYTES])
 {
-    const struct iotsec_hal *hal = dtls->config->hal;
-    const struct iotsec_crypto *crypto = hal->crypto;
-    const bool server = iotsec_hs_is_server(hs);
-    struct iotsec_hmac hmac;
+    const struct iotsec_crypto *crypto = s->hal->crypto;
+    const uint8_t *server_random = hs->u.open.server_random;
     union {
         struct iotsec_sha256 sha;
         uint8_t master[IOTSEC_MASTER_SECRET_BYTES];
-        uint8_t block[KEY_BLOCK_BYTES];
     } tmp;
     uint8_t hash[32];
-    uint8_t client[FINISHED_BYTES];
-    uint8_t verify[IOTSEC_VERIFY_DATA_BYTES];
-    enum iotsec_status status = IOTSEC_ERR_CRYPTO;
-    size_t i;
+    enum iotsec_status status;
 
-    if (crypto->sha256_clone(hal->user, &tmp.sha, &hs->u.open.transcript) != 0) {
+    if (crypto->sha256_clone(s->hal->user, &tmp.sha, &hs->u.open.transcript) != 0 ||
+        crypto->sha256_finish(s->hal->user, &tmp.sha, hash) != 0 ||
+        set_premaster(s->hal, &s->secret, psk, psk_len) != IOTSEC_OK) {
         return IOTSEC_ERR_CRYPTO;
     }
-    if (crypto->sha256_finish(hal->user, &tmp.sha, hash) != 0 || set_premaster(hal, &hmac, psk, psk_len) != IOTSEC_OK) {
-        return IOTSEC_ERR_CRYPTO;
-    }
-    if ((hs->flags & HS_EMS) != 0) {
-        status = compute_prf(hal, &hmac, "extended master secret", hash, sizeof hash, NULL, 0, tmp.master, sizeof tmp.master);
+    if ((hs->slot.flags & HS_EMS) != 0) {
+        status = compute_prf(s, "extended master secret", hash, NULL, tmp.master, sizeof tmp.master);
     } else {
-        status = compute_prf(hal, &hmac, "master secret", hs->client_random, IOTSEC_RANDOM_BYTES, hs->u.open.server_random,
-                             IOTSEC_RANDOM_BYTES, tmp.master, sizeof tmp.master);
+        status = compute_prf(s, "master secret", hs->client_random, server_random, tmp.master, sizeof tmp.master);
     }
-    iotsec_hmac_done(hal, &hmac);
+    iotsec_hmac_done(s->hal, &s->secret);
     if (status == IOTSEC_OK) {
-        status = iotsec_hmac_key(hal, &hmac, tmp.master, sizeof tmp.master);
-    }
-    if (status != IOTSEC_OK) {
-        goto wipe;
+        status = iotsec_hmac_key(s->hal, &s->secret, tmp.master, sizeof tmp.master);
     }
 #if IOTSEC_KEYLOG
-    if (dtls->config->callbacks->keylog != NULL) {
+    if (status == IOTSEC_OK && dtls->config->callbacks->keylog != NULL) {
         log_master(dtls, hs, tmp.master);
     }
 #endif
-    iotsec_finished_header(client, server ? hs->receive_seq : hs->send_seq);
-    status = compute_prf(hal, &hmac, "key expansion", hs->u.open.server_random, IOTSEC_RANDOM_BYTES, hs->client_random,
-                         IOTSEC_RANDOM_BYTES, tmp.block, sizeof tmp.block);
+    iotsec_wipe(&tmp, sizeof tmp);
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    status = compute_prf(s, "key expansion", server_random, hs->client_random, block, KEY_BLOCK_BYTES);
     if (status == IOTSEC_OK) {
-        status = compute_prf(hal, &hmac, "client finished", hash, sizeof hash, NULL, 0,
-                             client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
+        status = compute_prf(s, "client finished", hash, NULL, client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
     }
     if (status == IOTSEC_OK) {
-        status = iotsec_transcript_add(dtls, hs, client, sizeof client);
+        status = iotsec_transcript_add(dtls, hs, client, FINISHED_BYTES);
     }
     if (status == IOTSEC_OK) {
-        hs->flags = (uint16_t)(hs->flags & ~HS_HASHING);
-        if (crypto->sha256_finish(hal->user, &hs->u.open.transcript, hash) != 0) {
-            status = IOTSEC_ERR_CRYPTO;
+        iotsec_hs_unset(hs, HS_HASHING);
+        status = crypto->sha256_finish(s->hal->user, &hs->u.open.transcript, hash) == 0
+                     ? compute_prf(s, "server finished", hash, NULL, server, IOTSEC_VERIFY_DATA_BYTES)
+                     : IOTSEC_ERR_CRYPTO;
+    }
+    iotsec_hmac_done(s->hal, &s->secret);
+    return status;
+}
+
+enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
+                                      size_t psk_len, uint8_t finished[FINISHED_BYTES])
+{
+    const bool is_server = iotsec_hs_is_server(hs);
+    struct schedule s;
+    uint8_t block[KEY_BLOCK_BYTES];
+    uint8_t client[FINISHED_BYTES];
+    uint8_t server[IOTSEC_VERIFY_DATA_BYTES];
+    enum iotsec_status status;
+
+    s.hal = dtls->config->hal;
+    iotsec_message_header(client, IOTSEC_HS_FINISHED, is_server ? hs->receive_seq : hs->send_seq, IOTSEC_VERIFY_DATA_BYTES);
+    status = derive(dtls, hs, psk, psk_len, &s, block, client, server);
+    if (status == IOTSEC_OK) {
+        /* commit: from here on the open half of the union is gone */
+        uint8_t *expected = hs->u.keyed.expected;
+        size_t i;
+
+        for (i = 0; i < 2; i++) {
+            struct iotsec_record_key *key = (i == 0) == is_server ? &hs->u.keyed.read_key : &hs->u.keyed.write_key;
+
+            memcpy(key->key, block + i * IOTSEC_KEY_BYTES, IOTSEC_KEY_BYTES);
+            memcpy(key->salt, block + 2 * IOTSEC_KEY_BYTES + i * IOTSEC_SALT_BYTES, IOTSEC_SALT_BYTES);
+        }
+        memcpy(finished, client, sizeof client);
+        if (is_server) {
+            memcpy(expected, client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
+            iotsec_message_header(finished, IOTSEC_HS_FINISHED, hs->send_seq, IOTSEC_VERIFY_DATA_BYTES);
+            memcpy(finished + IOTSEC_HANDSHAKE_HEADER_BYTES, server, sizeof server);
+        } else {
+            memcpy(expected, server, sizeof server);
         }
     }
-    if (status == IOTSEC_OK) {
-        status = compute_prf(hal, &hmac, "server finished", hash, sizeof hash, NULL, 0, verify, sizeof verify);
-    }
-    iotsec_hmac_done(hal, &hmac);
-    if (status != IOTSEC_OK) {
-        goto wipe;
-    }
-
-    /* commit: from here on the open half of the union is gone */
-    for (i = 0; i < 2; i++) {
-        struct iotsec_record_key *key = (i == 0) == server ? &hs->u.keyed.read_key : &hs->u.keyed.write_key;
-
-        memcpy(key->key, tmp.block + i * IOTSEC_KEY_BYTES, IOTSEC_KEY_BYTES);
-        memcpy(key->salt, tmp.block + 2 * IOTSEC_KEY_BYTES + i * IOTSEC_SALT_BYTES, IOTSEC_SALT_BYTES);
-    }
-    if (server) {
-        memcpy(hs->u.keyed.expected, client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
-        iotsec_finished_header(finished, hs->send_seq);
-        memcpy(finished + IOTSEC_HANDSHAKE_HEADER_BYTES, verify, sizeof verify);
-    } else {
-        memcpy(hs->u.keyed.expected, verify, sizeof verify);
-        memcpy(finished, client, sizeof client);
-    }
-
-wipe:
-    iotsec_wipe(&tmp, sizeof tmp);
-    iotsec_wipe(hash, sizeof hash);
+    iotsec_wipe(block, sizeof block);
     iotsec_wipe(client, sizeof client);
-    iotsec_wipe(verify, sizeof verify);
+    iotsec_wipe(server, sizeof server);
     return status;
 }

@@ -112,16 +112,12 @@ static enum iotsec_status send_verify_request(struct iotsec_dtls *dtls, const st
     uint8_t message[IOTSEC_HANDSHAKE_HEADER_BYTES + 3 + IOTSEC_COOKIE_BYTES];
     enum iotsec_status status;
 
-    memset(message, 0, sizeof message);
-    message[0] = IOTSEC_HS_HELLO_VERIFY_REQUEST;
-    message[3] = 3 + IOTSEC_COOKIE_BYTES;
-    message[11] = 3 + IOTSEC_COOKIE_BYTES;
+    iotsec_message_header(message, IOTSEC_HS_HELLO_VERIFY_REQUEST, 0, 3 + IOTSEC_COOKIE_BYTES);
     iotsec_put_u16(message + 12, IOTSEC_VERSION_DTLS_1_0);
     message[14] = IOTSEC_COOKIE_BYTES;
     status = iotsec_cookie_make(dtls, from, iotsec_cookie_period(dtls), &hello->before, &hello->after, message + 15);
     if (status == IOTSEC_OK) {
-        status = iotsec_tx_plain(dtls, from, IOTSEC_CONTENT_HANDSHAKE, IOTSEC_VERSION_DTLS_1_0, sequence, message,
-                                 sizeof message);
+        status = iotsec_tx(dtls, from, NULL, 0, IOTSEC_CONTENT_HANDSHAKE, sequence, message, sizeof message);
     }
     return status;
 }
@@ -133,8 +129,9 @@ static enum iotsec_status build_server_hello(struct iotsec_dtls *dtls, struct io
     struct iotsec_writer w;
     enum iotsec_status status;
 
-    if (dtls->config->hal->random(dtls->config->hal->user, hs->u.open.server_random, IOTSEC_RANDOM_BYTES) < 0) {
-        return IOTSEC_ERR_RANDOM;
+    status = iotsec_dtls_random(dtls, hs->u.open.server_random, IOTSEC_RANDOM_BYTES);
+    if (status != IOTSEC_OK) {
+        return status;
     }
     iotsec_message_open(dtls, hs, &w, IOTSEC_HS_SERVER_HELLO);
     iotsec_wr_u16(&w, IOTSEC_VERSION_DTLS_1_2);
@@ -158,16 +155,13 @@ static enum iotsec_status build_server_hello(struct iotsec_dtls *dtls, struct io
 static enum iotsec_status accept_hello(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct hello *hello,
                                        const struct iotsec_hs_message *message, uint32_t sequence)
 {
-    enum iotsec_status status = negotiate(dtls, hello, &hs->suite, &hs->flags);
+    enum iotsec_status status = negotiate(dtls, hello, &hs->suite, &hs->slot.flags);
 
     memcpy(hs->client_random, hello->random, IOTSEC_RANDOM_BYTES);
     hs->plain_sequence = sequence;
     hs->send_seq = message->seq;
     if (status == IOTSEC_OK) {
         status = iotsec_extensions_parse(dtls, hs, &hello->extensions);
-    }
-    if (status == IOTSEC_OK) {
-        status = iotsec_extensions_required(dtls, hs);
     }
     if (status == IOTSEC_OK) {
         status = iotsec_transcript_message(dtls, hs, message);
@@ -186,7 +180,7 @@ static enum iotsec_status accept_hello(struct iotsec_dtls *dtls, struct iotsec_d
                                                                     : IOTSEC_DROP_NOT_ALLOWED);
     }
     iotsec_reassembly_clear(hs);
-    hs->state = iotsec_hs_next(HS_SERVER_GATHERS_HELLO, IOTSEC_HS_CLIENT_HELLO);
+    hs->slot.state = iotsec_hs_next(HS_SERVER_GATHERS_HELLO, IOTSEC_HS_CLIENT_HELLO);
     hs->receive_seq = (uint16_t)(message->seq + 1);
     iotsec_flight_start(dtls, hs);
     return IOTSEC_OK;
@@ -210,7 +204,7 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
     }
     if (hs != NULL && memcmp(hs->client_random, hello.random, IOTSEC_RANDOM_BYTES) == 0) {
-        if (hs->state > HS_SERVER_SENT_DONE) {
+        if (hs->slot.state > HS_SERVER_SENT_DONE) {
             return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
         }
         if (message->seq + 1 == hs->receive_seq) {
@@ -235,10 +229,13 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
     if (hs != NULL) {
         iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
     }
-    hs = iotsec_handshake_new(dtls, from, cookie == IOTSEC_OK ? HS_SERVER | HS_PROVED : HS_SERVER, cookie == IOTSEC_OK);
+    hs = iotsec_handshake_new(dtls, from, ROLE_SERVER, cookie == IOTSEC_OK);
     if (hs == NULL) {
-        iotsec_tx_alert_stateless(dtls, from, sequence, IOTSEC_ERR_RESOURCES);
+        iotsec_alert_send(dtls, from, NULL, 0, sequence, IOTSEC_ALERT_INTERNAL_ERROR);
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_NO_ROOM);
+    }
+    if (cookie == IOTSEC_OK) {
+        hs->slot.flags = HS_PROVED;
     }
     hs->bytes_in = IOTSEC_RECORD_HEADER_BYTES + (uint32_t)record->length;
     return accept_hello(dtls, hs, &hello, message, sequence);
@@ -257,14 +254,13 @@ static enum iotsec_status gather_hello(struct iotsec_dtls *dtls, const struct io
         if (cookie_due(dtls, from)) {
             return iotsec_dtls_drop(dtls, IOTSEC_DROP_COOKIE);
         }
-        hs = iotsec_handshake_new(dtls, from, HS_SERVER, false);
+        hs = iotsec_handshake_new(dtls, from, ROLE_SERVER, false);
         if (hs == NULL) {
             return iotsec_dtls_drop(dtls, IOTSEC_DROP_NO_ROOM);
         }
-        hs->state = HS_SERVER_GATHERS_HELLO;
         hs->receive_seq = piece->seq;
         hs->bytes_in = IOTSEC_RECORD_HEADER_BYTES + (uint32_t)record->length;
-    } else if (hs->state != HS_SERVER_GATHERS_HELLO || piece->seq != hs->receive_seq) {
+    } else if (hs->slot.state != HS_SERVER_GATHERS_HELLO || piece->seq != hs->receive_seq) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
     }
     status = iotsec_reassembly_add(hs, piece);
@@ -298,7 +294,7 @@ enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct io
 static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status status,
                      const struct iotsec_dtls_psk *psk)
 {
-    iotsec_dtls_handle handle = iotsec_handshake_handle(dtls, hs);
+    iotsec_dtls_handle handle = hs->slot.handle;
 
     if (status == IOTSEC_OK && (psk->len < 16 || psk->len > IOTSEC_PSK_MAX)) {
         status = IOTSEC_ERR_ARGUMENT;
@@ -308,13 +304,13 @@ static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
         hs->peer = psk->peer;
         status = iotsec_keys_derive(dtls, hs, psk->key, psk->len, hs->flight);
     } else if (status == IOTSEC_ERR_UNKNOWN_IDENTITY) {
-        uint8_t random[32];
+        uint8_t random[16];
 
         /* the same messages and the same work as for an identity that exists (RFC 4279, section 2) */
-        hs->flags |= HS_UNKNOWN;
-        status = IOTSEC_ERR_RANDOM;
-        if (dtls->config->hal->random(dtls->config->hal->user, random, sizeof random) >= 0) {
-            status = iotsec_keys_derive(dtls, hs, random, 16, hs->flight);
+        hs->slot.flags |= HS_UNKNOWN;
+        status = iotsec_dtls_random(dtls, random, sizeof random);
+        if (status == IOTSEC_OK) {
+            status = iotsec_keys_derive(dtls, hs, random, sizeof random, hs->flight);
         }
         iotsec_wipe(random, sizeof random);
     }
@@ -324,7 +320,7 @@ static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
         return;
     }
     hs->flight_len = FINISHED_BYTES;
-    hs->state = HS_SERVER_GOT_KEYS;
+    hs->slot.state = HS_SERVER_GOT_KEYS;
     iotsec_handshake_open_held(dtls, handle);
 }
 
@@ -332,7 +328,7 @@ static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
 enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                       const struct iotsec_hs_message *message)
 {
-    iotsec_dtls_handle handle = iotsec_handshake_handle(dtls, hs);
+    iotsec_dtls_handle handle = hs->slot.handle;
     struct iotsec_dtls_psk psk;
     struct iotsec_reader r;
     enum iotsec_status status;
@@ -351,14 +347,14 @@ enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dt
         return IOTSEC_OK;
     }
     /* all of it before the look-up, which may call iotsec_dtls_psk_complete at once */
-    hs->state = iotsec_hs_next(hs->state, message->type);
+    hs->slot.state = iotsec_hs_next(hs->slot.state, message->type);
     hs->receive_seq++;
-    hs->flags |= HS_ASKED;
+    hs->slot.flags |= HS_ASKED;
     iotsec_flight_progress(dtls, hs);
     memset(&psk, 0, sizeof psk);
     status = dtls->config->callbacks->psk(dtls->config->user, handle, r.next, len, &psk);
     hs = iotsec_handshake_get(dtls, handle);
-    if (hs != NULL && hs->state == HS_SERVER_ASKED_PSK && status != IOTSEC_ERR_PENDING) {
+    if (hs != NULL && hs->slot.state == HS_SERVER_ASKED_PSK && status != IOTSEC_ERR_PENDING) {
         take_psk(dtls, hs, status, &psk);
     }
     iotsec_wipe(&psk, sizeof psk);
@@ -379,7 +375,7 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
     if (hs == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
     }
-    if (hs->state != HS_SERVER_ASKED_PSK) {
+    if (hs->slot.state != HS_SERVER_ASKED_PSK) {
         return IOTSEC_ERR_STATE;
     }
     busy = dtls->busy;
@@ -394,16 +390,16 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
 
 void iotsec_server_wrong_key(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    iotsec_dtls_handle handle = iotsec_handshake_handle(dtls, hs);
+    iotsec_dtls_handle handle = hs->slot.handle;
     struct iotsec_addr addr = hs->addr;
     uint32_t peer = hs->peer;
-    enum iotsec_status reason = (hs->flags & HS_UNKNOWN) != 0 ? IOTSEC_ERR_UNKNOWN_IDENTITY : IOTSEC_ERR_WRONG_PSK;
+    enum iotsec_status reason = (hs->slot.flags & HS_UNKNOWN) != 0 ? IOTSEC_ERR_UNKNOWN_IDENTITY : IOTSEC_ERR_WRONG_PSK;
 
     /* The wire does not tell an unknown identity from a wrong key. Anybody could have sent the record:
      * the handshake stays, and a genuine Finished still completes it. */
     iotsec_tx_alert(dtls, hs, IOTSEC_ERR_WRONG_PSK);
-    if ((hs->flags & HS_TOLD) == 0) {
-        hs->flags |= HS_TOLD;
+    if ((hs->slot.flags & HS_TOLD) == 0) {
+        hs->slot.flags |= HS_TOLD;
         if (dtls->config->callbacks->failed != NULL) {
             dtls->config->callbacks->failed(dtls->config->user, handle, &addr, peer, reason);
         }

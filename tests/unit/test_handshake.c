@@ -479,7 +479,7 @@ static void names_what_a_server_has_wrong(void **state)
         start = wire.now;
         wire_run(&wire, 100);
         assert_int_equal(client.failed, 0);
-        assert_int_equal(client.handshakes[0].state, HS_CLIENT_SENT_HELLO);
+        assert_int_equal(client.handshakes[0].slot.state, HS_CLIENT_SENT_HELLO);
         assert_int_equal(last_alert, rows[i].alert);
         while (client.failed == 0 && wire.now - start < 12000) {
             wire_run(&wire, 100);
@@ -603,10 +603,10 @@ static void derives_the_keys(void **state)
 
             prepare();
             end_start(&client);
-            hs = iotsec_handshake_new(&client.dtls, &server.addr, is_server ? HS_SERVER : 0, false);
+            hs = iotsec_handshake_new(&client.dtls, &server.addr, is_server ? ROLE_SERVER : ROLE_CLIENT, false);
             assert_non_null(hs);
             if (atoi(fields[0])) {
-                hs->flags |= HS_EMS;
+                hs->slot.flags |= HS_EMS;
             }
             hs->send_seq = (uint16_t)(is_server ? 77 : atoi(fields[1]));
             hs->receive_seq = (uint16_t)(is_server ? atoi(fields[1]) : 78);

@@ -543,9 +543,9 @@ static void keeps_no_state_before_a_cookie(void **state)
     wire_inject(&wire, &client.addr, &server.addr, second.data, second.len);
     (void)wire_step(&wire);
     assert_int_equal(server.dtls.handshakes_used, 1);
-    assert_int_equal(server.handshakes[0].flags & HS_PROVED, HS_PROVED);
+    assert_int_equal(server.handshakes[0].slot.flags & HS_PROVED, HS_PROVED);
     wire_clear(&wire);
-    assert_int_equal(iotsec_dtls_cancel(&server.dtls, iotsec_handshake_handle(&server.dtls, &server.handshakes[0])), IOTSEC_OK);
+    assert_int_equal(iotsec_dtls_cancel(&server.dtls, server.handshakes[0].slot.handle), IOTSEC_OK);
     wire.now += 65536;
     wire_inject(&wire, &client.addr, &server.addr, second.data, second.len);
     (void)wire_step(&wire);
@@ -627,7 +627,7 @@ static void replaces_the_oldest_unproved(void **state)
     pair_connect(&client, &server);
     hello = *wire_peek(&wire);
     wire_clear(&wire);
-    assert_int_equal(iotsec_dtls_cancel(&client.dtls, iotsec_handshake_handle(&client.dtls, &client.handshakes[0])), IOTSEC_OK);
+    assert_int_equal(iotsec_dtls_cancel(&client.dtls, client.handshakes[0].slot.handle), IOTSEC_OK);
     for (n = 0; n < 4; n++) {
         hello.from.port = (uint16_t)(100 + n);
         wire_inject(&wire, &hello.from, &hello.to, hello.data, hello.len);
@@ -683,7 +683,7 @@ static void replaces_a_half_open(void **state)
     wire_clear(&wire);
     assert_int_equal(server.dtls.half_open, 1);
     /* the device restarts: another random */
-    assert_int_equal(iotsec_dtls_cancel(&client.dtls, iotsec_handshake_handle(&client.dtls, &client.handshakes[0])), IOTSEC_OK);
+    assert_int_equal(iotsec_dtls_cancel(&client.dtls, client.handshakes[0].slot.handle), IOTSEC_OK);
     pair_connect(&client, &server);
     (void)wire_step(&wire);
     assert_int_equal(wire_peek(&wire)->len, 36); /* even with cookies off */

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A handshake in progress, whichever end this is: its slot, its messages in order, records that come
+ * too early, its timers, and its end.
+ *
+ *     record of epoch 0 -> pieces -> whole messages in order -> transition table -> client.c or server.c
+ *     record of epoch 1 -> the session's key, the handshake's key, or held until there is one
+ *     Finished          -> the session
+ */
+#include "handshake/engine.h"
+
+#include <string.h>
+
+/* ---- Slots ---- */
+
+struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
+{
+    if ((handle & HANDLE_HANDSHAKE) == 0) {
+        return NULL;
+    }
+    return (struct iotsec_dtls_handshake *)(void *)iotsec_slot_get(dtls, handle);
+}
+
+#if IOTSEC_DTLS_SERVER
+/* The oldest half-open handshake of an address that has proved nothing, or NULL. */
+static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtls)
+{
+    struct iotsec_dtls_handshake *oldest = NULL;
+    uint32_t now = iotsec_dtls_now(dtls);
+    uint16_t i;
+
+    for (i = 0; i < dtls->config->handshake_count; i++) {
+        struct iotsec_dtls_handshake *hs = &dtls->config->handshakes[i];
+
+        if (hs->slot.state != HS_FREE && hs->slot.role == ROLE_SERVER && (hs->slot.flags & HS_PROVED) == 0 &&
+            (oldest == NULL || now - hs->started > now - oldest->started)) {
+            oldest = hs;
+        }
+    }
+    return oldest;
+}
+#endif
+
+struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_addr *addr, uint8_t role,
+                                                   bool replace)
+{
+    struct iotsec_dtls_slot *slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, addr);
+    struct iotsec_dtls_handshake *hs;
+
+#if IOTSEC_DTLS_SERVER
+    if (slot == NULL && replace && (hs = search_victim(dtls)) != NULL) {
+        iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
+        slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, addr); /* unless the application has taken it */
+    }
+#else
+    (void)replace;
+#endif
+    if (slot == NULL) {
+        return NULL;
+    }
+    hs = (struct iotsec_dtls_handshake *)(void *)slot;
+    hs->slot.state = role == ROLE_SERVER ? HS_SERVER_GATHERS_HELLO : HS_CLIENT_SENT_HELLO;
+    hs->slot.role = role;
+    hs->started = iotsec_dtls_now(dtls);
+    if (role == ROLE_SERVER) {
+        dtls->half_open++;
+    }
+    return hs;
+}
+
+/* From here on nobody finds it. */
+static void hide(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    if (hs->slot.role == ROLE_SERVER) {
+        dtls->half_open--;
+    }
+    hs->slot.role = ROLE_NONE;
+}
+
+void iotsec_handshake_free(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    hide(dtls, hs);
+    iotsec_transcript_abort(dtls, hs);
+    iotsec_slot_free(dtls, &hs->slot);
+}
+
+void iotsec_handshake_end(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
+{
+    iotsec_dtls_handle handle = hs->slot.handle;
+    struct iotsec_addr addr = hs->addr;
+    uint32_t peer = hs->peer;
+    bool told = !iotsec_hs_is_server(hs) || (hs->slot.flags & HS_ASKED) != 0;
+
+    iotsec_handshake_free(dtls, hs);
+    if (told && dtls->config->callbacks->failed != NULL) {
+        dtls->config->callbacks->failed(dtls->config->user, handle, &addr, peer, reason);
+    }
+}
+
+enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_handle handshake)
+{
+    struct iotsec_dtls_handshake *hs;
+
+    if (dtls == NULL) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    hs = iotsec_handshake_get(dtls, handshake);
+    if (hs == NULL) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    iotsec_handshake_free(dtls, hs);
+    return IOTSEC_OK;
+}
+
+/* ---- The end ---- */
+
+/* Tells an authenticated peer why there will be no session, and forgets it. */
+static enum iotsec_status refuse_session(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
+{
+    iotsec_alert_send(dtls, &hs->addr, &hs->u.keyed.write_key, iotsec_suite_tag(hs->suite), hs->write_sequence,
+                      iotsec_alert_of(reason));
+    iotsec_handshake_end(dtls, hs, reason);
+    return IOTSEC_OK;
+}
+
+/* What is done about a record that no key here explains. */
+static enum iotsec_status refuse_forgery(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint8_t type,
+                                         bool session_failed)
+{
+#if IOTSEC_DTLS_SERVER
+    struct iotsec_dtls_handshake *server = iotsec_handshake_find(dtls, from, true);
+
+    if (server != NULL && server->slot.state == HS_SERVER_GOT_KEYS && type == IOTSEC_CONTENT_HANDSHAKE) {
+        iotsec_server_wrong_key(dtls, server);
+    }
+#else
+    (void)type;
+#endif
+    if (session_failed) {
+        iotsec_session_forged(dtls, from);
+    }
+    return iotsec_dtls_drop(dtls, IOTSEC_DROP_AUTH);
+}
+
+/* Takes the record that a handshake holds out of it. */
+static bool take_held(struct iotsec_dtls_handshake *hs, struct iotsec_record *record)
+{
+    uint8_t *next = hs->held;
+    size_t left = hs->held_len;
+
+    hs->held_len = 0;
+    return iotsec_record_parse(record, &next, &left) == IOTSEC_OK;
+}
+
+/* C <-> S  {Finished}: verify_data. The session exists. */
+static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint64_t sequence)
+{
+    const struct iotsec_dtls_callbacks *callbacks = dtls->config->callbacks;
+    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &hs->addr);
+    struct iotsec_dtls_info info;
+    struct iotsec_record record;
+
+    info.replaced = 0;
+    if (session == NULL) {
+        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->addr);
+        if (session == NULL) {
+            return refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
+        }
+    } else if (session->peer != hs->peer) {
+        return refuse_session(dtls, hs, IOTSEC_ERR_EXISTS);
+    } else {
+        info.replaced = session->slot.handle;
+    }
+    info.is_server = iotsec_hs_is_server(hs);
+    if (info.is_server) {
+        iotsec_flight_start(dtls, hs);
+    }
+    iotsec_session_fill(dtls, session, hs, sequence);
+
+    /* The slot lives through the callback, because the record that it holds does; but nobody finds it. */
+    hide(dtls, hs);
+    info.session = session->slot.handle;
+    info.handshake = hs->slot.handle;
+    info.addr = &hs->addr;
+    info.peer = hs->peer;
+    info.suite = hs->suite;
+    info.extended_master_secret = (hs->slot.flags & HS_EMS) != 0;
+    info.scratch = hs->scratch;
+    if (callbacks->established != NULL) {
+        callbacks->established(dtls->config->user, &info);
+    }
+    if (hs->held_len != 0 && take_held(hs, &record)) {
+        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_get(dtls, info.session);
+        if (session != NULL) {
+            enum iotsec_status status = iotsec_session_open(dtls, session, &record);
+
+            if (status == IOTSEC_ERR_AUTH) {
+                (void)refuse_forgery(dtls, &hs->addr, record.type, true);
+            } else if (status == IOTSEC_ERR_REPLAY) {
+                (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
+            }
+        }
+    }
+    iotsec_handshake_free(dtls, hs);
+    return IOTSEC_OK;
+}
+
+/* ---- Messages ---- */
+
+/* A whole message that is next in order. */
+static enum iotsec_status take_message(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                       const struct iotsec_hs_message *message, uint64_t sequence)
+{
+    enum iotsec_status hint = IOTSEC_ERR_UNEXPECTED;
+    enum iotsec_drop drop = IOTSEC_DROP_UNEXPECTED;
+
+    if (iotsec_hs_next(hs->slot.state, message->type) != HS_FREE) {
+        if (message->type != IOTSEC_HS_FINISHED) {
+#if IOTSEC_DTLS_SERVER
+            if (iotsec_hs_is_server(hs)) {
+                return iotsec_server_take(dtls, hs, message);
+            }
+#endif
+#if IOTSEC_DTLS_CLIENT
+            return iotsec_client_take(dtls, hs, message);
+#endif
+        }
+        if (message->length == IOTSEC_VERIFY_DATA_BYTES &&
+            iotsec_ct_equal(message->body, hs->u.keyed.expected, IOTSEC_VERIFY_DATA_BYTES)) {
+            return finish(dtls, hs, sequence);
+        }
+        /* The key is right and the transcript is not: somebody changed a message on the way. */
+        hint = IOTSEC_ERR_PROTOCOL;
+        drop = IOTSEC_DROP_AUTH;
+    }
+#if IOTSEC_DTLS_SERVER
+    if (iotsec_hs_is_server(hs)) {
+        if (drop == IOTSEC_DROP_AUTH) {
+            iotsec_server_wrong_key(dtls, hs);
+        }
+        return iotsec_dtls_drop(dtls, drop);
+    }
+#endif
+#if IOTSEC_DTLS_CLIENT
+    iotsec_client_hint(dtls, hs, hint);
+#endif
+    (void)hint;
+    return iotsec_dtls_drop(dtls, drop);
+}
+
+/* A message or a piece of one for a handshake that exists. */
+static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                     const struct iotsec_hs_message *piece, const struct iotsec_record *record)
+{
+    iotsec_dtls_handle handle = hs->slot.handle;
+    bool whole = piece->piece == piece->length;
+    uint16_t ahead = (uint16_t)(piece->seq - hs->receive_seq);
+    struct iotsec_hs_message message;
+    enum iotsec_status status;
+
+    if ((piece->type == IOTSEC_HS_FINISHED) != (record->epoch == 1) ||
+        !iotsec_hs_known(iotsec_hs_is_server(hs), piece->type)) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
+    }
+#if IOTSEC_DTLS_CLIENT
+    /* a server without state counts from 0 each time */
+    if (piece->type == IOTSEC_HS_HELLO_VERIFY_REQUEST && hs->slot.state == HS_CLIENT_SENT_HELLO && whole &&
+        piece->seq <= hs->receive_seq) {
+        return iotsec_client_take(dtls, hs, piece);
+    }
+#endif
+    if (ahead >= 0x8000u) {
+        /* The server repeats its flight, so ours was lost. (What a client repeats is answered where its
+         * hello or its Finished is taken.) */
+        if (hs->slot.state == HS_CLIENT_SENT_FINISHED) {
+            iotsec_flight_answer(dtls, hs);
+        }
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
+    }
+    if (ahead >= IOTSEC_REASSEMBLY_MESSAGES) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
+    }
+    if (ahead == 0 && whole) {
+        message = *piece;
+    } else {
+        status = iotsec_reassembly_add(hs, piece);
+        if (status != IOTSEC_OK) {
+            return iotsec_dtls_drop(dtls, status == IOTSEC_ERR_FULL ? IOTSEC_DROP_NO_ROOM : IOTSEC_DROP_MALFORMED);
+        }
+        if (!iotsec_reassembly_whole(hs, hs->receive_seq, &message)) {
+            return IOTSEC_OK;
+        }
+    }
+    /* What waited may be next then. A message that is refused here is forgotten: it may come again. */
+    do {
+        status = take_message(dtls, hs, &message, record->sequence);
+        hs = iotsec_handshake_get(dtls, handle);
+        if (hs == NULL) {
+            break;
+        }
+        if (status == IOTSEC_OK || message.body != piece->body) {
+            iotsec_reassembly_forget(hs, message.seq);
+        }
+    } while (status == IOTSEC_OK && iotsec_reassembly_whole(hs, hs->receive_seq, &message));
+    return status;
+}
+
+enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct iotsec_addr *from, iotsec_dtls_handle handle,
+                                         const struct iotsec_record *record, const uint8_t *content, size_t len)
+{
+    struct iotsec_reader r;
+    enum iotsec_status result = IOTSEC_ERR_DECODE;
+
+    iotsec_rd_init(&r, content, len);
+    do {
+        struct iotsec_hs_message piece;
+        struct iotsec_dtls_handshake *hs;
+        enum iotsec_status status;
+
+        if (!iotsec_rd_u8(&r, &piece.type) || !iotsec_rd_u24(&r, &piece.length) || !iotsec_rd_u16(&r, &piece.seq) ||
+            !iotsec_rd_u24(&r, &piece.offset) || !iotsec_rd_u24(&r, &piece.piece) ||
+            !iotsec_rd_view(&r, &piece.body, piece.piece) || piece.offset > piece.length ||
+            piece.piece > piece.length - piece.offset) {
+            status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
+            return result == IOTSEC_OK ? result : status;
+        }
+        hs = handle != 0 ? iotsec_handshake_get(dtls, handle)
+                         : iotsec_handshake_find(dtls, from, iotsec_hs_known(true, piece.type));
+#if IOTSEC_DTLS_SERVER
+        if (handle == 0 && piece.type == IOTSEC_HS_CLIENT_HELLO) {
+            status = iotsec_server_hello(dtls, from, record, &piece);
+        } else
+#endif
+        if (hs != NULL) {
+            status = take_piece(dtls, hs, &piece, record);
+        } else {
+            status = iotsec_dtls_drop(dtls, iotsec_session_find(dtls, from) != NULL ? IOTSEC_DROP_PLAINTEXT
+                                                                                    : IOTSEC_DROP_NO_SESSION);
+        }
+        if (result != IOTSEC_OK) {
+            result = status;
+        }
+    } while (r.left != 0);
+    return result;
+}
+
+/* ---- Records of epoch 1 ---- */
+
+/* A record that belongs to a handshake with keys before it belongs to a session. */
+static bool is_early(const struct iotsec_record *record)
+{
+    return record->type == IOTSEC_CONTENT_HANDSHAKE || record->type == IOTSEC_CONTENT_ALERT;
+}
+
+/* IOTSEC_ERR_AUTH: the tag is wrong, and that is not counted yet. */
+static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+                                      struct iotsec_dtls_handshake *hs, const struct iotsec_record *record)
+{
+    enum iotsec_status status;
+    uint8_t *content;
+    size_t len;
+
+    status = iotsec_record_open(dtls->config->hal, &hs->u.keyed.read_key, iotsec_suite_tag(hs->suite), record, &content, &len);
+    if (status == IOTSEC_ERR_DECODE) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
+    }
+    if (status != IOTSEC_OK) {
+        return status;
+    }
+    if (record->type != IOTSEC_CONTENT_ALERT) {
+        status = iotsec_handshake_take(dtls, from, hs->slot.handle, record, content, len);
+        return status == IOTSEC_ERR_AUTH ? IOTSEC_ERR_UNEXPECTED : status; /* counted */
+    }
+    /* C <-> S  {Alert} before the session exists: authenticated by the PSK, so it is believed. */
+    if (len == 2 && (content[0] == IOTSEC_ALERT_FATAL || content[1] == IOTSEC_ALERT_CLOSE_NOTIFY)) {
+        iotsec_handshake_end(dtls, hs,
+                             content[1] == IOTSEC_ALERT_CLOSE_NOTIFY ? IOTSEC_ERR_CLOSED : iotsec_alert_meaning(content[1], true));
+    }
+    return IOTSEC_OK;
+}
+
+void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
+{
+    struct iotsec_dtls_handshake *hs = iotsec_handshake_get(dtls, handle);
+    struct iotsec_record record;
+    struct iotsec_addr from;
+
+    /* what is for the session waits on */
+    if (hs == NULL || hs->held_len == 0 ||
+        (hs->held[0] != IOTSEC_CONTENT_HANDSHAKE && hs->held[0] != IOTSEC_CONTENT_ALERT) || !take_held(hs, &record)) {
+        return;
+    }
+    from = hs->addr;
+    if (open_record(dtls, &from, hs, &record) == IOTSEC_ERR_AUTH) {
+        /* a session with that address had its try before the record was held */
+        (void)refuse_forgery(dtls, &from, record.type, true);
+    }
+}
+
+/* Keeps one record that came too early. A Finished is worth more than what follows it. */
+static bool hold_record(struct iotsec_dtls_handshake *hs, const struct iotsec_record *record, size_t len)
+{
+    if (hs->held_len != 0 && (!is_early(record) || hs->held[0] == IOTSEC_CONTENT_HANDSHAKE)) {
+        return false;
+    }
+    memcpy(hs->held, record->header, len);
+    hs->held_len = (uint16_t)len;
+    return true;
+}
+
+/*
+ * Until a new handshake with the same address has ended, nobody knows whose a record of epoch 1 is: the
+ * session's key is tried first, then the handshakes'. Opening happens in place and wipes what does not
+ * open, so the record is put aside in the (flushed) transmit buffer when there is more than one key to
+ * try; only what is as short as a Finished can be meant for a handshake.
+ */
+enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+                                              const struct iotsec_record *record)
+{
+    struct iotsec_dtls_session *session = iotsec_session_find(dtls, from);
+    enum iotsec_drop reason = session != NULL ? IOTSEC_DROP_REPLAY : IOTSEC_DROP_NO_SESSION;
+    size_t len = IOTSEC_RECORD_HEADER_BYTES + (size_t)record->length;
+    struct iotsec_dtls_handshake *takers[2];
+    enum iotsec_status status;
+    unsigned keys = session != NULL;
+    bool session_failed = false;
+    bool failed = false;
+    unsigned role;
+
+    for (role = ROLE_FIRST; role <= ROLE_LAST; role++) {
+        struct iotsec_dtls_handshake *hs = iotsec_handshake_find(dtls, from, role == ROLE_SERVER);
+
+        takers[role] = NULL;
+        if (hs != NULL) {
+            if (hs->slot.state < HS_CLIENT_SENT_FINISHED || hs->slot.state == HS_SERVER_GATHERS_HELLO) {
+                reason = IOTSEC_DROP_EPOCH;
+            } else if (len > sizeof hs->held) {
+                reason = IOTSEC_DROP_TOO_LONG;
+            } else {
+                reason = IOTSEC_DROP_NO_ROOM;
+                takers[role] = hs;
+                keys++;
+            }
+        }
+    }
+    if (keys > 1) {
+        (void)iotsec_dtls_flush(dtls);
+        memcpy(dtls->config->tx, record->header, len);
+    }
+    if (session != NULL) {
+        status = iotsec_session_open(dtls, session, record);
+        if (status != IOTSEC_ERR_AUTH && status != IOTSEC_ERR_REPLAY) {
+            return status;
+        }
+        session_failed = status == IOTSEC_ERR_AUTH;
+        failed = session_failed;
+        if (!failed) {
+            reason = IOTSEC_DROP_REPLAY;
+        }
+    }
+    for (role = ROLE_FIRST; role <= ROLE_LAST; role++) {
+        struct iotsec_dtls_handshake *hs = takers[role];
+
+        if (hs == NULL) {
+            continue;
+        }
+        if (keys > 1) {
+            memcpy(record->header, dtls->config->tx, len);
+        }
+        if (!iotsec_hs_has_keys(hs) || !is_early(record)) {
+            if (hold_record(hs, record, len)) {
+                return IOTSEC_OK;
+            }
+        } else {
+            status = open_record(dtls, from, hs, record);
+            if (status != IOTSEC_ERR_AUTH) {
+                return status;
+            }
+            failed = true;
+        }
+    }
+    return failed ? refuse_forgery(dtls, from, record->type, session_failed) : iotsec_dtls_drop(dtls, reason);
+}
+
+/* ---- What is due ---- */
+
+static uint32_t deadline_of(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs)
+{
+    const struct iotsec_dtls_config *config = dtls->config;
+
+    return hs->started + (iotsec_hs_is_server(hs)
+                              ? iotsec_value_or(config->half_open_timeout_ms, IOTSEC_HALF_OPEN_TIMEOUT_MS)
+                              : iotsec_value_or(config->handshake_timeout_ms, IOTSEC_HANDSHAKE_TIMEOUT_MS));
+}
+
+static enum iotsec_status reason_at_deadline(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs)
+{
+    if (iotsec_hs_is_server(hs)) {
+        return IOTSEC_ERR_TIMEOUT;
+    }
+    if (hs->hint != 0) {
+        return (enum iotsec_status)hs->hint;
+    }
+    /* The hello was answered and a dozen copies of our Finished were not. OpenSSL and GnuTLS drop one that
+     * was made with another key without a word. A domain manager does not: its silence is loss, a look-up that
+     * takes too long, or a table that is full. */
+    return hs->slot.state == HS_CLIENT_SENT_FINISHED && !dtls->config->key_management ? IOTSEC_ERR_WRONG_PSK
+                                                                                      : IOTSEC_ERR_NO_ANSWER;
+}
+
+/* Repeats or ends a handshake if it is time. */
+static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint32_t now)
+{
+    if (iotsec_time_reached(now, deadline_of(dtls, hs))) {
+        iotsec_handshake_end(dtls, hs, reason_at_deadline(dtls, hs));
+        return;
+    }
+    if (!iotsec_flight_timed(hs) || !iotsec_time_reached(now, hs->retransmit_at)) {
+        return;
+    }
+#if IOTSEC_DTLS_CLIENT
+    if (hs->hint != 0) {
+        if (hs->rounds >= HINT_ROUNDS) {
+            iotsec_handshake_end(dtls, hs, (enum iotsec_status)hs->hint);
+            return;
+        }
+        if (hs->rounds != 0 && hs->slot.state == HS_CLIENT_SENT_FINISHED && (hs->slot.flags & HS_RETRIED) == 0) {
+            iotsec_client_retry(dtls, hs);
+            return;
+        }
+    }
+#endif
+    if (hs->rounds < HINT_ROUNDS) {
+        hs->rounds++;
+    }
+    iotsec_flight_repeat(dtls, hs);
+}
+
+uint32_t iotsec_handshake_tick(struct iotsec_dtls *dtls, uint32_t now)
+{
+    const struct iotsec_dtls_config *config = dtls->config;
+    uint32_t wait = UINT32_MAX;
+    unsigned pass;
+    uint16_t i;
+
+    /* The waits are looked at after the callbacks, which may have started new handshakes. */
+    for (pass = 0; pass < 2; pass++) {
+        for (i = 0; dtls->handshakes_used != 0 && i < config->handshake_count; i++) {
+            struct iotsec_dtls_handshake *hs = &config->handshakes[i];
+
+            if (hs->slot.state == HS_FREE) {
+                continue;
+            }
+            if (pass == 0) {
+                tick(dtls, hs, now);
+                continue;
+            }
+            wait = iotsec_min_u32(wait, iotsec_time_left(now, deadline_of(dtls, hs)));
+            if (iotsec_flight_timed(hs)) {
+                wait = iotsec_min_u32(wait, iotsec_time_left(now, hs->retransmit_at));
+            }
+        }
+    }
+    return wait;
+}

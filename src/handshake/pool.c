@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The two tables of an endpoint, sessions and handshakes, by one code: a slot of either begins with
+ * struct iotsec_dtls_slot and has its address at the same place. Entries are found by address through
+ * the index that the slots embed, and by handle directly; free slots are chained by the link that the
+ * index does not use for them.
+ */
+#include "handshake/engine.h"
+
+#include <string.h>
+
+#include "base/table.h"
+
+#define ADDR_AT offsetof(struct iotsec_dtls_session, addr)
+
+typedef char iotsec_addr_stands_at_one_place[ADDR_AT == offsetof(struct iotsec_dtls_handshake, addr) ? 1 : -1];
+
+static struct iotsec_table get_pool(const struct iotsec_dtls *dtls, unsigned pool)
+{
+    const struct iotsec_dtls_config *config = dtls->config;
+
+    return pool == POOL_SESSIONS
+               ? iotsec_table_of(config->sessions, sizeof config->sessions[0], 0, config->session_count)
+               : iotsec_table_of(config->handshakes, sizeof config->handshakes[0], 0, config->handshake_count);
+}
+
+static struct iotsec_dtls_slot *slot_at(const struct iotsec_table *table, uint32_t i)
+{
+    /* through void: the caller's structs are aligned for their own members */
+    return (struct iotsec_dtls_slot *)(void *)(table->base + table->stride * i);
+}
+
+static struct iotsec_addr *addr_of(struct iotsec_dtls_slot *slot)
+{
+    return (struct iotsec_addr *)(void *)((unsigned char *)slot + ADDR_AT);
+}
+
+static unsigned pool_of(iotsec_dtls_handle handle)
+{
+    return handle >> 31; /* HANDLE_HANDSHAKE */
+}
+
+static uint16_t *used_of(struct iotsec_dtls *dtls, unsigned pool)
+{
+    return pool == POOL_SESSIONS ? &dtls->sessions_used : &dtls->handshakes_used;
+}
+
+void iotsec_pool_init(struct iotsec_dtls *dtls)
+{
+    unsigned pool;
+
+    for (pool = POOL_SESSIONS; pool <= POOL_HANDSHAKES; pool++) {
+        struct iotsec_table table = get_pool(dtls, pool);
+        uint16_t i = table.count;
+
+        iotsec_wipe(table.base, table.stride * table.count);
+        iotsec_table_init(&table);
+        dtls->free_slot[pool] = IOTSEC_TABLE_NONE;
+        while (i != 0) {
+            struct iotsec_dtls_slot *slot = slot_at(&table, --i);
+
+            /* generations start anywhere, so that a handle from before is not taken for one of now */
+            slot->handle = (dtls->hash_seed & GENERATION_MASK) | (i + 1u) | (uint32_t)pool << 31;
+            slot->link.next = dtls->free_slot[pool];
+            dtls->free_slot[pool] = i;
+        }
+    }
+}
+
+struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr,
+                                          uint8_t role)
+{
+    struct iotsec_table table;
+    uint16_t i;
+
+    if ((pool == POOL_SESSIONS ? dtls->sessions_used : dtls->handshakes_used) == 0) {
+        return NULL;
+    }
+    table = get_pool(dtls, pool);
+    for (i = iotsec_table_first(&table, iotsec_table_hash(dtls->hash_seed, addr, sizeof *addr)); i != IOTSEC_TABLE_NONE;
+         i = iotsec_table_next(&table, i)) {
+        struct iotsec_dtls_slot *slot = slot_at(&table, i);
+
+        if (slot->role == role && iotsec_addr_equal(addr_of(slot), addr)) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+struct iotsec_dtls_slot *iotsec_slot_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
+{
+    struct iotsec_table table = get_pool(dtls, pool_of(handle));
+    uint32_t i = (handle & 0xFFFFu) - 1;
+    struct iotsec_dtls_slot *slot;
+
+    if (i >= table.count) {
+        return NULL;
+    }
+    slot = slot_at(&table, i);
+    return slot->handle == handle && slot->state != HS_FREE && slot->role != ROLE_NONE ? slot : NULL;
+}
+
+struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr)
+{
+    struct iotsec_table table = get_pool(dtls, pool);
+    uint16_t i = dtls->free_slot[pool];
+    struct iotsec_dtls_slot *slot;
+
+    if (i == IOTSEC_TABLE_NONE) {
+        return NULL;
+    }
+    slot = slot_at(&table, i);
+    dtls->free_slot[pool] = slot->link.next;
+    (*used_of(dtls, pool))++;
+    *addr_of(slot) = *addr;
+    iotsec_table_insert(&table, i, iotsec_table_hash(dtls->hash_seed, addr, sizeof *addr));
+    return slot;
+}
+
+void iotsec_slot_clear(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
+{
+    struct iotsec_table table = get_pool(dtls, pool_of(slot->handle));
+
+    slot->handle = (slot->handle & ~GENERATION_MASK) | ((slot->handle + 0x10000u) & GENERATION_MASK);
+    iotsec_wipe(&slot->state, table.stride - offsetof(struct iotsec_dtls_slot, state));
+}
+
+void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
+{
+    unsigned pool = pool_of(slot->handle);
+    struct iotsec_table table = get_pool(dtls, pool);
+    uint16_t i = (uint16_t)(slot->handle - 1);
+
+    iotsec_table_remove(&table, i, iotsec_table_hash(dtls->hash_seed, addr_of(slot), sizeof(struct iotsec_addr)));
+    iotsec_slot_clear(dtls, slot);
+    slot->link.next = dtls->free_slot[pool];
+    dtls->free_slot[pool] = i;
+    (*used_of(dtls, pool))--;
+}
