@@ -156,7 +156,6 @@ static void apply_group(struct iotsec_manager *m, struct iotsec_manager_group *g
     group->flags |= GROUP_RESTING | GROUP_TELL;
     if ((group->flags & GROUP_FRESH) != 0) {
         group->flags &= (uint8_t)~GROUP_RENEW;
-        group->above = 0;
         iotsec_mgr_redeliver(m, group);
         iotsec_mgr_scan_request(m);
     }

@@ -1014,6 +1014,9 @@ static void joins_with_keys_in_the_last_flight(void **state)
     assert_int_equal(rig.manager.deliveries_used, 0);
     run(60000);
     assert_int_equal(DEV(0)->received, 4);
+    /* nothing stays of what was staged */
+    assert_memory_equal(&rig.groups[0].staged, &(struct iotsec_registry_group){ 0 }, sizeof rig.groups[0].staged);
+    assert_memory_equal(&rig.deliveries[0], &(struct iotsec_manager_delivery){ 0 }, sizeof rig.deliveries[0]);
 }
 
 static void joins_within_an_interval_share_a_step(void **state)
@@ -1333,6 +1336,28 @@ static void a_lost_state_gets_no_kept_sender_id(void **state)
     assert_null(find_held(DEV(2), GROUP_A));
 }
 
+/* It waited for a fresh ID when its session was replaced by one that asks for nothing. */
+static void who_asks_no_more_waits_no_more(void **state)
+{
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    device_join(DEV(1), GROUP_A, 0);
+    settle();
+    device_boot(DEV(0));
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    device_boot(DEV(0));
+    device_join(DEV(0), 0, 0);
+    run(5000);
+    assert_int_equal(DEV(0)->held_count, 0);
+    assert_int_equal(find_member(&rig.durable, 1, GROUP_A)->sender_id, 1);
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    run(5000);
+    assert_member(DEV(0), GROUP_A);
+    assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 3);
+}
+
 /* ---- Delivery ---- */
 
 static void repeats_until_acknowledged(void **state)
@@ -1616,6 +1641,16 @@ static void a_lost_acknowledgement_is_made_up_by_status(void **state)
     assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
     assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 1), 1);
     assert_int_equal(rig.manager.deliveries_used, 0);
+    /* on a new session too */
+    DEV(1)->mute = true;
+    device_join(DEV(1), GROUP_A, 0);
+    run(1500);
+    device_join(DEV(1), 0, 0);
+    settle();
+    device_request(DEV(1), IOTSEC_KM_STATUS, GROUP_A, find_held(DEV(1), GROUP_A)->key_number, 2, 0);
+    settle();
+    assert_int_equal(DEV(1)->answer, IOTSEC_KM_DONE);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_JOINED, 2), 1);
 }
 
 static void conflicts_renew_at_most_once_an_interval(void **state)
@@ -1745,6 +1780,15 @@ static void generations_run_out(void **state)
     device_join(DEV(2), GROUP_B, 0);
     run(1001);
     assert_member(DEV(2), GROUP_B);
+    /* when both are due and both fail, both rest */
+    rig.now += 100000;
+    rig.operations = 0;
+    rig.fail_at = 1;
+    device_join(DEV(3), GROUP_B, 0);
+    settle();
+    assert_int_equal(last_event(IOTSEC_MANAGER_KEYS_FAILED)->group_id, GROUP_B);
+    run(3000);
+    assert_member(DEV(3), GROUP_B);
 }
 
 /* ---- Leaving ---- */
@@ -1869,6 +1913,15 @@ static void an_eviction_cancels_what_is_queued(void **state)
     assert_int_equal(DEV(0)->evicted, 1);
     assert_member(DEV(1), GROUP_A);
     assert_true(find_held(DEV(1), GROUP_A)->key_number >= 0x200);
+    /* a refusal that is still repeated */
+    DEV(2)->mute = true;
+    device_join(DEV(2), 99, 0);
+    settle();
+    assert_int_equal(DEV(2)->refused, 1);
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 3), IOTSEC_OK);
+    run(10000);
+    assert_int_equal(DEV(2)->refused, 1);
+    assert_true(DEV(2)->evicted > 1);
 }
 
 static void an_eviction_that_fails_changes_nothing(void **state)
@@ -1931,6 +1984,19 @@ static void a_join_that_fails_is_tried_again(void **state)
         assert_member(DEV(0), GROUP_A);
         assert_int_equal(find_held(DEV(0), GROUP_A)->key_number, before + 1);
         assert_int_equal(count_events(IOTSEC_MANAGER_KEYS_FAILED, 0), 1);
+        /* twice in a row, the wait doubles; once more after a success, it does not */
+        run(1000);
+        rig.operations = 0;
+        rig.fail_at = 1;
+        device_join(DEV(1), GROUP_A, 0);
+        settle();
+        rig.operations = 0;
+        run(1000);
+        assert_int_equal(count_events(IOTSEC_MANAGER_KEYS_FAILED, 0), 3);
+        run(1999);
+        assert_null(find_held(DEV(1), GROUP_A));
+        run(1);
+        assert_member(DEV(1), GROUP_A);
     }
 }
 
@@ -2050,10 +2116,12 @@ static void the_scan_starts_again(void **state)
     for (i = 0; i < 12; i++) {
         assert_member(DEV(i), GROUP_B);
     }
+    /* nobody was heard lately, so it is the second pass that serves them */
+    run(400000);
     DEV(5)->mute = true;
     assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
     run(100);
-    assert_true(rig.manager.scan_left != 0);
+    assert_in_range(rig.manager.scan_left, 1, MEMBERS);
     assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_B, 0), IOTSEC_OK);
     DEV(5)->mute = false;
     run(5000);
@@ -2061,6 +2129,31 @@ static void the_scan_starts_again(void **state)
         assert_member(DEV(i), GROUP_A);
         assert_member(DEV(i), GROUP_B);
     }
+}
+
+/* Who was heard lately is served first, wherever it stands in the table. */
+static void the_active_come_first(void **state)
+{
+    size_t i;
+
+    (void)state;
+    rig.config.delivery_count = 1;
+    restart();
+    for (i = 0; i < 8; i++) {
+        device_join(DEV(i), GROUP_A, 0);
+        run(1000);
+    }
+    run(400000);
+    assert_int_equal(iotsec_dtls_send(&DEV(6)->dtls, DEV(6)->session, 23, (const uint8_t *)"hi", 2), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&DEV(6)->dtls);
+    settle();
+    rig.event_count = 0;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(5000);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_UPDATED, 0), 8);
+    assert_int_equal(rig.events[0].kind, IOTSEC_MANAGER_GROUP_KEY);
+    assert_int_equal(rig.events[1].kind, IOTSEC_MANAGER_MEMBER_UPDATED);
+    assert_int_equal(rig.events[1].device, 7);
 }
 
 /* ---- Groups ---- */
@@ -2554,6 +2647,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(idle_sessions_make_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_join_anew_gets_a_fresh_sender_id, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_state_gets_no_kept_sender_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_asks_no_more_waits_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(repeats_until_acknowledged, setup, teardown),
         cmocka_unit_test_setup_teardown(gives_up_and_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_repeated_is_not_a_join_anew, setup, teardown),
@@ -2580,6 +2674,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_missed_an_eviction_drops_its_key_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(an_evicted_device_waits_in_vain, setup, teardown),
         cmocka_unit_test_setup_teardown(the_scan_starts_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_active_come_first, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_come_and_go, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_members_of_a_removed_group_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(renews_above, setup, teardown),
