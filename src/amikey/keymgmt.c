@@ -11,30 +11,50 @@
 
 #include "base/bytes.h"
 
-#define GROUP 1u
-#define KEY_NUMBER 2u
-#define SENDER 4u
-#define SECRET 8u
-#define ADDRESS 16u
-#define CODE 32u
-#define KNOWN 128u /* a kind without any field is a kind too */
+#define ALL 1u /* what every kind has; 0 is no kind */
+#define GROUP 2u
+#define KEY_NUMBER 4u
+#define SENDER 8u
+#define SECRET 16u
+#define ADDRESS 32u
+#define CODE 64u
 
 static const uint8_t fields_of[] = {
-    [IOTSEC_KM_MASTER_KEY] = KNOWN | GROUP | KEY_NUMBER | SENDER | SECRET,
-    [IOTSEC_KM_PARAMETERS] = KNOWN | GROUP | KEY_NUMBER | SECRET | ADDRESS,
-    [IOTSEC_KM_PARAMETERS_EVICTION] = KNOWN | GROUP | KEY_NUMBER | SECRET | ADDRESS,
-    [IOTSEC_KM_ACK] = KNOWN | CODE,
-    [IOTSEC_KM_STATUS] = KNOWN | GROUP | KEY_NUMBER | SENDER | CODE,
-    [IOTSEC_KM_GROUP_REQUEST] = KNOWN | GROUP,
-    [IOTSEC_KM_GROUP_LEAVE] = KNOWN | GROUP,
-    [IOTSEC_KM_DOMAIN_LEAVE] = KNOWN,
-    [IOTSEC_KM_REFUSED] = KNOWN | GROUP | CODE,
-    [IOTSEC_KM_EVICTED] = KNOWN,
-    [IOTSEC_KM_GROUP_REMOVED] = KNOWN | GROUP,
+    [IOTSEC_KM_MASTER_KEY] = ALL | GROUP | KEY_NUMBER | SENDER | SECRET,
+    [IOTSEC_KM_PARAMETERS] = ALL | GROUP | KEY_NUMBER | SECRET | ADDRESS,
+    [IOTSEC_KM_PARAMETERS_EVICTION] = ALL | GROUP | KEY_NUMBER | SECRET | ADDRESS,
+    [IOTSEC_KM_ACK] = ALL | CODE,
+    [IOTSEC_KM_STATUS] = ALL | GROUP | KEY_NUMBER | SENDER | CODE,
+    [IOTSEC_KM_GROUP_REQUEST] = ALL | GROUP,
+    [IOTSEC_KM_GROUP_LEAVE] = ALL | GROUP,
+    [IOTSEC_KM_DOMAIN_LEAVE] = ALL,
+    [IOTSEC_KM_REFUSED] = ALL | GROUP | CODE,
+    [IOTSEC_KM_EVICTED] = ALL,
+    [IOTSEC_KM_GROUP_REMOVED] = ALL | GROUP,
 };
 
-/* What ffXY::gggg:gggg has between its second byte and its last four. */
-static const uint8_t zeros[10];
+static const struct {
+    uint8_t field;
+    uint8_t offset; /* of the member */
+    uint8_t size;   /* 2 and 4: a number; else bytes */
+} layout[] = {
+    { ALL, offsetof(struct iotsec_km_message, kind), 1 },
+    { ALL, offsetof(struct iotsec_km_message, message), 1 },
+    { GROUP, offsetof(struct iotsec_km_message, group_id), 2 },
+    { KEY_NUMBER, offsetof(struct iotsec_km_message, key_number), 4 },
+    { SENDER, offsetof(struct iotsec_km_message, sender_id), 2 },
+    { SECRET, offsetof(struct iotsec_km_message, secret), IOTSEC_KEY_BYTES },
+    { ADDRESS, offsetof(struct iotsec_km_message, addr.ip), 16 },
+    { ADDRESS, offsetof(struct iotsec_km_message, addr.port), 2 },
+    { CODE, offsetof(struct iotsec_km_message, code), 1 },
+};
+#define LAYOUT_COUNT (sizeof layout / sizeof layout[0])
+
+/* Where the short form of an address has its second byte and its last four; what it leaves out is zero. */
+#define SHORT_FROM 1u
+#define SHORT_TAIL 12u
+#define SHORT_LEFT_OUT 10u
+#define SHORT_BYTES 5u
 
 static unsigned find_fields(uint8_t kind)
 {
@@ -46,47 +66,41 @@ uint8_t iotsec_km_content_type(uint8_t kind)
     return kind == IOTSEC_KM_MASTER_KEY ? IOTSEC_CONTENT_MASTER_KEY_DATA : IOTSEC_CONTENT_SECURITY_PARAMETERS;
 }
 
-static void write_address(struct iotsec_writer *w, const struct iotsec_addr *addr)
+static void write_bytes(struct iotsec_writer *w, unsigned field, const uint8_t *p, size_t size)
 {
-    const uint8_t *ip = addr->ip;
+    static const uint8_t zeros[SHORT_LEFT_OUT];
 
-    if (ip[0] == 0xFF && memcmp(ip + 2, zeros, sizeof zeros) == 0) {
-        iotsec_wr_u8(w, ip[1]);
-        iotsec_wr_copy(w, ip + 12, 4);
-    } else {
-        iotsec_wr_copy(w, ip, sizeof addr->ip);
+    if (field == ADDRESS && p[0] == 0xFF && memcmp(p + SHORT_FROM + 1, zeros, sizeof zeros) == 0) {
+        iotsec_wr_u8(w, p[SHORT_FROM]);
+        p += SHORT_TAIL;
+        size = SHORT_BYTES - 1;
     }
-    iotsec_wr_u16(w, addr->port);
+    iotsec_wr_copy(w, p, size);
 }
 
 enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uint8_t *out, size_t size, size_t *len)
 {
     unsigned fields = find_fields(message->kind);
     struct iotsec_writer w;
+    size_t i;
 
     if (fields == 0) {
         return IOTSEC_ERR_ARGUMENT;
     }
     iotsec_wr_init(&w, out, size);
-    iotsec_wr_u8(&w, message->kind);
-    iotsec_wr_u8(&w, message->message);
-    if (fields & GROUP) {
-        iotsec_wr_u16(&w, message->group_id);
-    }
-    if (fields & KEY_NUMBER) {
-        iotsec_wr_u32(&w, message->key_number);
-    }
-    if (fields & SENDER) {
-        iotsec_wr_u16(&w, message->sender_id);
-    }
-    if (fields & SECRET) {
-        iotsec_wr_copy(&w, message->secret, sizeof message->secret);
-    }
-    if (fields & ADDRESS) {
-        write_address(&w, &message->addr);
-    }
-    if (fields & CODE) {
-        iotsec_wr_u8(&w, message->code);
+    for (i = 0; i < LAYOUT_COUNT; i++) {
+        const void *p = (const uint8_t *)message + layout[i].offset;
+
+        if ((fields & layout[i].field) == 0) {
+            continue;
+        }
+        if (layout[i].size == 2) {
+            iotsec_wr_u16(&w, *(const uint16_t *)p);
+        } else if (layout[i].size == 4) {
+            iotsec_wr_u32(&w, *(const uint32_t *)p);
+        } else {
+            write_bytes(&w, layout[i].field, p, layout[i].size);
+        }
     }
     if (w.failed) {
         iotsec_wipe(out, size); /* a part of a key may stand there */
@@ -96,30 +110,47 @@ enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uin
     return IOTSEC_OK;
 }
 
-/* Takes everything that is left: the length tells which form the address has. */
-static bool read_address(struct iotsec_reader *r, struct iotsec_addr *addr)
+/* An address takes what is left but the port: the length tells which form it has. */
+static bool read_bytes(struct iotsec_reader *r, unsigned field, uint8_t *p, size_t size)
 {
-    if (r->left == 5 + 2) {
-        addr->ip[0] = 0xFF;
-        return iotsec_rd_u8(r, &addr->ip[1]) && iotsec_rd_copy(r, addr->ip + 12, 4) && iotsec_rd_u16(r, &addr->port);
+    if (field == ADDRESS && r->left == SHORT_BYTES + 2) {
+        p[0] = 0xFF;
+        return iotsec_rd_u8(r, p + SHORT_FROM) && iotsec_rd_copy(r, p + SHORT_TAIL, SHORT_BYTES - 1);
     }
-    return iotsec_rd_copy(r, addr->ip, sizeof addr->ip) && iotsec_rd_u16(r, &addr->port);
+    return iotsec_rd_copy(r, p, size);
 }
 
-static bool read_fields(struct iotsec_reader *r, unsigned fields, struct iotsec_km_message *m)
+static bool read_fields(struct iotsec_reader *r, struct iotsec_km_message *m)
 {
-    return (!(fields & GROUP) || iotsec_rd_u16(r, &m->group_id)) &&
-           (!(fields & KEY_NUMBER) || iotsec_rd_u32(r, &m->key_number)) &&
-           (!(fields & SENDER) || iotsec_rd_u16(r, &m->sender_id)) &&
-           (!(fields & SECRET) || iotsec_rd_copy(r, m->secret, sizeof m->secret)) &&
-           (!(fields & ADDRESS) || read_address(r, &m->addr)) &&
-           (!(fields & CODE) || iotsec_rd_u8(r, &m->code)) && r->left == 0;
+    unsigned fields = ALL; /* until the kind is read */
+    bool ok = true;
+    size_t i;
+
+    for (i = 0; ok && i < LAYOUT_COUNT; i++) {
+        void *p = (uint8_t *)m + layout[i].offset;
+
+        if ((fields & layout[i].field) == 0) {
+            continue;
+        }
+        if (layout[i].size == 2) {
+            ok = iotsec_rd_u16(r, p);
+        } else if (layout[i].size == 4) {
+            ok = iotsec_rd_u32(r, p);
+        } else {
+            ok = read_bytes(r, layout[i].field, p, layout[i].size);
+        }
+        fields = find_fields(m->kind);
+    }
+    return ok && fields != 0 && r->left == 0;
 }
 
-static bool fields_in_range(const struct iotsec_km_message *m, unsigned fields)
+static bool fields_in_range(const struct iotsec_km_message *m, uint8_t content_type)
 {
-    /* group 0 means the domain, and only a refusal speaks of it */
-    return (!(fields & GROUP) || m->group_id != 0 || m->kind == IOTSEC_KM_REFUSED) &&
+    unsigned fields = find_fields(m->kind);
+
+    return content_type == iotsec_km_content_type(m->kind) &&
+           /* group 0 means the domain, and only a refusal speaks of it */
+           (!(fields & GROUP) || m->group_id != 0 || m->kind == IOTSEC_KM_REFUSED) &&
            /* an epoch below 256 would be a unicast one */
            (!(fields & KEY_NUMBER) || (m->key_number & 0xFF00u) != 0) &&
            (!(fields & SENDER) || (m->sender_id >= IOTSEC_SENDER_ID_MIN && m->sender_id <= IOTSEC_SENDER_ID_MAX)) &&
@@ -129,13 +160,10 @@ static bool fields_in_range(const struct iotsec_km_message *m, unsigned fields)
 enum iotsec_status iotsec_km_decode(struct iotsec_km_message *message, uint8_t content_type, const uint8_t *data, size_t len)
 {
     struct iotsec_reader r;
-    unsigned fields;
 
     memset(message, 0, sizeof *message);
     iotsec_rd_init(&r, data, len);
-    if (!iotsec_rd_u8(&r, &message->kind) || !iotsec_rd_u8(&r, &message->message) ||
-        (fields = find_fields(message->kind)) == 0 || content_type != iotsec_km_content_type(message->kind) ||
-        !read_fields(&r, fields, message) || !fields_in_range(message, fields)) {
+    if (!read_fields(&r, message) || !fields_in_range(message, content_type)) {
         iotsec_wipe(message, sizeof *message);
         return IOTSEC_ERR_DECODE;
     }
