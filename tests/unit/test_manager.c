@@ -2146,7 +2146,7 @@ static void the_active_come_first(void **state)
     run(400000);
     assert_int_equal(iotsec_dtls_send(&DEV(6)->dtls, DEV(6)->session, 23, (const uint8_t *)"hi", 2), IOTSEC_OK);
     (void)iotsec_dtls_flush(&DEV(6)->dtls);
-    settle();
+    run(10000);
     rig.event_count = 0;
     assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
     run(5000);
