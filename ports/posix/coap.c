@@ -58,17 +58,26 @@ static void put_u8(struct coap_out *out, unsigned value)
     put(out, &byte, 1);
 }
 
-/* RFC 7252, section 3.1; deltas here are below 13 */
+/* RFC 7252, section 3.1; the four bits of a delta or length below 269, and the byte that may follow */
+static unsigned short_form(unsigned value)
+{
+    return value < 13 ? value : 13;
+}
+
+static void put_extended(struct coap_out *out, unsigned value)
+{
+    if (value >= 13) {
+        put_u8(out, value - 13);
+    }
+}
+
 static void put_option(struct coap_out *out, unsigned number, const void *data, size_t len)
 {
     unsigned delta = number - out->option;
 
-    if (len < 13) {
-        put_u8(out, delta << 4 | (unsigned)len);
-    } else {
-        put_u8(out, delta << 4 | 13u);
-        put_u8(out, (unsigned)len - 13);
-    }
+    put_u8(out, short_form(delta) << 4 | short_form((unsigned)len));
+    put_extended(out, delta);
+    put_extended(out, (unsigned)len);
     put(out, data, len);
     out->option = number;
 }

@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The POSIX port's parts: addresses, keys as text, CoAP, output, NVM files, the registry. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "addr.h"
+#include "coap.h"
+#include "nvm_file.h"
+#include "output.h"
+#include "registry.h"
+#include "secret.h"
+
+#include <cmocka.h> /* last: its fail() would hide the port's */
+
+static char directory[] = "/tmp/iotsec-test-XXXXXX";
+
+static const char *path_of(const char *name)
+{
+    static char path[sizeof directory + 64];
+
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return path;
+}
+
+static int make_directory(void **state)
+{
+    (void)state;
+    return mkdtemp(directory) != NULL ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+    char command[sizeof directory + 16];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    return system(command) == 0 ? 0 : -1;
+}
+
+/* ---- Addresses ---- */
+
+static const struct addr_row {
+    const char *text;
+    bool port_0;
+    const char *printed; /* NULL: refused */
+} addr_rows[] = {
+    /*  1 */ { "127.0.0.1:5684", false, "127.0.0.1:5684" },
+    /*  2 */ { "[::1]:5684", false, "[::1]:5684" },
+    /*  3 */ { "[fe80::1%lo]:5684", false, "[fe80::1%lo]:5684" },
+    /*  4 */ { "[fe80::1%1]:5684", false, "[fe80::1%lo]:5684" },
+    /*  5 */ { "[::ffff:192.0.2.1]:1", false, "192.0.2.1:1" },
+    /*  6 */ { "[fd01::1%lo]:5684", false, "[fd01::1]:5684" }, /* an interface says nothing here */
+    /*  7 */ { "[::]:0", true, "[::]:0" },
+    /*  8 */ { "0.0.0.0:65535", false, "0.0.0.0:65535" },
+    /*  9 */ { "[::1]:0", false, NULL },
+    /* 10 */ { "[::1]:65536", false, NULL },
+    /* 11 */ { "[::1]:-1", false, NULL },
+    /* 12 */ { "[::1]:", false, NULL },
+    /* 13 */ { "[::1]", false, NULL },
+    /* 14 */ { "[::1]5684", false, NULL },
+    /* 15 */ { "[::1:5684", false, NULL },
+    /* 16 */ { "::1:5684", false, NULL },
+    /* 17 */ { "5684", false, NULL },
+    /* 18 */ { ":5684", false, NULL },
+    /* 19 */ { "", false, NULL },
+    /* 20 */ { "localhost:5684", false, NULL },
+    /* 21 */ { "[127.0.0.1]:5684", false, NULL },
+    /* 22 */ { "[fe80::1]:5684", false, NULL },
+    /* 23 */ { "[fe80::1%nosuchif]:5684", false, NULL },
+    /* 24 */ { "127.0.0.1:5684 ", false, NULL },
+    /* 25 */ { "127.0.0.256:5684", false, NULL },
+    /* 26 */ { "[]:5684", false, NULL },
+    /* 27 */ { "[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc:dddd:eeee:ffff:0000:1111:2222:3333:4444]:1", false, NULL },
+};
+
+static void test_addr(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof addr_rows / sizeof addr_rows[0]; i++) {
+        const struct addr_row *row = &addr_rows[i];
+        struct iotsec_addr addr;
+        char text[ADDR_TEXT_BYTES];
+        const char *problem = addr_parse(row->text, row->port_0, &addr);
+
+        if ((problem == NULL) != (row->printed != NULL)) {
+            fail_msg("row %zu, %s: %s", i + 1, row->text, problem != NULL ? problem : "taken");
+        }
+        if (problem == NULL) {
+            addr_format(&addr, text);
+            assert_string_equal(text, row->printed);
+        }
+    }
+}
+
+/* Two ends that differ in an interface that means nothing would be two peers. */
+static void test_addr_interface(void **state)
+{
+    struct sockaddr_in6 address;
+    struct iotsec_addr addr;
+
+    (void)state;
+    assert_null(addr_parse("[fd01::1]:1", false, &addr));
+    addr_to_socket(&addr, &address);
+    address.sin6_scope_id = 7;
+    addr_from_socket(&address, &addr);
+    assert_int_equal(addr.interface, 0);
+    assert_null(addr_parse("[fe80::1%lo]:1", false, &addr));
+    addr_to_socket(&addr, &address);
+    address.sin6_scope_id = 7;
+    addr_from_socket(&address, &addr);
+    assert_int_equal(addr.interface, 7);
+}
+
+/* ---- Keys ---- */
+
+static const struct key_row {
+    const char *content;
+    unsigned mode;
+    size_t len; /* 0: refused */
+} key_rows[] = {
+    /*  1 */ { "000102030405060708090a0b0c0d0e0f\n", 0600, 16 },
+    /*  2 */ { "000102030405060708090A0B0C0D0E0F", 0400, 16 },
+    /*  3 */ { "000102030405060708090a0b0c0d0e0f\r\n", 0600, 16 },
+    /*  4 */ { "00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\n", 0600, 64 },
+    /*  5 */ { "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\n", 0600, 0 },
+    /*  6 */ { "000102030405060708090a0b0c0d0e\n", 0600, 0 },
+    /*  7 */ { "000102030405060708090a0b0c0d0e0\n", 0600, 0 },
+    /*  8 */ { "000102030405060708090a0b0c0d0e0g\n", 0600, 0 },
+    /*  9 */ { "000102030405060708090a0b0c0d0e0f\n\n", 0600, 0 },
+    /* 10 */ { "000102030405060708090a0b0c0d0e0f 00\n", 0600, 0 },
+    /* 11 */ { "", 0600, 0 },
+    /* 12 */ { "000102030405060708090a0b0c0d0e0f\n", 0644, 0 },
+    /* 13 */ { "000102030405060708090a0b0c0d0e0f\n", 0640, 0 },
+    /* 14 */ { "000102030405060708090a0b0c0d0e0f\n", 0602, 0 },
+};
+
+static void write_file(const char *path, const void *content, size_t len, unsigned mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, len), (ssize_t)len);
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+static void test_key_file(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof key_rows / sizeof key_rows[0]; i++) {
+        struct psk psk = { { 0 }, 0 };
+
+        unlink(path_of("key"));
+        write_file(path_of("key"), key_rows[i].content, strlen(key_rows[i].content), key_rows[i].mode);
+        if ((psk_from_file(path_of("key"), &psk) == 0) != (key_rows[i].len != 0) || psk.len != key_rows[i].len) {
+            fail_msg("row %zu", i + 1);
+        }
+    }
+    {
+        struct psk psk = { { 0 }, 0 };
+        char argument[] = "000102030405060708090a0b0c0d0e0f";
+
+        assert_int_not_equal(psk_from_file(path_of("no-such-file"), &psk), 0);
+        assert_int_not_equal(psk_from_file(directory, &psk), 0);
+        assert_int_equal(psk_from_argument(argument, &psk), 0);
+        assert_int_equal(psk.key[15], 15);
+        assert_int_equal(argument[0], 0); /* nobody finds it in /proc any more */
+    }
+}
+
+/* ---- Output ---- */
+
+static const struct text_row {
+    const char *text;
+    size_t len;
+    const char *printed;
+} text_rows[] = {
+    /*  1 */ { "lamp1", 5, "e id=lamp1\n" },
+    /*  2 */ { "lamp 1", 6, "e id=\"lamp 1\"\n" },
+    /*  3 */ { "", 0, "e id=\"\"\n" },
+    /*  4 */ { "a=b", 3, "e id=\"a=b\"\n" },
+    /*  5 */ { "a\"b\\c", 5, "e id=\"a\\\"b\\\\c\"\n" },
+    /*  6 */ { "a\nb\r\t", 5, "e id=\"a\\nb\\x0d\\x09\"\n" },
+    /*  7 */ { "a\0b", 3, "e id=\"a\\x00b\"\n" },
+    /*  8 */ { "L\xC3\xA4mpchen", 9, "e id=\"L\xC3\xA4mpchen\"\n" },
+    /*  9 */ { "\xE2\x82\xAC \xF0\x9F\x92\xA1", 8, "e id=\"\xE2\x82\xAC \xF0\x9F\x92\xA1\"\n" },
+    /* 10 */ { "\xC3", 1, "e id=\"\\xc3\"\n" },
+    /* 11 */ { "\xC0\x80", 2, "e id=\"\\xc0\\x80\"\n" },         /* overlong */
+    /* 12 */ { "\xED\xA0\x80", 3, "e id=\"\\xed\\xa0\\x80\"\n" }, /* surrogate */
+    /* 13 */ { "\xE2\x80\xAE", 3, "e id=\"\\xe2\\x80\\xae\"\n" }, /* turns the direction of writing */
+    /* 14 */ { "\xC2\x9B", 2, "e id=\"\\xc2\\x9b\"\n" },         /* a terminal's control sequence */
+    /* 15 */ { "\x1B[2J", 4, "e id=\"\\x1b[2J\"\n" },
+    /* 16 */ { "\xF4\x90\x80\x80", 4, "e id=\"\\xf4\\x90\\x80\\x80\"\n" }, /* above U+10FFFF */
+};
+
+static void test_output(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof text_rows / sizeof text_rows[0]; i++) {
+        char *printed = NULL;
+        size_t len = 0;
+        FILE *stream = open_memstream(&printed, &len);
+
+        assert_non_null(stream);
+        out_to(stream);
+        out_begin("e");
+        out_bytes("id", text_rows[i].text, text_rows[i].len);
+        out_end();
+        out_to(NULL);
+        fclose(stream);
+        if (strcmp(printed, text_rows[i].printed) != 0) {
+            fail_msg("row %zu: %s", i + 1, printed);
+        }
+        free(printed);
+    }
+    assert_true(text_is_printable("lamp 1 \xC3\xA4", 9));
+    assert_false(text_is_printable("lamp\n", 5));
+    assert_false(text_is_printable("\xFF", 1));
+}
+
+/* ---- CoAP ---- */
+
+static void test_coap_write(void **state)
+{
+    static const uint8_t expected[] = {
+        0x52, 0x03, 0x12, 0x34, 0xAB, 0xCD, 0xB5, 'l', 'i', 'g', 'h', 't', 0x10, 0xFF, 'o', 'n',
+    };
+    uint8_t message[64];
+    struct coap_request request;
+    size_t len;
+
+    (void)state;
+    assert_int_equal(coap_method("put"), 3);
+    assert_int_equal(coap_method("steal"), 0);
+    assert_true(coap_write(message, sizeof message, &len, 3, 0x1234, 0xABCD, "/light", "on", 2));
+    assert_int_equal(len, sizeof expected);
+    assert_memory_equal(message, expected, sizeof expected);
+    assert_true(coap_read(message, len, &request));
+    assert_string_equal(request.type, "NON");
+    assert_string_equal(request.method, "PUT");
+    assert_string_equal(request.path, "/light");
+    assert_int_equal(request.message_id, 0x1234);
+    assert_int_equal(request.payload_len, 2);
+    assert_memory_equal(request.payload, "on", 2);
+    /* too small for it, and not a path */
+    for (len = 0; len < sizeof expected; len++) {
+        size_t written;
+
+        assert_false(coap_write(message, len, &written, 3, 0x1234, 0xABCD, "/light", "on", 2));
+    }
+    assert_false(coap_write(message, sizeof message, &len, 3, 1, 1, "light", "on", 2));
+}
+
+static const struct path_row {
+    const char *path;
+    const char *read;
+} path_rows[] = {
+    /* 1 */ { "/", "/" },
+    /* 2 */ { "/a/b/c", "/a/b/c" },
+    /* 3 */ { "/a?x=1&y=2", "/a?x=1&y=2" },
+    /* 4 */ { "/?x", "/?x" },
+    /* 5 */ { "/a%20b%2Fc", "/a%20b%2Fc" },
+    /* 6 */ { "/a-segment-that-is-longer-than-twelve-bytes", "/a-segment-that-is-longer-than-twelve-bytes" },
+    /* 7 */ { "/L\xC3\xA4mpchen", "/L%C3%A4mpchen" },
+    /* 8 */ { "/a//b", "/a//b" },
+    /* 9 */ { "/100%", "/100%25" },
+};
+
+static void test_coap_path(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof path_rows / sizeof path_rows[0]; i++) {
+        uint8_t message[128];
+        struct coap_request request;
+        size_t len;
+
+        assert_true(coap_write(message, sizeof message, &len, 1, 1, 1, path_rows[i].path, "", 0));
+        assert_true(coap_read(message, len, &request));
+        assert_string_equal(request.path, path_rows[i].read);
+        assert_null(request.payload);
+    }
+}
+
+static const struct coap_row {
+    const uint8_t data[12];
+    size_t len;
+    bool request;
+} coap_rows[] = {
+    /*  1 */ { { 0x50, 0x01, 0, 1 }, 4, true },
+    /*  2 */ { { 0x40, 0x01, 0, 1 }, 4, true },                     /* confirmable */
+    /*  3 */ { { 0x50, 0x01, 0 }, 3, false },                       /* too short */
+    /*  4 */ { { 0x90, 0x01, 0, 1 }, 4, false },                    /* another version */
+    /*  5 */ { { 0x60, 0x01, 0, 1 }, 4, false },                    /* an acknowledgement */
+    /*  6 */ { { 0x50, 0x45, 0, 1 }, 4, false },                    /* a response */
+    /*  7 */ { { 0x50, 0x00, 0, 1 }, 4, false },                    /* empty */
+    /*  8 */ { { 0x59, 0x01, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8 }, 12, false }, /* token of nine bytes */
+    /*  9 */ { { 0x52, 0x01, 0, 1, 1 }, 5, false },                 /* token cut off */
+    /* 10 */ { { 0x50, 0x01, 0, 1, 0xB5, 'l' }, 6, false },         /* option cut off */
+    /* 11 */ { { 0x50, 0x01, 0, 1, 0xF0 }, 5, false },              /* reserved delta */
+    /* 12 */ { { 0x50, 0x01, 0, 1, 0xBF }, 5, false },              /* reserved length */
+    /* 13 */ { { 0x50, 0x01, 0, 1, 0xFF }, 5, false },              /* marker without payload */
+    /* 14 */ { { 0x50, 0x01, 0, 1, 0xE0, 0x01 }, 6, false },        /* long delta cut off */
+    /* 15 */ { { 0x50, 0x01, 0, 1, 0xE0, 0x01, 0x00 }, 7, true },   /* an option that we do not know */
+    /* 16 */ { { 'P', 'o', 'w', 'e', 'r' }, 5, false },             /* text that begins like one */
+    /* 17 */ { { 0 }, 0, false },
+};
+
+static void test_coap_read(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof coap_rows / sizeof coap_rows[0]; i++) {
+        struct coap_request request;
+
+        if (coap_read(coap_rows[i].data, coap_rows[i].len, &request) != coap_rows[i].request) {
+            fail_msg("row %zu", i + 1);
+        }
+    }
+}
+
+/* ---- NVM files ---- */
+
+static void test_nvm(void **state)
+{
+    static const uint8_t id[] = { 'l', 'a', 'm', 'p' };
+    static const uint8_t other[] = { 'l', 'a', 'm', 'q' };
+    struct nvm_file nvm;
+    struct nvm_file second;
+    struct stat about;
+    uint8_t data[64];
+    char state_path[sizeof directory + 64];
+    char slot_path[sizeof directory + 80];
+    FILE *file;
+
+    (void)state;
+    snprintf(state_path, sizeof state_path, "%s", path_of("state"));
+    snprintf(slot_path, sizeof slot_path, "%s/slot-0003", state_path);
+    assert_int_equal(nvm_file_open(&nvm, state_path, id, sizeof id), 0);
+    assert_int_equal(nvm_file_read(&nvm, 3, data, sizeof data), 0);
+    assert_int_equal(nvm_file_write(&nvm, 3, (const uint8_t *)"first", 5), 0);
+    assert_int_equal(nvm_file_write(&nvm, 3, (const uint8_t *)"second!", 7), 0);
+    assert_int_equal(nvm_file_read(&nvm, 3, data, sizeof data), 7);
+    assert_memory_equal(data, "second!", 7);
+    assert_true(nvm_file_read(&nvm, 3, data, 6) < 0); /* does not fit: better nothing than a part */
+    assert_int_equal(nvm_file_read(&nvm, 4, data, sizeof data), 0);
+    assert_int_equal(stat(slot_path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0600);
+    assert_int_equal(stat(state_path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0700);
+
+    /* one process at a time, one device for ever */
+    assert_int_not_equal(nvm_file_open(&second, state_path, id, sizeof id), 0);
+    nvm_file_close(&nvm);
+    assert_int_not_equal(nvm_file_open(&second, state_path, other, sizeof other), 0);
+    assert_int_equal(nvm_file_open(&nvm, state_path, id, sizeof id), 0);
+    assert_int_equal(nvm_file_read(&nvm, 3, data, sizeof data), 7);
+
+    /* damaged is not empty: a flipped bit, a cut end, an added byte, nothing at all */
+    file = fopen(slot_path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 18, SEEK_SET), 0);
+    fputc('X', file);
+    fclose(file);
+    assert_true(nvm_file_read(&nvm, 3, data, sizeof data) < 0);
+    assert_int_equal(nvm_file_write(&nvm, 3, (const uint8_t *)"third", 5), 0);
+    assert_int_equal(truncate(slot_path, 20), 0);
+    assert_true(nvm_file_read(&nvm, 3, data, sizeof data) < 0);
+    assert_int_equal(nvm_file_write(&nvm, 3, (const uint8_t *)"third", 5), 0);
+    assert_int_equal(truncate(slot_path, 22), 0);
+    assert_true(nvm_file_read(&nvm, 3, data, sizeof data) < 0);
+    assert_int_equal(truncate(slot_path, 0), 0);
+    assert_true(nvm_file_read(&nvm, 3, data, sizeof data) < 0);
+    nvm_file_close(&nvm);
+}
+
+/* ---- The registry ---- */
+
+static struct registry registry;
+
+static void open_new(const char *name)
+{
+    unlink(path_of(name));
+    assert_int_equal(registry_create(path_of(name), "fd01::/64"), 0);
+    assert_int_not_equal(registry_create(path_of(name), NULL), 0); /* never written over */
+    assert_int_equal(registry_open(&registry, path_of(name), REGISTRY_SERVE), 0);
+}
+
+static uint32_t add_device(const char *id, uint16_t gid)
+{
+    static const struct psk psk = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 }, 16 };
+    uint32_t number = 0;
+
+    assert_int_equal(registry_add_device(&registry, id, &psk, &gid, gid != 0 ? 1 : 0, &number), 0);
+    return number;
+}
+
+static void put_group(uint16_t gid, uint32_t key_number)
+{
+    struct iotsec_registry_group group;
+
+    memset(&group, 0x5A, sizeof group);
+    group.group_id = gid;
+    group.next_sender = 9;
+    group.key_number = key_number;
+    group.addr.port = gid;
+    group.addr.interface = 0;
+    group.addr.ip[0] = 0xFF;
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_group(&registry, &group), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+}
+
+static void test_registry_library(void **state)
+{
+    struct iotsec_registry_group group;
+    struct iotsec_registry_member member;
+    struct iotsec_dtls_psk psk;
+    uint32_t number;
+
+    (void)state;
+    open_new("library.db");
+    put_group(1, 0x100);
+    put_group(2, 0x200);
+    put_group(1, 0xFFFFFF00u);
+    number = add_device("lamp1", 1);
+    assert_int_equal(registry_functions.psk(&registry, 0, (const uint8_t *)"lamp1", 5, &psk), IOTSEC_OK);
+    assert_int_equal(psk.peer, number);
+    assert_int_equal(psk.len, 16);
+    assert_int_equal(registry_functions.psk(&registry, 0, (const uint8_t *)"lamp", 4, &psk), IOTSEC_ERR_UNKNOWN_IDENTITY);
+    assert_int_equal(registry_functions.psk(&registry, 0, (const uint8_t *)"LAMP1", 5, &psk), IOTSEC_ERR_UNKNOWN_IDENTITY);
+    assert_int_equal(registry_functions.authorised(&registry, number), IOTSEC_OK);
+    assert_int_equal(registry_functions.authorised(&registry, number + 1), IOTSEC_ERR_NOT_AUTHORISED);
+    assert_int_equal(registry_functions.group_allowed(&registry, number, 1), IOTSEC_OK);
+    assert_int_equal(registry_functions.group_allowed(&registry, number, 2), IOTSEC_ERR_GROUP_REFUSED);
+
+    member.device = number;
+    member.group_id = 1;
+    member.sender_id = 7;
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_member(&registry, &member), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_evicted(&registry, number), IOTSEC_OK);
+    registry_functions.abort(&registry);
+    assert_int_equal(registry_functions.member_at(&registry, 0, &member), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(registry_functions.authorised(&registry, number), IOTSEC_OK);
+
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_member(&registry, &member), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry_close(&registry);
+    assert_int_equal(registry_open(&registry, path_of("library.db"), REGISTRY_SERVE), 0);
+    assert_int_equal(registry_functions.member_at(&registry, 0, &member), IOTSEC_OK);
+    assert_int_equal(member.sender_id, 7);
+    assert_int_equal(registry_functions.member_at(&registry, 1, &member), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(registry_functions.group_at(&registry, 0, &group), IOTSEC_OK);
+    assert_int_equal(group.key_number, 0xFFFFFF00u);
+    assert_int_equal(group.next_sender, 9);
+    assert_int_equal(registry_functions.group_at(&registry, 1, &group), IOTSEC_OK);
+    assert_int_equal(group.group_id, 2);
+    assert_int_equal(registry_functions.group_at(&registry, 2, &group), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(registry_functions.group_at(&registry, 1, &group), IOTSEC_OK); /* any order */
+
+    /* a group takes its memberships with it, and leaves its key number behind */
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.delete_group(&registry, 1), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.member_at(&registry, 0, &member), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(registry_retired(&registry, 1), 0xFFFFFF00u);
+    assert_int_equal(registry_retired(&registry, 2), 0);
+    registry_close(&registry);
+}
+
+/* A wish is gone in the very transaction that fulfils it. */
+static void test_registry_wishes(void **state)
+{
+    struct wish wish;
+    struct wish found;
+    struct iotsec_addr addr;
+    uint32_t number;
+
+    (void)state;
+    open_new("wishes.db");
+    put_group(1, 0x100);
+    number = add_device("lamp1", 1);
+
+    assert_int_equal(registry_evict(&registry, "lamp1", &wish), 0);
+    assert_int_equal(registry_functions.authorised(&registry, number), IOTSEC_ERR_NOT_AUTHORISED);
+    assert_int_equal(registry_readmit(&registry, "lamp1", &found), 0);
+    assert_int_not_equal(found.id, 0); /* behind the eviction, which is still to renew the keys */
+    assert_int_equal(registry_functions.authorised(&registry, number), IOTSEC_ERR_NOT_AUTHORISED);
+    assert_int_equal(registry_next_wish(&registry, 0, &found), 1);
+    assert_int_equal(found.id, wish.id);
+    assert_int_equal(found.kind, WISH_EVICT);
+    assert_int_equal(found.device, number);
+
+    registry.wish = &found;
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    registry_functions.abort(&registry);
+    assert_true(registry_waits(&registry, &wish));
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_evicted(&registry, number), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry.wish = NULL;
+    assert_false(registry_waits(&registry, &wish));
+    assert_int_equal(registry_settle(&registry, &found), 0); /* nothing left to do */
+    assert_int_equal(registry_next_wish(&registry, 0, &found), 1);
+    assert_int_equal(found.kind, WISH_READMIT);
+    assert_int_equal(registry_settle(&registry, &found), 0);
+    assert_int_equal(registry_functions.authorised(&registry, number), IOTSEC_OK);
+    assert_int_equal(registry_next_wish(&registry, 0, &found), 0);
+
+    /* removed: its identity is free at once, its number never */
+    assert_int_equal(registry_remove(&registry, "lamp1", &wish), 0);
+    assert_int_equal(registry_functions.authorised(&registry, number), IOTSEC_ERR_NOT_AUTHORISED);
+    assert_int_equal(registry_settle(&registry, &wish), 0);
+    assert_int_not_equal(registry_evict(&registry, "lamp1", &wish), 0);
+    assert_true(add_device("lamp1", 1) > number);
+
+    /* what is planned counts: an ID or an address cannot be promised twice */
+    memset(&addr, 0, sizeof addr);
+    addr.ip[0] = 0xFF;
+    addr.ip[15] = 2;
+    addr.port = 5683;
+    assert_int_equal(registry_add_group(&registry, 2, &addr, &wish), 0);
+    assert_int_not_equal(registry_add_group(&registry, 2, &addr, &found), 0);
+    assert_int_not_equal(registry_add_group(&registry, 3, &addr, &found), 0);
+    assert_int_equal(registry_remove_group(&registry, 2, &found), 0);
+    assert_int_not_equal(registry_remove_group(&registry, 2, &found), 0);
+    assert_int_equal(registry_add_group(&registry, 3, &addr, &found), 0);
+    assert_int_not_equal(registry_renew_group(&registry, 2, &found), 0);
+    registry_close(&registry);
+}
+
+static void test_registry_numbers(void **state)
+{
+    struct wish wish;
+    uint32_t last = 0;
+    int i;
+
+    (void)state;
+    open_new("numbers.db");
+    for (i = 0; i < 20; i++) {
+        uint32_t number = add_device("lamp", 0);
+
+        assert_true(number > last);
+        last = number;
+        assert_int_equal(registry_remove(&registry, "lamp", &wish), 0);
+        assert_int_equal(registry_settle(&registry, &wish), 0);
+    }
+    registry_close(&registry);
+}
+
+/* What another hand has put there is found before anybody relies on it. */
+static void test_registry_damaged(void **state)
+{
+    uint8_t junk[4096];
+    struct stat about;
+    FILE *file;
+
+    (void)state;
+    assert_int_not_equal(registry_open(&registry, path_of("missing.db"), REGISTRY_USE), 0);
+
+    open_new("damaged.db");
+    registry_close(&registry);
+    assert_int_equal(stat(path_of("damaged.db"), &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0600);
+    assert_int_equal(chmod(path_of("damaged.db"), 0644), 0);
+    assert_int_not_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
+    assert_int_equal(chmod(path_of("damaged.db"), 0600), 0);
+    assert_int_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
+    assert_int_equal(sqlite3_exec(registry.db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK);
+    registry_close(&registry);
+    assert_int_not_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
+
+    open_new("damaged2.db");
+    put_group(1, 0x100);
+    registry_close(&registry);
+    memset(junk, 0xA5, sizeof junk);
+    file = fopen(path_of("damaged2.db"), "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 8192, SEEK_SET), 0);
+    assert_int_equal(fwrite(junk, 1, sizeof junk, file), sizeof junk);
+    fclose(file);
+    assert_int_not_equal(registry_open(&registry, path_of("damaged2.db"), REGISTRY_SERVE), 0);
+
+    write_file(path_of("empty.db"), "", 0, 0600);
+    assert_int_not_equal(registry_open(&registry, path_of("empty.db"), REGISTRY_SERVE), 0);
+    write_file(path_of("junk.db"), junk, sizeof junk, 0600);
+    assert_int_not_equal(registry_open(&registry, path_of("junk.db"), REGISTRY_SERVE), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_addr),
+        cmocka_unit_test(test_addr_interface),
+        cmocka_unit_test(test_key_file),
+        cmocka_unit_test(test_output),
+        cmocka_unit_test(test_coap_write),
+        cmocka_unit_test(test_coap_path),
+        cmocka_unit_test(test_coap_read),
+        cmocka_unit_test(test_nvm),
+        cmocka_unit_test(test_registry_library),
+        cmocka_unit_test(test_registry_wishes),
+        cmocka_unit_test(test_registry_numbers),
+        cmocka_unit_test(test_registry_damaged),
+    };
+
+    return cmocka_run_group_tests_name("posix", tests, make_directory, remove_directory);
+}
