@@ -58,6 +58,7 @@ void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind ki
     const struct iotsec_device_group *group = iotsec_dev_group(dev, group_id);
     struct iotsec_device_event event;
 
+    dev->flags |= DEVICE_TOUCHED; /* whatever led here, and whatever the application does now */
     if (dev->config->callbacks->event == NULL) {
         return;
     }
@@ -237,33 +238,24 @@ void iotsec_device_wipe(struct iotsec_device *device)
 
 /* ---- What the application asks for ---- */
 
-/* Whether the list names legal groups, each once, and there is room for those that are not held. */
-static enum iotsec_status check_groups(const struct iotsec_device *dev, const uint16_t *groups, size_t count)
+/* Marks the groups of a join; those that are not held take a slot. */
+static enum iotsec_status await_groups(struct iotsec_device *dev, const uint16_t *groups, size_t count)
 {
-    size_t room = 0;
-    size_t i;
-    size_t j;
+    for (; count != 0; count--, groups++) {
+        struct iotsec_device_group *group = iotsec_dev_group(dev, *groups);
 
-    for (i = 0; i < dev->config->group_count; i++) {
-        room += dev->config->groups[i].state == GROUP_FREE;
-    }
-    for (i = 0; i < count; i++) {
-        const struct iotsec_device_group *group = iotsec_dev_group(dev, groups[i]);
-
-        for (j = 0; j < i; j++) {
-            if (groups[j] == groups[i]) {
-                return IOTSEC_ERR_ARGUMENT;
-            }
-        }
-        if (groups[i] == 0) {
-            return IOTSEC_ERR_ARGUMENT;
-        }
-        if (group != NULL && group->state == GROUP_LEFT) {
+        if (group == NULL) {
+            group = iotsec_dev_group_new(dev, *groups);
+        } else if (group->state == GROUP_LEFT) {
             return IOTSEC_ERR_STATE;
         }
-        if (group == NULL && room-- == 0) {
+        if (group == NULL) {
             return IOTSEC_ERR_FULL;
         }
+        if (*groups == 0 || (group->flags & GROUP_AWAITED) != 0) {
+            return IOTSEC_ERR_ARGUMENT; /* no group, or named before */
+        }
+        group->flags |= GROUP_AWAITED;
     }
     return IOTSEC_OK;
 }
@@ -272,7 +264,6 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
                                size_t count)
 {
     enum iotsec_status status;
-    size_t i;
 
     if (device == NULL || manager == NULL || (groups == NULL && count != 0) || iotsec_addr_is_multicast(manager)) {
         return IOTSEC_ERR_ARGUMENT;
@@ -280,24 +271,15 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
     if (device->state != DEVICE_IDLE) {
         return IOTSEC_ERR_STATE;
     }
-    status = check_groups(device, groups, count);
-    if (status != IOTSEC_OK) {
-        return status;
-    }
-    for (i = 0; i < count; i++) {
-        struct iotsec_device_group *group = iotsec_dev_group(device, groups[i]);
-
-        if (group == NULL) {
-            group = iotsec_dev_group_new(device, groups[i]);
-        }
-        group->flags |= GROUP_AWAITED;
-    }
     device->manager = *manager;
     device->contact_wait = 0;
     device->join_deadline = iotsec_dev_now(device) +
                             (device->config->join_timeout_ms != 0 ? device->config->join_timeout_ms : IOTSEC_JOIN_TIMEOUT_MS);
     device->state = DEVICE_SENT_HELLO;
-    status = iotsec_dev_connect(device);
+    status = await_groups(device, groups, count);
+    if (status == IOTSEC_OK) {
+        status = iotsec_dev_connect(device);
+    }
     if (status != IOTSEC_OK) {
         iotsec_dev_end_join(device);
     }
@@ -398,23 +380,18 @@ enum iotsec_status iotsec_input(struct iotsec_device *device, const struct iotse
 
 uint32_t iotsec_poll(struct iotsec_device *device)
 {
-    uint32_t wait;
-    uint32_t now;
+    uint32_t wait = UINT32_MAX;
 
     if (device == NULL || device->config == NULL || (device->flags & DEVICE_BUSY) != 0) {
         return UINT32_MAX;
     }
-    device->flags |= DEVICE_BUSY;
-    iotsec_dev_join_poll(device);
-    iotsec_dev_group_poll(device);
-    iotsec_dev_request_poll(device);
-    wait = iotsec_dtls_poll(&device->dtls); /* sends what was put together above */
-    now = iotsec_dev_now(device);
-    wait = iotsec_min_u32(wait, iotsec_dev_join_wait(device, now));
-    wait = iotsec_min_u32(wait, iotsec_dev_group_wait(device, now));
-    wait = iotsec_min_u32(wait, iotsec_dev_request_wait(device, now));
+    device->flags = (uint8_t)((device->flags & ~DEVICE_TOUCHED) | DEVICE_BUSY);
+    iotsec_dev_join_poll(device, &wait);
+    iotsec_dev_group_poll(device, &wait);
+    iotsec_dev_request_poll(device, &wait);
+    wait = iotsec_min_u32(wait, iotsec_dtls_poll(&device->dtls)); /* sends what was put together above */
     device->flags &= (uint8_t)~DEVICE_BUSY;
-    return wait;
+    return (device->flags & DEVICE_TOUCHED) != 0 ? 0 : wait;
 }
 
 #endif

@@ -204,53 +204,40 @@ enum iotsec_status iotsec_dev_group_input(struct iotsec_device *dev, const struc
 
 /* ---- What is due ---- */
 
-static bool is_spent(const struct iotsec_device_group *group)
+/* Whether a deadline that a flag stands for has come; if not, it is waited for. */
+static bool is_due(const struct iotsec_device_group *group, unsigned flag, uint32_t now, uint32_t deadline, uint32_t *wait)
 {
-    return group->csb.counter >= IOTSEC_GROUP_COUNTER_HARD && (group->flags & GROUP_SPENT) == 0;
+    uint32_t left = iotsec_time_left(now, deadline);
+
+    if ((group->flags & flag) == 0) {
+        return false;
+    }
+    *wait = iotsec_min_u32(*wait, left);
+    return left == 0;
 }
 
-void iotsec_dev_group_poll(struct iotsec_device *dev)
+void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait)
 {
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
     uint32_t now = iotsec_dev_now(dev);
-    uint16_t i;
 
-    for (i = 0; i < dev->config->group_count; i++) {
-        struct iotsec_device_group *group = &dev->config->groups[i];
-
-        (void)iotsec_csb_expire(&group->csb, now);
-        if ((group->flags & GROUP_HINT) != 0 && iotsec_time_reached(now, group->hint_at)) {
+    for (; left != 0; left--, group++) {
+        *wait = iotsec_min_u32(*wait, iotsec_csb_expire(&group->csb, now));
+        if (is_due(group, GROUP_HINT, now, group->hint_at, wait)) {
             group->flags &= (uint16_t)~GROUP_HINT;
             group->hinted_at = now;
             (void)iotsec_dev_group_send(dev, group, NULL, 0);
         }
         /* without a session the question waits for contact, when every group reports anyway */
-        if ((group->flags & GROUP_ASK) != 0 && dev->session != 0 && iotsec_time_reached(now, group->ask_at)) {
+        if (dev->session != 0 && is_due(group, GROUP_ASK, now, group->ask_at, wait)) {
             group->flags = (uint16_t)((group->flags & ~GROUP_ASK) | GROUP_DUE);
         }
-        if (is_spent(group)) {
+        if (group->csb.counter >= IOTSEC_GROUP_COUNTER_HARD && (group->flags & GROUP_SPENT) == 0) {
             group->flags |= GROUP_SPENT;
             iotsec_dev_tell(dev, IOTSEC_DEVICE_COUNTER, IOTSEC_ERR_COUNTER, group->csb.group_id);
         }
     }
-}
-
-uint32_t iotsec_dev_group_wait(const struct iotsec_device *dev, uint32_t now)
-{
-    uint32_t wait = UINT32_MAX;
-    uint16_t i;
-
-    for (i = 0; i < dev->config->group_count; i++) {
-        struct iotsec_device_group *group = &dev->config->groups[i];
-
-        wait = iotsec_min_u32(wait, is_spent(group) ? 0 : iotsec_csb_expire(&group->csb, now));
-        if ((group->flags & GROUP_HINT) != 0) {
-            wait = iotsec_min_u32(wait, iotsec_time_left(now, group->hint_at));
-        }
-        if ((group->flags & GROUP_ASK) != 0 && dev->session != 0) {
-            wait = iotsec_min_u32(wait, iotsec_time_left(now, group->ask_at));
-        }
-    }
-    return wait;
 }
 
 #endif

@@ -111,6 +111,7 @@ static void wait_for_contact(struct iotsec_device *dev)
 {
     uint32_t wait = dev->contact_wait;
 
+    dev->flags |= DEVICE_TOUCHED;
     dev->contact_at = iotsec_dev_now(dev);
     if (wait != 0) {
         dev->contact_at += wait - wait / 4 + iotsec_dev_random(dev, wait / 2);
@@ -206,6 +207,7 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
     struct iotsec_device *dev = user;
     uint16_t i;
 
+    dev->flags |= DEVICE_TOUCHED;
     dev->handshake = 0;
     dev->session = info->session;
     if (!info->scratch[SCRATCH_ANSWERED]) {
@@ -348,18 +350,14 @@ static void give_up_groups(struct iotsec_device *dev)
     }
 }
 
-static bool wants_session(const struct iotsec_device *dev)
-{
-    return dev->state != DEVICE_IDLE && dev->session == 0 && dev->handshake == 0;
-}
-
-void iotsec_dev_join_poll(struct iotsec_device *dev)
+void iotsec_dev_join_poll(struct iotsec_device *dev, uint32_t *wait)
 {
     uint32_t now = iotsec_dev_now(dev);
 
-    if ((dev->state == DEVICE_SENT_HELLO || dev->state == DEVICE_AUTHENTICATED) &&
-        iotsec_time_reached(now, dev->join_deadline)) {
-        if (dev->state == DEVICE_SENT_HELLO) {
+    if (dev->state == DEVICE_SENT_HELLO || dev->state == DEVICE_AUTHENTICATED) {
+        if (!iotsec_time_reached(now, dev->join_deadline)) {
+            *wait = iotsec_min_u32(*wait, dev->join_deadline - now);
+        } else if (dev->state == DEVICE_SENT_HELLO) {
             iotsec_dev_fail_join(dev, IOTSEC_ERR_NO_ANSWER);
         } else {
             give_up_groups(dev);
@@ -369,29 +367,17 @@ void iotsec_dev_join_poll(struct iotsec_device *dev)
         dev->state = DEVICE_JOINED;
         iotsec_dev_tell(dev, IOTSEC_DEVICE_JOINED, IOTSEC_OK, 0);
     }
-    if (wants_session(dev) && iotsec_time_reached(now, dev->contact_at)) {
-        enum iotsec_status status = iotsec_dev_connect(dev);
+    if (dev->state != DEVICE_IDLE && dev->session == 0 && dev->handshake == 0) {
+        if (!iotsec_time_reached(now, dev->contact_at)) {
+            *wait = iotsec_min_u32(*wait, dev->contact_at - now);
+        } else {
+            enum iotsec_status status = iotsec_dev_connect(dev);
 
-        if (status != IOTSEC_OK) {
-            fail_contact(dev, status);
+            if (status != IOTSEC_OK) {
+                fail_contact(dev, status);
+            }
         }
     }
-}
-
-uint32_t iotsec_dev_join_wait(const struct iotsec_device *dev, uint32_t now)
-{
-    uint32_t wait = UINT32_MAX;
-
-    if (dev->state == DEVICE_AUTHENTICATED && find_awaited(dev) == NULL) {
-        return 0;
-    }
-    if (dev->state == DEVICE_SENT_HELLO || dev->state == DEVICE_AUTHENTICATED) {
-        wait = iotsec_time_left(now, dev->join_deadline);
-    }
-    if (wants_session(dev)) {
-        wait = iotsec_min_u32(wait, iotsec_time_left(now, dev->contact_at));
-    }
-    return wait;
 }
 
 #endif

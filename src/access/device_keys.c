@@ -148,11 +148,11 @@ static void report_routinely(struct iotsec_device *dev)
     }
 }
 
-void iotsec_dev_request_poll(struct iotsec_device *dev)
+void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
 {
     uint32_t max = dev->config->retransmit_max_ms != 0 ? dev->config->retransmit_max_ms : IOTSEC_RETRANSMIT_MAX_MS;
     uint32_t now = iotsec_dev_now(dev);
-    uint32_t wait;
+    uint32_t interval = dev->request_wait;
 
     if (dev->session == 0) {
         return;
@@ -160,33 +160,23 @@ void iotsec_dev_request_poll(struct iotsec_device *dev)
     report_routinely(dev);
     if (dev->request_kind == 0) {
         choose_request(dev);
+        interval = dev->request_wait;
     }
-    if (dev->request_kind == 0 || !iotsec_time_reached(now, dev->request_at)) {
+    if (dev->request_kind == 0) {
+        *wait = iotsec_min_u32(*wait, iotsec_time_left(now, dev->status_at));
         return;
     }
-    if (dev->request_rounds == REQUEST_ROUNDS_MAX) {
-        iotsec_dev_lose_contact(dev, IOTSEC_ERR_NO_ANSWER);
-        return;
+    if (iotsec_time_reached(now, dev->request_at)) {
+        if (dev->request_rounds == REQUEST_ROUNDS_MAX) {
+            iotsec_dev_lose_contact(dev, IOTSEC_ERR_NO_ANSWER);
+            return;
+        }
+        dev->request_rounds++;
+        dev->request_at = now + interval - interval / 8 + iotsec_dev_random(dev, interval / 4 + 1);
+        dev->request_wait = iotsec_min_u32(interval + interval / 2, max);
+        send_request(dev);
     }
-    dev->request_rounds++;
-    wait = dev->request_wait;
-    dev->request_at = now + wait - wait / 8 + iotsec_dev_random(dev, wait / 4 + 1);
-    dev->request_wait = iotsec_min_u32(wait + wait / 2, max);
-    send_request(dev);
-}
-
-uint32_t iotsec_dev_request_wait(const struct iotsec_device *dev, uint32_t now)
-{
-    if (dev->session == 0) {
-        return UINT32_MAX;
-    }
-    if (dev->request_kind != 0) {
-        return iotsec_time_left(now, dev->request_at);
-    }
-    if (dev->state == DEVICE_LEFT || find_due(dev) != NULL) {
-        return 0;
-    }
-    return iotsec_time_left(now, dev->status_at);
+    *wait = iotsec_min_u32(*wait, iotsec_time_left(now, dev->request_at));
 }
 
 /* ---- Answers to our requests ---- */
@@ -314,7 +304,7 @@ static void complete_pair(struct iotsec_device *dev, struct iotsec_device_group 
     uint16_t count;
     struct iotsec_sender *senders = iotsec_dev_senders(dev, group, &count);
 
-    if (!step) {
+    if (!step || group->csb.previous_key_number == 0) { /* without one, nothing that was accepted opens any more */
         iotsec_group_new_generation(&group->csb, senders, count);
         group->forgeries = 0;
     }

@@ -9,7 +9,8 @@
  *     device_persist.c  group keys and counters in NVM
  *
  * Only iotsec_dev_tell and the functions marked so run the application's code, which may call back:
- * after one of them a group is looked up again.
+ * after one of them a group is looked up again. The functions called ..._poll do what is due and lower `*wait`
+ * to the milliseconds until there is more.
  */
 #ifndef IOTSEC_SRC_ACCESS_DEVICE_STATE_H
 #define IOTSEC_SRC_ACCESS_DEVICE_STATE_H
@@ -43,6 +44,7 @@ enum {
 
 /* iotsec_device.flags */
 #define DEVICE_BUSY 1u     /* inside iotsec_input or iotsec_poll */
+#define DEVICE_TOUCHED 4u  /* deadlines may have changed since they were looked at: poll again */
 #define DEVICE_ANSWERED 2u /* the handshake under way has brought a ServerHello of a manager */
 
 /* iotsec_device_group.state; what the manager is asked when the group is DUE */
@@ -106,16 +108,14 @@ void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason);
 /* A leave is over. Runs the application's code. */
 void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reason);
 /* Deadline of the join, its end, attempts to reach the manager. Runs the application's code. */
-void iotsec_dev_join_poll(struct iotsec_device *dev);
-uint32_t iotsec_dev_join_wait(const struct iotsec_device *dev, uint32_t now);
+void iotsec_dev_join_poll(struct iotsec_device *dev, uint32_t *wait);
 
 /* ---- device_keys.c ---- */
 
 /* The manager's message. Runs the application's code. */
 void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len);
 /* Sends the outstanding request when it is due, or chooses the next one. Runs the application's code. */
-void iotsec_dev_request_poll(struct iotsec_device *dev);
-uint32_t iotsec_dev_request_wait(const struct iotsec_device *dev, uint32_t now);
+void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait);
 /* Asks the manager about the group after a while, which doubles until something newer comes. */
 void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group);
 /* ... after so many milliseconds. */
@@ -136,8 +136,7 @@ void iotsec_dev_hint(struct iotsec_device *dev, struct iotsec_device_group *grou
  * others may have dropped it for its old key. */
 bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group *group);
 /* Hints, asks, previous keys. Runs the application's code. */
-void iotsec_dev_group_poll(struct iotsec_device *dev);
-uint32_t iotsec_dev_group_wait(const struct iotsec_device *dev, uint32_t now);
+void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait);
 
 /* ---- device_persist.c ---- */
 

@@ -821,7 +821,7 @@ static void asks_about_what_it_cannot_reach(void **state)
 
         for (;;) {
             assert_int_equal(hand(a, &strange), IOTSEC_ERR_EPOCH);
-            iotsec_dev_group_poll(&a->device);
+            iotsec_dev_group_poll(&a->device, &gap);
             if ((group_of(a)->flags & GROUP_DUE) != 0) {
                 break;
             }
