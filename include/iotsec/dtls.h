@@ -75,7 +75,7 @@ struct iotsec_dtls_psk {
 /** What is known of a session when it is established. Valid during the callback only. */
 struct iotsec_dtls_info {
     iotsec_dtls_handle session;      /**< the session */
-    iotsec_dtls_handle handshake;    /**< the handshake that made it; no longer valid */
+    iotsec_dtls_handle handshake;    /**< the handshake that made it; no longer valid, its slot becomes free when the callback returns */
     const struct iotsec_addr *addr;  /**< the peer's address */
     uint32_t peer;                   /**< the application's number (server: from the PSK look-up, client: from connect) */
     int is_server;                   /**< 1 if this end was the server */

@@ -186,32 +186,29 @@ static enum iotsec_status take_verify_request(struct iotsec_dtls *dtls, struct i
 /* S -> C  ServerHello: version, random, session_id, suite, compression, extensions */
 static enum iotsec_status take_server_hello(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_reader *r)
 {
-    const uint8_t *random;
-    const uint8_t *ignored;
+    const uint8_t *head;
+    const uint8_t *tail;
+    const uint8_t *session_id; /* would be an offer to resume: read over */
     enum iotsec_status status;
-    uint16_t version;
     uint16_t len;
-    uint8_t session_id_len;
-    uint8_t compression;
 
-    /* a session_id would be an offer to resume: read over */
-    if (!iotsec_rd_u16(r, &version) || !iotsec_rd_view(r, &random, IOTSEC_RANDOM_BYTES) || !iotsec_rd_u8(r, &session_id_len) ||
-        session_id_len > 32 || !iotsec_rd_view(r, &ignored, session_id_len) || !iotsec_rd_u16(r, &hs->suite) ||
-        !iotsec_rd_u8(r, &compression) || (r->left != 0 && (!iotsec_rd_u16(r, &len) || len != r->left))) {
+    if (!iotsec_rd_view(r, &head, 2 + IOTSEC_RANDOM_BYTES + 1) || head[34] > 32 || !iotsec_rd_view(r, &session_id, head[34]) ||
+        !iotsec_rd_view(r, &tail, 3) || (r->left != 0 && (!iotsec_rd_u16(r, &len) || len != r->left))) {
         return IOTSEC_ERR_DECODE;
     }
-    if (version != IOTSEC_VERSION_DTLS_1_2) {
+    if (iotsec_get_u16(head) != IOTSEC_VERSION_DTLS_1_2) {
         return IOTSEC_ERR_VERSION;
     }
+    hs->suite = iotsec_get_u16(tail);
     if (!iotsec_suite_enabled(dtls, hs->suite)) {
         return IOTSEC_ERR_NO_CIPHER;
     }
-    if (compression != 0) {
-        return IOTSEC_ERR_PROTOCOL;
+    if (tail[2] != 0) {
+        return IOTSEC_ERR_PROTOCOL; /* a compression method other than null */
     }
     status = iotsec_extensions_parse(dtls, hs, r);
     if (status == IOTSEC_OK) {
-        memcpy(hs->u.open.server_random, random, IOTSEC_RANDOM_BYTES);
+        memcpy(hs->u.open.server_random, head + 2, IOTSEC_RANDOM_BYTES);
         status = iotsec_transcript_add(dtls, hs, hs->flight, hs->flight_len);
     }
     return status;

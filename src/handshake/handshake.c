@@ -305,6 +305,23 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
     return status;
 }
 
+/* type, length (24), message_seq, fragment_offset (24), fragment_length (24), fragment */
+static bool read_piece(struct iotsec_reader *r, struct iotsec_hs_message *piece)
+{
+    const uint8_t *header;
+
+    if (!iotsec_rd_view(r, &header, IOTSEC_HANDSHAKE_HEADER_BYTES)) {
+        return false;
+    }
+    piece->type = header[0];
+    piece->length = iotsec_get_u32(header) & 0xFFFFFFu;
+    piece->seq = iotsec_get_u16(header + 4);
+    piece->offset = iotsec_get_u32(header + 5) & 0xFFFFFFu;
+    piece->piece = iotsec_get_u32(header + 8) & 0xFFFFFFu;
+    return iotsec_rd_view(r, &piece->body, piece->piece) && piece->offset <= piece->length &&
+           piece->piece <= piece->length - piece->offset;
+}
+
 enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct iotsec_addr *from, iotsec_dtls_handle handle,
                                          const struct iotsec_record *record, const uint8_t *content, size_t len)
 {
@@ -317,10 +334,7 @@ enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct 
         struct iotsec_dtls_handshake *hs;
         enum iotsec_status status;
 
-        if (!iotsec_rd_u8(&r, &piece.type) || !iotsec_rd_u24(&r, &piece.length) || !iotsec_rd_u16(&r, &piece.seq) ||
-            !iotsec_rd_u24(&r, &piece.offset) || !iotsec_rd_u24(&r, &piece.piece) ||
-            !iotsec_rd_view(&r, &piece.body, piece.piece) || piece.offset > piece.length ||
-            piece.piece > piece.length - piece.offset) {
+        if (!read_piece(&r, &piece)) {
             status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
             return result == IOTSEC_OK ? result : status;
         }

@@ -17,6 +17,13 @@
 
 #include <string.h>
 
+/* Its own stack frame: what a step needs for a moment is gone when the deep calls come. */
+#if defined(__GNUC__)
+#define OWN_FRAME __attribute__((noinline))
+#else
+#define OWN_FRAME
+#endif
+
 enum iotsec_status iotsec_transcript_add(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                          const uint8_t *data, size_t len)
 {
@@ -86,7 +93,7 @@ static void append_hex(char *line, size_t *at, const uint8_t *data, size_t len)
     }
 }
 
-static void log_master(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs,
+static OWN_FRAME void log_master(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs,
                        const uint8_t master[IOTSEC_MASTER_SECRET_BYTES])
 {
     static const char label[] = "CLIENT_RANDOM ";
@@ -103,9 +110,8 @@ static void log_master(const struct iotsec_dtls *dtls, const struct iotsec_dtls_
 }
 #endif
 
-/* The premaster secret, ready to be a PRF's key. Its own function: its buffer leaves the stack again. */
-static enum iotsec_status set_premaster(const struct iotsec_hal *hal, struct iotsec_hmac *hmac, const uint8_t *psk,
-                                        size_t psk_len)
+/* The premaster secret, ready to be a PRF's key. */
+static OWN_FRAME enum iotsec_status set_premaster(struct schedule *s, const uint8_t *psk, size_t psk_len)
 {
     uint8_t premaster[4 + 2 * IOTSEC_PSK_MAX];
     enum iotsec_status status;
@@ -114,62 +120,71 @@ static enum iotsec_status set_premaster(const struct iotsec_hal *hal, struct iot
     iotsec_put_u16(premaster, (uint16_t)psk_len);
     iotsec_put_u16(premaster + 2 + psk_len, (uint16_t)psk_len);
     memcpy(premaster + 4 + psk_len, psk, psk_len);
-    status = iotsec_hmac_key(hal, hmac, premaster, 4 + 2 * psk_len);
+    status = iotsec_hmac_key(s->hal, &s->secret, premaster, 4 + 2 * psk_len);
     iotsec_wipe(premaster, sizeof premaster);
     return status;
 }
 
-static enum iotsec_status derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
-                                 size_t psk_len, struct schedule *s, uint8_t block[KEY_BLOCK_BYTES],
-                                 uint8_t client[FINISHED_BYTES], uint8_t server[IOTSEC_VERIFY_DATA_BYTES])
+/* The transcript's hash so far; the transcript goes on. */
+static OWN_FRAME enum iotsec_status hash_transcript(const struct iotsec_hal *hal, const struct iotsec_sha256 *transcript,
+                                                    uint8_t hash[32])
 {
-    const struct iotsec_crypto *crypto = s->hal->crypto;
-    const uint8_t *server_random = hs->u.open.server_random;
-    union {
-        struct iotsec_sha256 sha;
-        uint8_t master[IOTSEC_MASTER_SECRET_BYTES];
-    } tmp;
-    uint8_t hash[32];
+    struct iotsec_sha256 copy;
+
+    return hal->crypto->sha256_clone(hal->user, &copy, transcript) == 0 &&
+                   hal->crypto->sha256_finish(hal->user, &copy, hash) == 0
+               ? IOTSEC_OK
+               : IOTSEC_ERR_CRYPTO;
+}
+
+/* The master secret, ready to be a PRF's key. `hash` is the session hash. */
+static OWN_FRAME enum iotsec_status set_master(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs,
+                                               struct schedule *s, const uint8_t hash[32])
+{
+    uint8_t master[IOTSEC_MASTER_SECRET_BYTES];
     enum iotsec_status status;
 
-    if (crypto->sha256_clone(s->hal->user, &tmp.sha, &hs->u.open.transcript) != 0 ||
-        crypto->sha256_finish(s->hal->user, &tmp.sha, hash) != 0 ||
-        set_premaster(s->hal, &s->secret, psk, psk_len) != IOTSEC_OK) {
-        return IOTSEC_ERR_CRYPTO;
-    }
     if ((hs->slot.flags & HS_EMS) != 0) {
-        status = compute_prf(s, "extended master secret", hash, NULL, tmp.master, sizeof tmp.master);
+        status = compute_prf(s, "extended master secret", hash, NULL, master, sizeof master);
     } else {
-        status = compute_prf(s, "master secret", hs->client_random, server_random, tmp.master, sizeof tmp.master);
+        status = compute_prf(s, "master secret", hs->client_random, hs->u.open.server_random, master, sizeof master);
     }
     iotsec_hmac_done(s->hal, &s->secret);
     if (status == IOTSEC_OK) {
-        status = iotsec_hmac_key(s->hal, &s->secret, tmp.master, sizeof tmp.master);
+        status = iotsec_hmac_key(s->hal, &s->secret, master, sizeof master);
     }
 #if IOTSEC_KEYLOG
     if (status == IOTSEC_OK && dtls->config->callbacks->keylog != NULL) {
-        log_master(dtls, hs, tmp.master);
+        log_master(dtls, hs, master);
     }
+#else
+    (void)dtls;
 #endif
-    iotsec_wipe(&tmp, sizeof tmp);
-    if (status != IOTSEC_OK) {
-        return status;
-    }
-    status = compute_prf(s, "key expansion", server_random, hs->client_random, block, KEY_BLOCK_BYTES);
+    iotsec_wipe(master, sizeof master);
+    return status;
+}
+
+static enum iotsec_status derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct schedule *s,
+                                 uint8_t hash[32], uint8_t block[KEY_BLOCK_BYTES], uint8_t client[FINISHED_BYTES],
+                                 uint8_t server[IOTSEC_VERIFY_DATA_BYTES])
+{
+    enum iotsec_status status =
+        compute_prf(s, "key expansion", hs->u.open.server_random, hs->client_random, block, KEY_BLOCK_BYTES);
+
     if (status == IOTSEC_OK) {
         status = compute_prf(s, "client finished", hash, NULL, client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
     }
     if (status == IOTSEC_OK) {
         status = iotsec_transcript_add(dtls, hs, client, FINISHED_BYTES);
     }
-    if (status == IOTSEC_OK) {
-        iotsec_hs_unset(hs, HS_HASHING);
-        status = crypto->sha256_finish(s->hal->user, &hs->u.open.transcript, hash) == 0
-                     ? compute_prf(s, "server finished", hash, NULL, server, IOTSEC_VERIFY_DATA_BYTES)
-                     : IOTSEC_ERR_CRYPTO;
+    if (status != IOTSEC_OK) {
+        return status;
     }
-    iotsec_hmac_done(s->hal, &s->secret);
-    return status;
+    iotsec_hs_unset(hs, HS_HASHING);
+    if (s->hal->crypto->sha256_finish(s->hal->user, &hs->u.open.transcript, hash) != 0) {
+        return IOTSEC_ERR_CRYPTO;
+    }
+    return compute_prf(s, "server finished", hash, NULL, server, IOTSEC_VERIFY_DATA_BYTES);
 }
 
 enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
@@ -177,14 +192,25 @@ enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dt
 {
     const bool is_server = iotsec_hs_is_server(hs);
     struct schedule s;
+    uint8_t hash[32];
     uint8_t block[KEY_BLOCK_BYTES];
     uint8_t client[FINISHED_BYTES];
     uint8_t server[IOTSEC_VERIFY_DATA_BYTES];
     enum iotsec_status status;
 
     s.hal = dtls->config->hal;
-    iotsec_message_header(client, IOTSEC_HS_FINISHED, is_server ? hs->receive_seq : hs->send_seq, IOTSEC_VERIFY_DATA_BYTES);
-    status = derive(dtls, hs, psk, psk_len, &s, block, client, server);
+    status = hash_transcript(s.hal, &hs->u.open.transcript, hash);
+    if (status == IOTSEC_OK) {
+        status = set_premaster(&s, psk, psk_len);
+    }
+    if (status == IOTSEC_OK) {
+        status = set_master(dtls, hs, &s, hash);
+    }
+    if (status == IOTSEC_OK) {
+        iotsec_message_header(client, IOTSEC_HS_FINISHED, is_server ? hs->receive_seq : hs->send_seq, IOTSEC_VERIFY_DATA_BYTES);
+        status = derive(dtls, hs, &s, hash, block, client, server);
+        iotsec_hmac_done(s.hal, &s.secret);
+    }
     if (status == IOTSEC_OK) {
         /* commit: from here on the open half of the union is gone */
         uint8_t *expected = hs->u.keyed.expected;
