@@ -77,11 +77,25 @@ void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind ki
 
 struct iotsec_device_group *iotsec_dev_group(const struct iotsec_device *dev, uint16_t group_id)
 {
-    uint16_t i;
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
 
-    for (i = 0; i < dev->config->group_count; i++) {
-        if (dev->config->groups[i].state != GROUP_FREE && dev->config->groups[i].csb.group_id == group_id) {
-            return &dev->config->groups[i];
+    for (; left != 0; left--, group++) {
+        if (group->state != GROUP_FREE && group->csb.group_id == group_id) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+struct iotsec_device_group *iotsec_dev_flagged(const struct iotsec_device *dev, unsigned flag)
+{
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
+
+    for (; left != 0; left--, group++) {
+        if ((group->flags & flag) != 0) {
+            return group;
         }
     }
     return NULL;
@@ -89,11 +103,10 @@ struct iotsec_device_group *iotsec_dev_group(const struct iotsec_device *dev, ui
 
 struct iotsec_device_group *iotsec_dev_group_new(struct iotsec_device *dev, uint16_t group_id)
 {
-    uint16_t i;
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
 
-    for (i = 0; i < dev->config->group_count; i++) {
-        struct iotsec_device_group *group = &dev->config->groups[i];
-
+    for (; left != 0; left--, group++) {
         if (group->state == GROUP_FREE) {
             memset(group, 0, sizeof *group);
             iotsec_csb_init(&group->csb, group_id);
@@ -103,12 +116,6 @@ struct iotsec_device_group *iotsec_dev_group_new(struct iotsec_device *dev, uint
         }
     }
     return NULL;
-}
-
-struct iotsec_sender *iotsec_dev_senders(const struct iotsec_device *dev, const struct iotsec_device_group *group, uint16_t *count)
-{
-    *count = (uint16_t)(dev->config->sender_count / dev->config->group_count);
-    return dev->config->senders + (size_t)(group - dev->config->groups) * *count;
 }
 
 static void stop_listening(const struct iotsec_device *dev, struct iotsec_device_group *group)
@@ -123,18 +130,13 @@ static void stop_listening(const struct iotsec_device *dev, struct iotsec_device
 void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_group *group, uint8_t state)
 {
     uint16_t group_id = group->csb.group_id;
-    struct iotsec_sender *senders;
-    uint16_t count;
 
     stop_listening(dev, group);
 #if IOTSEC_PERSIST
     iotsec_dev_erase(dev, group);
 #endif
-    senders = iotsec_dev_senders(dev, group, &count);
-    if (count != 0) {
-        memset(senders, 0, sizeof *senders * count);
-    }
     iotsec_wipe(group, sizeof *group);
+    iotsec_group_new_generation(dev->config, group); /* no key is left: neither is any sender */
     group->hinted_at = iotsec_dev_now(dev) - IOTSEC_HINT_INTERVAL_MS;
     group->csb.group_id = group_id;
     group->state = state;
@@ -142,11 +144,12 @@ void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_gro
 
 void iotsec_dev_groups_forget(struct iotsec_device *dev)
 {
-    uint16_t i;
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
 
-    for (i = 0; i < dev->config->group_count; i++) {
-        if (dev->config->groups[i].state != GROUP_FREE) {
-            iotsec_dev_group_forget(dev, &dev->config->groups[i], GROUP_FREE);
+    for (; left != 0; left--, group++) {
+        if (group->state != GROUP_FREE) {
+            iotsec_dev_group_forget(dev, group, GROUP_FREE);
         }
     }
 }

@@ -32,7 +32,7 @@ enum iotsec_status iotsec_dev_group_send(struct iotsec_device *dev, struct iotse
     }
 #endif
     (void)iotsec_dtls_flush(&dev->dtls); /* the storage is shared: what stands there leaves first */
-    status = iotsec_group_seal(&group->csb, config->hal, config->tx, config->tx_size, &record_len, data, len);
+    status = iotsec_group_seal(config, &group->csb, &record_len, data, len);
     if (group->csb.counter >= IOTSEC_GROUP_COUNTER_SOFT) {
         iotsec_dev_ask(dev, group); /* for a new sender ID */
     }
@@ -89,10 +89,10 @@ bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group 
 /* The group that an address belongs to. The interface matters only where both ends know it. */
 static struct iotsec_device_group *find_by_addr(const struct iotsec_device *dev, const struct iotsec_addr *to)
 {
-    uint16_t i;
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
 
-    for (i = 0; i < dev->config->group_count; i++) {
-        struct iotsec_device_group *group = &dev->config->groups[i];
+    for (; left != 0; left--, group++) {
         const struct iotsec_addr *addr = &group->csb.addr;
 
         if (group->state == GROUP_HELD && addr->port == to->port && memcmp(addr->ip, to->ip, sizeof addr->ip) == 0 &&
@@ -136,12 +136,10 @@ static enum iotsec_status take_record(struct iotsec_device *dev, const struct io
     const struct iotsec_device_callbacks *callbacks = dev->config->callbacks;
     struct iotsec_device_group *group;
     struct iotsec_group_opened opened;
-    struct iotsec_sender *senders;
     enum iotsec_drop reason;
     bool sent_lately = false;
     bool deliver;
     uint16_t group_id;
-    uint16_t count;
 
     if (record->type != IOTSEC_CONTENT_APPLICATION_DATA || record->epoch < IOTSEC_GROUP_EPOCH_MIN) {
         return iotsec_dev_drop(dev, IOTSEC_DROP_MULTICAST);
@@ -153,8 +151,7 @@ static enum iotsec_status take_record(struct iotsec_device *dev, const struct io
     if (group == NULL) {
         return iotsec_dev_drop(dev, IOTSEC_DROP_NO_GROUP);
     }
-    senders = iotsec_dev_senders(dev, group, &count);
-    reason = iotsec_group_open(&group->csb, senders, count, dev->config->hal, record, &opened);
+    reason = iotsec_group_open(dev->config, group, record, &opened);
     if (reason != IOTSEC_GROUP_ACCEPTED) {
         follow_drop(dev, group, reason);
         return iotsec_dev_drop(dev, reason);

@@ -15,44 +15,48 @@
  */
 #include "access/device_state.h"
 
+#include <string.h>
+
 #if IOTSEC_ROLE_DEVICE
 
 /* A handshake's scratch: what the peer said, and the groups that our hello names, kept because a hello
  * that is repeated must be the same. */
 #define SCRATCH_ANSWERED 0u /* 1: the ServerHello had the extension */
-#define SCRATCH_COUNT 1u    /* groups named, with SCRATCH_WRITTEN */
+#define SCRATCH_END 1u      /* where the list ends; 0 while it is not written */
 #define SCRATCH_GROUPS 2u
-#define SCRATCH_WRITTEN 0x80u
 
 /* ---- group_request ---- */
 
 static void choose_groups(const struct iotsec_device *dev, uint8_t *scratch)
 {
-    unsigned count = 0;
-    uint16_t i;
+    const struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->hide_groups ? 0 : dev->config->group_count;
+    size_t end = SCRATCH_GROUPS;
 
-    for (i = 0; i < dev->config->group_count && count < IOTSEC_GROUPS_PER_HELLO && !dev->config->hide_groups; i++) {
-        const struct iotsec_device_group *group = &dev->config->groups[i];
-
+    for (; left != 0 && end < SCRATCH_GROUPS + 2u * IOTSEC_GROUPS_PER_HELLO; left--, group++) {
         if (group->state == GROUP_WANTED) {
-            iotsec_put_u16(scratch + SCRATCH_GROUPS + 2 * count, group->csb.group_id);
-            count++;
+            iotsec_put_u16(scratch + end, group->csb.group_id);
+            end += 2;
         }
     }
-    scratch[SCRATCH_COUNT] = (uint8_t)(SCRATCH_WRITTEN | count);
+    scratch[SCRATCH_END] = (uint8_t)end;
 }
 
 static enum iotsec_status write_request(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size, size_t *len)
 {
-    struct iotsec_writer w;
+    uint8_t *scratch = hello->scratch;
 
-    if (hello->scratch[SCRATCH_COUNT] == 0) {
-        choose_groups(user, hello->scratch);
+    if (scratch[SCRATCH_END] == 0) {
+        choose_groups(user, scratch);
     }
-    iotsec_wr_init(&w, out, size);
-    iotsec_wr_copy(&w, hello->scratch + SCRATCH_GROUPS, 2u * (hello->scratch[SCRATCH_COUNT] & ~SCRATCH_WRITTEN));
-    *len = w.len;
-    return w.failed ? IOTSEC_ERR_BUFFER : IOTSEC_OK;
+    *len = scratch[SCRATCH_END] - SCRATCH_GROUPS;
+    if (*len > size) {
+        return IOTSEC_ERR_BUFFER;
+    }
+    if (*len != 0) {
+        memcpy(out, scratch + SCRATCH_GROUPS, *len);
+    }
+    return IOTSEC_OK;
 }
 
 static enum iotsec_status parse_answer(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
@@ -74,10 +78,10 @@ const struct iotsec_dtls_extension iotsec_dev_group_request = {
 
 static bool was_named(const uint8_t *scratch, uint16_t group_id)
 {
-    unsigned count = scratch[SCRATCH_COUNT] & ~SCRATCH_WRITTEN;
+    size_t at;
 
-    while (count-- != 0) {
-        if (iotsec_get_u16(scratch + SCRATCH_GROUPS + 2 * count) == group_id) {
+    for (at = SCRATCH_GROUPS; at < scratch[SCRATCH_END]; at += 2) {
+        if (iotsec_get_u16(scratch + at) == group_id) {
             return true;
         }
     }
@@ -158,13 +162,12 @@ void iotsec_dev_lose_contact(struct iotsec_device *dev, enum iotsec_status reaso
 
 void iotsec_dev_end_join(struct iotsec_device *dev)
 {
-    uint16_t i;
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
 
     iotsec_dev_disconnect(dev);
     dev->state = DEVICE_IDLE;
-    for (i = 0; i < dev->config->group_count; i++) {
-        struct iotsec_device_group *group = &dev->config->groups[i];
-
+    for (; left != 0; left--, group++) {
         group->flags &= (uint16_t)~GROUP_AWAITED;
         if (group->state == GROUP_WANTED) {
             iotsec_dev_group_forget(dev, group, GROUP_FREE);
@@ -205,7 +208,8 @@ void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reaso
 static void take_session(void *user, const struct iotsec_dtls_info *info)
 {
     struct iotsec_device *dev = user;
-    uint16_t i;
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
 
     dev->flags |= DEVICE_TOUCHED;
     dev->handshake = 0;
@@ -215,9 +219,7 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
         fail_contact(dev, IOTSEC_ERR_NO_KEY_MANAGEMENT);
         return;
     }
-    for (i = 0; i < dev->config->group_count; i++) {
-        struct iotsec_device_group *group = &dev->config->groups[i];
-
+    for (; left != 0; left--, group++) {
         iotsec_csb_forget_half(&group->csb); /* both halves come again on this session */
         group->flags &= (uint16_t)~(GROUP_ASK | GROUP_DUE);
         if (group->state == GROUP_WANTED && was_named(info->scratch, group->csb.group_id)) {
@@ -317,25 +319,12 @@ const struct iotsec_dtls_callbacks *iotsec_dev_callbacks(const struct iotsec_dev
 
 /* ---- What is due ---- */
 
-/* A group whose answer the join waits for, or NULL. */
-static struct iotsec_device_group *find_awaited(const struct iotsec_device *dev)
-{
-    uint16_t i;
-
-    for (i = 0; i < dev->config->group_count; i++) {
-        if ((dev->config->groups[i].flags & GROUP_AWAITED) != 0) {
-            return &dev->config->groups[i];
-        }
-    }
-    return NULL;
-}
-
 /* The deadline has come: what was not answered is refused. Keys that were held before stay. */
 static void give_up_groups(struct iotsec_device *dev)
 {
     struct iotsec_device_group *group;
 
-    while (dev->state == DEVICE_AUTHENTICATED && (group = find_awaited(dev)) != NULL) {
+    while (dev->state == DEVICE_AUTHENTICATED && (group = iotsec_dev_flagged(dev, GROUP_AWAITED)) != NULL) {
         uint16_t group_id = group->csb.group_id;
 
         group->flags &= (uint16_t)~GROUP_AWAITED;
@@ -363,7 +352,7 @@ void iotsec_dev_join_poll(struct iotsec_device *dev, uint32_t *wait)
             give_up_groups(dev);
         }
     }
-    if (dev->state == DEVICE_AUTHENTICATED && find_awaited(dev) == NULL) {
+    if (dev->state == DEVICE_AUTHENTICATED && iotsec_dev_flagged(dev, GROUP_AWAITED) == NULL) {
         dev->state = DEVICE_JOINED;
         iotsec_dev_tell(dev, IOTSEC_DEVICE_JOINED, IOTSEC_OK, 0);
     }

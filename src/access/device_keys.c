@@ -100,19 +100,6 @@ static void start_request(struct iotsec_device *dev, uint8_t kind, uint16_t grou
     dev->request_at = iotsec_dev_now(dev);
 }
 
-/* The first group that has something to ask, or NULL. */
-static struct iotsec_device_group *find_due(const struct iotsec_device *dev)
-{
-    uint16_t i;
-
-    for (i = 0; i < dev->config->group_count; i++) {
-        if ((dev->config->groups[i].flags & GROUP_DUE) != 0) {
-            return &dev->config->groups[i];
-        }
-    }
-    return NULL;
-}
-
 /* By iotsec_device_group.state. */
 static const uint8_t request_of[] = {
     [GROUP_WANTED] = IOTSEC_KM_GROUP_REQUEST,
@@ -122,7 +109,7 @@ static const uint8_t request_of[] = {
 
 static void choose_request(struct iotsec_device *dev)
 {
-    struct iotsec_device_group *group = find_due(dev);
+    struct iotsec_device_group *group = iotsec_dev_flagged(dev, GROUP_DUE);
 
     if (dev->state == DEVICE_LEFT) {
         start_request(dev, IOTSEC_KM_DOMAIN_LEAVE, 0);
@@ -135,15 +122,16 @@ static void choose_request(struct iotsec_device *dev)
 /* Every group reports now and then; that is also what shows that the manager is still there. */
 static void report_routinely(struct iotsec_device *dev)
 {
-    uint16_t i;
+    struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
 
     if (!iotsec_time_reached(iotsec_dev_now(dev), dev->status_at)) {
         return;
     }
     dev->status_at = iotsec_dev_next_status(dev);
-    for (i = 0; i < dev->config->group_count; i++) {
-        if (dev->config->groups[i].state == GROUP_HELD) {
-            dev->config->groups[i].flags |= GROUP_DUE;
+    for (; left != 0; left--, group++) {
+        if (group->state == GROUP_HELD) {
+            group->flags |= GROUP_DUE;
         }
     }
 }
@@ -301,11 +289,9 @@ static void complete_pair(struct iotsec_device *dev, struct iotsec_device_group 
     bool step = group->csb.key_number >> 8 == was->key_number >> 8;
     uint16_t group_id = group->csb.group_id;
     bool sent_lately;
-    uint16_t count;
-    struct iotsec_sender *senders = iotsec_dev_senders(dev, group, &count);
 
     if (!step || group->csb.previous_key_number == 0) { /* without one, nothing that was accepted opens any more */
-        iotsec_group_new_generation(&group->csb, senders, count);
+        iotsec_group_new_generation(dev->config, group);
         group->forgeries = 0;
     }
     if (group->csb.sender_id != was->sender_id) {

@@ -80,13 +80,13 @@ void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind ki
 
 /* The group's slot, or NULL. */
 struct iotsec_device_group *iotsec_dev_group(const struct iotsec_device *dev, uint16_t group_id);
+/* The first group that has a flag set, or NULL. */
+struct iotsec_device_group *iotsec_dev_flagged(const struct iotsec_device *dev, unsigned flag);
 /* A free slot for the group, WANTED; or NULL. */
 struct iotsec_device_group *iotsec_dev_group_new(struct iotsec_device *dev, uint16_t group_id);
 /* Wipes everything about the group, in NVM too, but its ID; it is in `state` then. */
 void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_group *group, uint8_t state);
 void iotsec_dev_groups_forget(struct iotsec_device *dev);
-/* The group's sender slots and their number. */
-struct iotsec_sender *iotsec_dev_senders(const struct iotsec_device *dev, const struct iotsec_device_group *group, uint16_t *count);
 
 /* ---- device_join.c ---- */
 

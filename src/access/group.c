@@ -19,8 +19,16 @@
 
 #if IOTSEC_ROLE_DEVICE
 
-enum iotsec_status iotsec_group_seal(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint8_t *out, size_t size,
-                                     size_t *out_len, const uint8_t *data, size_t len)
+/* The group's slots; their number is the same for every group. */
+static struct iotsec_sender *get_senders(const struct iotsec_device_config *config, const struct iotsec_device_group *group,
+                                         uint16_t *count)
+{
+    *count = (uint16_t)(config->sender_count / config->group_count);
+    return config->senders + (size_t)(group - config->groups) * *count;
+}
+
+enum iotsec_status iotsec_group_seal(const struct iotsec_device_config *config, struct iotsec_csb *csb, size_t *out_len,
+                                     const uint8_t *data, size_t len)
 {
     uint32_t counter;
     enum iotsec_status status = iotsec_csb_take_counter(csb, &counter);
@@ -28,8 +36,8 @@ enum iotsec_status iotsec_group_seal(struct iotsec_csb *csb, const struct iotsec
     if (status != IOTSEC_OK) {
         return status;
     }
-    return iotsec_record_group_seal(hal, csb->tek, csb->group_id, (uint16_t)csb->key_number, csb->sender_id, counter,
-                                    IOTSEC_CONTENT_APPLICATION_DATA, out, size, out_len, data, len);
+    return iotsec_record_group_seal(config->hal, csb->tek, csb->group_id, (uint16_t)csb->key_number, csb->sender_id, counter,
+                                    IOTSEC_CONTENT_APPLICATION_DATA, config->tx, config->tx_size, out_len, data, len);
 }
 
 /* Our own record, echoed or sent back by somebody: under the previous key it bears the sender ID of then. */
@@ -56,24 +64,26 @@ static bool is_slot_of(const struct iotsec_sender *slot, uint16_t sender_id, uin
 }
 
 /* The sender's slot, or one that it may take over, which still bears another name; or NULL. */
-static struct iotsec_sender *find_slot(const struct iotsec_csb *csb, struct iotsec_sender *senders, uint16_t count,
+static struct iotsec_sender *find_slot(const struct iotsec_device_config *config, const struct iotsec_device_group *group,
                                        uint16_t sender_id, uint16_t epoch)
 {
+    const struct iotsec_csb *csb = &group->csb;
     /* The keys held once the record is accepted: one that is ahead makes today's key the previous one. */
     uint16_t current = (uint16_t)csb->key_number;
     uint16_t previous = csb->previous_key_number != 0 ? (uint16_t)csb->previous_key_number : current;
     struct iotsec_sender *found = NULL;
-    uint16_t i;
+    uint16_t left;
+    struct iotsec_sender *slot = get_senders(config, group, &left);
 
     if (epoch != current && epoch != previous) {
         previous = current;
     }
-    for (i = 0; i < count; i++) {
-        if (is_slot_of(&senders[i], sender_id, epoch)) {
-            return &senders[i];
+    for (; left != 0; left--, slot++) {
+        if (is_slot_of(slot, sender_id, epoch)) {
+            return slot;
         }
-        if (found == NULL && is_reusable(&senders[i], previous, current)) {
-            found = &senders[i];
+        if (found == NULL && is_reusable(slot, previous, current)) {
+            found = slot;
         }
     }
     return found;
@@ -100,10 +110,11 @@ static void commit_slot(struct iotsec_sender *slot, uint16_t sender_id, uint16_t
     slot->bits = window.bits;
 }
 
-enum iotsec_drop iotsec_group_open(struct iotsec_csb *csb, struct iotsec_sender *senders, uint16_t count,
-                                   const struct iotsec_hal *hal, const struct iotsec_record *record,
-                                   struct iotsec_group_opened *opened)
+enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, struct iotsec_device_group *group,
+                                   const struct iotsec_record *record, struct iotsec_group_opened *opened)
 {
+    struct iotsec_csb *csb = &group->csb;
+    const struct iotsec_hal *hal = config->hal;
     uint16_t sender_id = (uint16_t)(record->sequence >> 32);
     uint32_t counter = (uint32_t)record->sequence;
     struct iotsec_sender *slot;
@@ -128,7 +139,7 @@ enum iotsec_drop iotsec_group_open(struct iotsec_csb *csb, struct iotsec_sender 
         return place == IOTSEC_CSB_BEHIND ? IOTSEC_DROP_BEHIND :
                place == IOTSEC_CSB_LATER ? IOTSEC_DROP_EPOCH : IOTSEC_DROP_UNREACHABLE;
     }
-    slot = find_slot(csb, senders, count, sender_id, record->epoch);
+    slot = find_slot(config, group, sender_id, record->epoch);
     if (slot == NULL) {
         return IOTSEC_DROP_UNKNOWN_SENDER;
     }
@@ -151,13 +162,15 @@ enum iotsec_drop iotsec_group_open(struct iotsec_csb *csb, struct iotsec_sender 
     return IOTSEC_GROUP_ACCEPTED;
 }
 
-void iotsec_group_new_generation(const struct iotsec_csb *csb, struct iotsec_sender *senders, uint16_t count)
+void iotsec_group_new_generation(const struct iotsec_device_config *config, const struct iotsec_device_group *group)
 {
-    uint16_t i;
+    uint32_t previous = group->csb.previous_key_number;
+    uint16_t left;
+    struct iotsec_sender *slot = get_senders(config, group, &left);
 
-    for (i = 0; i < count; i++) {
-        if (csb->previous_key_number == 0 || senders[i].last_epoch >> 8 != (uint16_t)csb->previous_key_number >> 8) {
-            memset(&senders[i], 0, sizeof senders[i]);
+    for (; left != 0; left--, slot++) {
+        if (previous == 0 || slot->last_epoch >> 8 != (uint16_t)previous >> 8) {
+            memset(slot, 0, sizeof *slot);
         }
     }
 }

@@ -19,21 +19,20 @@ struct iotsec_group_opened {
 /* Not a reason: the record was accepted. */
 #define IOTSEC_GROUP_ACCEPTED IOTSEC_DROP_COUNT
 
-/* Spends a counter. Status: OK, ERR_STATE (no keys), ERR_COUNTER, ERR_BUFFER, ERR_TOO_LONG, ERR_CRYPTO. */
-enum iotsec_status iotsec_group_seal(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint8_t *out, size_t size,
-                                     size_t *out_len, const uint8_t *data, size_t len);
+/* Seals into the storage for a datagram, and spends a counter. Status: OK, ERR_STATE (no keys), ERR_COUNTER, ERR_BUFFER, ERR_TOO_LONG, ERR_CRYPTO. */
+enum iotsec_status iotsec_group_seal(const struct iotsec_device_config *config, struct iotsec_csb *csb, size_t *out_len,
+                                     const uint8_t *data, size_t len);
 
 /*
  * Opens a record of this group in place and commits what it proves: the step, and the number in the sender's
  * window. IOTSEC_GROUP_ACCEPTED: `opened` is filled in. Otherwise the reason for the drop; nothing changed.
  * DROP_NO_ROOM stands for a HAL that failed.
  */
-enum iotsec_drop iotsec_group_open(struct iotsec_csb *csb, struct iotsec_sender *senders, uint16_t count,
-                                   const struct iotsec_hal *hal, const struct iotsec_record *record,
-                                   struct iotsec_group_opened *opened);
+enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, struct iotsec_device_group *group,
+                                   const struct iotsec_record *record, struct iotsec_group_opened *opened);
 
 /* To be called when a new generation was installed: sender IDs may mean others now. Slots of the generation
  * before it stay as long as its key is held, else what was accepted under it could be replayed in that time. */
-void iotsec_group_new_generation(const struct iotsec_csb *csb, struct iotsec_sender *senders, uint16_t count);
+void iotsec_group_new_generation(const struct iotsec_device_config *config, const struct iotsec_device_group *group);
 
 #endif
