@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The `iotsec` program: a domain manager, a device, and plain DTLS-PSK for experiments. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,8 +50,6 @@ static int run(int count, char **list)
 
 int main(int count, char **list)
 {
-    /* a reader that went away must not end a server that others rely on */
-    signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0);
     return out_finish(run(count, list));
 }

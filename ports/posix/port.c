@@ -447,6 +447,8 @@ static int open_signals(struct port *port)
 {
     sigset_t signals;
 
+    /* a reader of the output that went away must not end a server that others rely on */
+    (void)signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
