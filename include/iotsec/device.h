@@ -231,6 +231,8 @@ enum iotsec_status iotsec_leave(struct iotsec_device *device);
  * @retval IOTSEC_OK at least one record was used
  * @retval IOTSEC_ERR_DECODE, IOTSEC_ERR_AUTH, IOTSEC_ERR_REPLAY, IOTSEC_ERR_EPOCH, IOTSEC_ERR_UNEXPECTED,
  *         IOTSEC_ERR_FULL, IOTSEC_ERR_NOT_FOUND everything was dropped; the counters say why
+ * @retval IOTSEC_ERR_ARGUMENT a pointer is NULL
+ * @retval IOTSEC_ERR_STATE called from a callback
  */
 enum iotsec_status iotsec_input(struct iotsec_device *device, const struct iotsec_addr *from, const struct iotsec_addr *to,
                                 uint8_t *datagram, size_t len);

@@ -222,6 +222,14 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
     for (; left != 0; left--, group++) {
         iotsec_csb_forget_half(&group->csb); /* both halves come again on this session */
         group->flags &= (uint16_t)~(GROUP_ASK | GROUP_DUE);
+#if IOTSEC_PERSIST
+        if (group->state == GROUP_HELD) { /* interfaces may have other numbers than before the reboot */
+            struct iotsec_addr was = group->csb.addr;
+
+            group->csb.addr.interface = dev->manager.interface;
+            iotsec_dev_listen(dev, group, &was);
+        }
+#endif
         if (group->state == GROUP_WANTED && was_named(info->scratch, group->csb.group_id)) {
             iotsec_dev_ask_in(dev, group, KEYS_WAIT_MS);
         } else if (group->state != GROUP_FREE) {

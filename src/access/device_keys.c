@@ -264,7 +264,7 @@ struct before {
     struct iotsec_addr addr;
 };
 
-static void listen_to_group(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_addr *was)
+void iotsec_dev_listen(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_addr *was)
 {
     const struct iotsec_hal *hal = dev->config->hal;
 
@@ -298,7 +298,7 @@ static void complete_pair(struct iotsec_device *dev, struct iotsec_device_group 
         group->reserved = 0; /* what NVM has reserved was for another sender ID */
         group->flags &= (uint16_t)~GROUP_SPENT;
     }
-    listen_to_group(dev, group, &was->addr);
+    iotsec_dev_listen(dev, group, &was->addr);
     if (step || group->state != GROUP_HELD) {
         iotsec_dev_hint(dev, group); /* a step that was made for this device: the others learn of it here */
     }

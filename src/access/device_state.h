@@ -120,6 +120,8 @@ void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait);
 void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group);
 /* ... after so many milliseconds. */
 void iotsec_dev_ask_in(struct iotsec_device *dev, struct iotsec_device_group *group, uint32_t ms);
+/* Hears the group at its address, and no longer at the one it had. */
+void iotsec_dev_listen(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_addr *was);
 /* When the next routine STATUS is due. */
 uint32_t iotsec_dev_next_status(const struct iotsec_device *dev);
 

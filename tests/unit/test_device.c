@@ -1639,6 +1639,8 @@ static void comes_back_from_nvm(void **state)
     a->config.persist = 1;
     boot(a);
     a = join();
+    a->addr.interface = 8;
+    w.manager_addr.interface = 8; /* numbered anew */
     boot(a);
     w.answer = IOTSEC_KM_DONE;
     assert_int_equal(iotsec_join(&a->device, &w.manager_addr, groups, 2), IOTSEC_OK);
@@ -1651,6 +1653,8 @@ static void comes_back_from_nvm(void **state)
     say_pair(OTHER, K, 8, 0);
     run(100);
     assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 1);
+    assert_int_equal(group_of(a)->csb.addr.interface, 8);
+    assert_int_equal(a->listens, 2);
 }
 
 #endif
