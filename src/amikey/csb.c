@@ -159,9 +159,12 @@ static enum iotsec_status install_pair(struct iotsec_csb *csb, const struct iots
     if (status != IOTSEC_OK) {
         return status; /* the halves stay: when they are repeated, this is tried again */
     }
-    /* Across a gap of generations an eviction may have been missed: the old key is kept only where there is none. */
+    /* Across a gap of generations an eviction may have been missed: the old key is kept only where there is none.
+     * A manager with an old copy of its registry comes to a number for the second time: another RAND, another
+     * generation, whose sender IDs belong to others. */
     keep_previous = csb->key_number != 0 && (csb->half.flags & HALF_EVICTION) == 0 &&
-                    (generation == GENERATION(csb->key_number) ||
+                    ((generation == GENERATION(csb->key_number) &&
+                      iotsec_ct_equal(csb->half.rand, csb->rand, sizeof csb->rand)) ||
                      generation == GENERATION(iotsec_csb_next_generation(csb->key_number)));
     memcpy(csb->rand, csb->half.rand, sizeof csb->rand);
     csb->addr = csb->half.addr;

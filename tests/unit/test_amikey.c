@@ -194,7 +194,7 @@ static void installs_a_pair(void **state)
     }
 }
 
-enum half { MASTER, MASTER_OTHER, PARAMS, PARAMS_EVICTION };
+enum half { MASTER, MASTER_OTHER, PARAMS, PARAMS_EVICTION, PARAMS_OTHER };
 
 static void keeps_the_pair_rules(void **state)
 {
@@ -224,7 +224,8 @@ static void keeps_the_pair_rules(void **state)
         /* 17 twice one half  */ { { MASTER, MASTER }, { K + 1, K + 1 }, { IOTSEC_ERR_PENDING, IOTSEC_ERR_PENDING }, K, 0 },
         /* 18 twice the other */ { { PARAMS, PARAMS_EVICTION }, { K + 1, K + 1 }, { IOTSEC_ERR_PENDING, IOTSEC_ERR_PENDING }, K, 0 },
         /* 19 epoch below 256 */ { { MASTER, PARAMS }, { 0x20001, 0x20001 }, { IOTSEC_ERR_ARGUMENT, IOTSEC_ERR_ARGUMENT }, K, 0 },
-        /* 20 none at all     */ { { MASTER, PARAMS }, { 0, 0 }, { IOTSEC_ERR_ARGUMENT, IOTSEC_ERR_ARGUMENT }, K, 0 },
+        /* 20 another RAND    */ { { MASTER, PARAMS_OTHER }, { K + 1, K + 1 }, { IOTSEC_ERR_PENDING, IOTSEC_OK }, K + 1, 0 },
+        /* 21 none at all     */ { { MASTER, PARAMS }, { 0, 0 }, { IOTSEC_ERR_ARGUMENT, IOTSEC_ERR_ARGUMENT }, K, 0 },
     };
     size_t i;
     int j;
@@ -241,7 +242,10 @@ static void keeps_the_pair_rules(void **state)
             if (rows[i].half[j] <= MASTER_OTHER) {
                 status = iotsec_csb_master_key(&csb, &test.hal, rows[i].k[j], SENDER, rows[i].half[j] == MASTER ? tgk_a : tgk_b);
             } else {
-                status = iotsec_csb_parameters(&csb, &test.hal, rows[i].k[j], rand_b, &addr_b, rows[i].half[j] == PARAMS_EVICTION);
+                /* one RAND a generation; row 20 comes of an old copy of the registry */
+                const uint8_t *rand = rows[i].k[j] >> 8 == K >> 8 && rows[i].half[j] != PARAMS_OTHER ? rand_a : rand_b;
+
+                status = iotsec_csb_parameters(&csb, &test.hal, rows[i].k[j], rand, &addr_b, rows[i].half[j] == PARAMS_EVICTION);
             }
             if (status != rows[i].status[j]) {
                 fail_msg("row %u, half %d: %s", (unsigned)i + 1, j, iotsec_status_name(status));
