@@ -181,6 +181,7 @@ struct node {
     struct iotsec_addr addr;
     struct net_random random;
     uint32_t clock; /* what it adds to the network's time */
+    unsigned boots;
     bool powered;
     bool unplugged; /* runs, but hears nobody and nobody hears it */
     int side;

@@ -150,7 +150,10 @@ static void device_event(void *user, const struct iotsec_device_event *event)
         group_joined(node, event);
         break;
     case IOTSEC_DEVICE_GROUP_KEY:
-        assert_non_null(group);
+        if (group == NULL) {
+            group_joined(node, event); /* read back from NVM, and news only now */
+            break;
+        }
         assert_true(event->key_number > group->key_number);
         group->key_number = event->key_number;
         group->sender_id = event->sender_id;
@@ -503,6 +506,7 @@ enum iotsec_status node_try_boot(struct node *node)
 
     assert_false(node->powered);
     soil_storage(node);
+    node->boots++;
     node->event_count = 0;
     node->manager_event_count = 0;
     node->heard_count = 0;

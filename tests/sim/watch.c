@@ -76,7 +76,9 @@ static void watch_group_record(struct net *net, struct node *node, const struct 
         return;
     }
     if (len == 0) {
-        uint64_t hash = hash_bytes(hash_bytes(3, &node, sizeof node), &csb->group_id, sizeof csb->group_id);
+        /* a reboot forgets when it was; the announcement after its join is due nevertheless */
+        uint64_t hash = hash_bytes(hash_bytes(hash_bytes(3, &node, sizeof node), &node->boots, sizeof node->boots),
+                                   &csb->group_id, sizeof csb->group_id);
 
         hint = set_get(net->accounts, hash);
         if (hint->value != 0 && net->now + 1 - hint->value < IOTSEC_HINT_INTERVAL_MS) {
