@@ -131,6 +131,9 @@ void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_gro
 {
     uint16_t group_id = group->csb.group_id;
 
+    if (group->csb.key_number != 0 && dev->session != 0) {
+        dev->flags |= DEVICE_WIPED_KEYS;
+    }
     stop_listening(dev, group);
 #if IOTSEC_PERSIST
     iotsec_dev_erase(dev, group);

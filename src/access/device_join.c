@@ -158,6 +158,16 @@ void iotsec_dev_lose_contact(struct iotsec_device *dev, enum iotsec_status reaso
     }
 }
 
+void iotsec_dev_renew_session(struct iotsec_device *dev)
+{
+    iotsec_dev_disconnect(dev);
+    dev->contact_at = iotsec_dev_now(dev);
+    dev->flags |= DEVICE_TOUCHED;
+    if (dev->state == DEVICE_AUTHENTICATED) {
+        dev->state = DEVICE_SENT_HELLO;
+    }
+}
+
 /* ---- How a join, a membership and a leave end ---- */
 
 void iotsec_dev_end_join(struct iotsec_device *dev)
@@ -211,7 +221,7 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
     struct iotsec_device_group *group = dev->config->groups;
     uint16_t left = dev->config->group_count;
 
-    dev->flags |= DEVICE_TOUCHED;
+    dev->flags = (uint8_t)((dev->flags & ~DEVICE_WIPED_KEYS) | DEVICE_TOUCHED);
     dev->handshake = 0;
     dev->session = info->session;
     if (!info->scratch[SCRATCH_ANSWERED]) {

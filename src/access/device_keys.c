@@ -113,6 +113,8 @@ static void choose_request(struct iotsec_device *dev)
 
     if (dev->state == DEVICE_LEFT) {
         start_request(dev, IOTSEC_KM_DOMAIN_LEAVE, 0);
+    } else if (group != NULL && group->state == GROUP_WANTED && (dev->flags & DEVICE_WIPED_KEYS) != 0) {
+        iotsec_dev_renew_session(dev); /* whose hello, or first messages, ask for what is due */
     } else if (group != NULL) {
         group->flags &= (uint16_t)~(GROUP_DUE | GROUP_ASK);
         start_request(dev, request_of[group->state], group->csb.group_id);
@@ -326,6 +328,12 @@ static void take_half(struct iotsec_device *dev, struct iotsec_km_message *messa
         if (master) { /* once a pair */
             acknowledge(dev, message, IOTSEC_KM_NO_ROOM);
         }
+        return;
+    }
+    if (group->state == GROUP_WANTED && (dev->flags & DEVICE_WIPED_KEYS) != 0) {
+        /* Nothing was asked for on this session since, so this is a repeat of what was wiped: installed again, it
+         * would start a sender ID at 0 whose counters have been used. */
+        (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
         return;
     }
     was.key_number = group->csb.key_number;

@@ -46,6 +46,9 @@ enum {
 #define DEVICE_BUSY 1u     /* inside iotsec_input or iotsec_poll */
 #define DEVICE_TOUCHED 4u  /* deadlines may have changed since they were looked at: poll again */
 #define DEVICE_ANSWERED 2u /* the handshake under way has brought a ServerHello of a manager */
+/* Keys were wiped while this session stood. A repeat of them may still be under way in it, and would bring
+ * back a sender ID whose counters are spent: no group is requested before the session is another one. */
+#define DEVICE_WIPED_KEYS 8u
 
 /* iotsec_device_group.state; what the manager is asked when the group is DUE */
 enum {
@@ -97,6 +100,8 @@ const struct iotsec_dtls_callbacks *iotsec_dev_callbacks(const struct iotsec_dev
 enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev);
 /* Ends session and handshake, whichever there is, and any request. */
 void iotsec_dev_disconnect(struct iotsec_device *dev);
+/* Ends the session and opens another one at once; nobody is told. */
+void iotsec_dev_renew_session(struct iotsec_device *dev);
 /* The manager does not answer, or ended the session. Runs the application's code. */
 void iotsec_dev_lose_contact(struct iotsec_device *dev, enum iotsec_status reason);
 /* Forgets a join in progress: session, handshake, groups without keys. */

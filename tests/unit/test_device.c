@@ -1205,7 +1205,7 @@ static void is_put_out(void **state)
     assert_int_equal(w.dtls.sessions_used, 0);
     assert_int_equal(iotsec_leave(&a->device), IOTSEC_ERR_STATE);
     run(7200000);
-    assert_int_equal(w.sessions_made, 1); /* it does not come back by itself */
+    assert_int_equal(w.sessions_made, 2); /* the second for the group's second request; it does not come back by itself */
 }
 
 static void is_not_authorised(void **state)
@@ -1354,7 +1354,9 @@ static void joins_anew_where_it_is_unknown(void **state)
     group_of(a)->flags |= GROUP_DUE;
     run(100);
     assert_int_equal(w.heard[0].kind, IOTSEC_KM_STATUS);
-    assert_int_equal(w.heard[1].kind, IOTSEC_KM_GROUP_REQUEST);
+    /* not on this session, where a repeat of the wiped keys could follow: the new one's hello asks */
+    assert_int_equal(w.heard_count, 1);
+    assert_int_equal(w.sessions_made, 2);
     assert_int_equal(group_of(a)->state, GROUP_WANTED);
     assert_int_equal(group_of(a)->csb.key_number, 0);
     assert_int_equal(a->listens, 0);
