@@ -1367,6 +1367,52 @@ static void joins_anew_where_it_is_unknown(void **state)
     assert_int_equal(a->listens, 1);
 }
 
+/*
+ * The manager repeats a pair when its acknowledgement was lost, under fresh record numbers. One that comes after
+ * the keys were wiped must not bring the old sender ID back: its counters have been used under that key.
+ */
+static void never_takes_wiped_keys_again(void **state)
+{
+    struct device *a = join();
+    unsigned way;
+
+    (void)state;
+    for (way = 0; way < 3; way++) {
+        iotsec_dtls_handle old = w.session;
+        uint32_t key_number = K + 2 * way;
+        struct datagram late;
+
+        say_pair(GROUP, key_number, 5, way); /* sealed now, delivered later */
+        assert_int_equal(w.queued, 1);
+        late = take();
+        w.answer = way == 2 ? IOTSEC_KM_NOT_MEMBER : IOTSEC_KM_DONE;
+        if (way == 0) {
+            assert_int_equal(iotsec_group_leave(&a->device, GROUP), IOTSEC_OK);
+        } else if (way == 1) {
+            say_kind(IOTSEC_KM_GROUP_REMOVED, GROUP, 0);
+        } else {
+            group_of(a)->flags |= GROUP_DUE;
+        }
+        run(0);
+        w.answer = -1;
+        if (way != 2) {
+            assert_null(group_of(a));
+            assert_int_equal(iotsec_group_join(&a->device, GROUP), IOTSEC_OK);
+        }
+        assert_int_equal(group_of(a)->state, GROUP_WANTED);
+        (void)hand(a, &late);
+        assert_int_equal(group_of(a)->csb.key_number, 0);
+        run(1000);
+        assert_int_not_equal(w.session, old);
+        (void)hand(a, &late);
+        assert_int_equal(group_of(a)->csb.key_number, 0);
+        say_pair(GROUP, key_number + 2, 5, way + 1);
+        run(1000);
+        assert_int_equal(group_of(a)->csb.key_number, key_number + 2);
+        w.heard_count = 0;
+    }
+}
+
 static void reports_routinely(void **state)
 {
     struct device *a = join();
@@ -1687,6 +1733,7 @@ int main(void)
         cmocka_unit_test_setup(leaves_without_an_answer, setup),
         cmocka_unit_test_setup(finds_the_manager_again, setup),
         cmocka_unit_test_setup(joins_anew_where_it_is_unknown, setup),
+        cmocka_unit_test_setup(never_takes_wiped_keys_again, setup),
         cmocka_unit_test_setup(reports_routinely, setup),
         cmocka_unit_test_setup(lets_callbacks_call, setup),
         cmocka_unit_test_setup(checks_what_is_joined, setup),
