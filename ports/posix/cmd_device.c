@@ -22,7 +22,8 @@
 #define SENDERS_A_GROUP 256
 #define TX_BYTES (IOTSEC_GROUP_PAYLOAD_MAX + 256)
 #define COMMAND_MAX 4096
-#define WORDS_MAX 4
+#define RETRY_INITIAL_MS 10000u
+#define RETRY_MAX_MS 600000u
 
 enum {
     OPTION_MANAGER = 1, OPTION_ID, OPTION_PSK, OPTION_PSK_FILE, OPTION_GROUP, OPTION_INTERFACE, OPTION_STATE, OPTION_LISTEN,
@@ -37,7 +38,7 @@ static const struct option_row device_rows[] = {
     { "--group", OPTION_GROUP, "GID", "a group to join; again for more" },
     { "--interface", OPTION_INTERFACE, "IF", "the interface for multicast (default: the one towards the manager)" },
     { "--listen", OPTION_LISTEN, "[ADDR]:PORT", "our own unicast address (default [::]:0, any port)" },
-    { "--state", OPTION_STATE, "DIR", "keep group keys in this directory, so that they survive a restart" },
+    { "--state", OPTION_STATE, "DIR", "keep group keys in this directory: they work at once after a restart, also without the manager" },
     { "--status-interval", OPTION_STATUS, "SECONDS", "report to the manager this often (default 3600)" },
     { "--timeout", OPTION_TIMEOUT, "SECONDS", "give up joining after so long (default 60; a silent manager 20)" },
     { "--hide-groups", OPTION_HIDE, NULL, "ask for groups inside the protected session: the hello names none" },
@@ -81,6 +82,9 @@ struct device {
 
     bool joined;
     bool out;                    /* evicted: a join starts from the beginning */
+    bool offline;                /* with kept keys, but without a manager: joins again at retry_at */
+    uint32_t retry_at;
+    uint32_t retry_wait;
     bool ended;
     bool input_over;
     enum iotsec_status result;   /* why it ended; OK for an end that was asked for */
@@ -214,6 +218,22 @@ static void out_device_event(const char *name, const struct iotsec_device_event 
     out_end();
 }
 
+/* Kept keys work without a manager, as far as they go; without them there is nothing to do. */
+static void fail_join(struct device *device, enum iotsec_status reason)
+{
+    if (device->state == NULL || reason != IOTSEC_ERR_NO_ANSWER) {
+        device->ended = true;
+        device->result = reason;
+        return;
+    }
+    device->offline = true;
+    device->retry_at = port_now_ms() + device->retry_wait;
+    device->retry_wait = device->retry_wait < RETRY_MAX_MS / 2 ? 2 * device->retry_wait : RETRY_MAX_MS;
+    out_begin("join-failed");
+    out_reason("reason", reason);
+    out_end();
+}
+
 static void device_event(void *user, const struct iotsec_device_event *event)
 {
     struct device *device = user;
@@ -222,14 +242,15 @@ static void device_event(void *user, const struct iotsec_device_event *event)
     case IOTSEC_DEVICE_JOINED:
         device->joined = true;
         device->out = false;
+        device->offline = false;
+        device->retry_wait = RETRY_INITIAL_MS;
         out_begin("joined");
         out_word("id", device->id);
         out_addr("manager", &device->manager);
         out_end();
         break;
     case IOTSEC_DEVICE_JOIN_FAILED:
-        device->ended = true;
-        device->result = event->reason;
+        fail_join(device, event->reason);
         break;
     case IOTSEC_DEVICE_GROUP_JOINED:
         out_device_event("group-joined", event, false);
@@ -499,23 +520,48 @@ static void close_session(struct device *device)
     }
 }
 
-static int device_loop(struct device *device)
+static void start_join(struct device *device)
 {
     enum iotsec_status status = iotsec_join(&device->device, &device->manager, device->wanted, device->wanted_count);
-    char text[ADDR_TEXT_BYTES];
 
     if (status != IOTSEC_OK) {
         device->ended = true;
         device->result = status;
     }
+}
+
+/* Joins again if it is time; lowers `wait` to when it is. */
+static void retry_join(struct device *device, uint32_t *wait)
+{
+    uint32_t left = device->retry_at - port_now_ms();
+
+    if (!device->offline) {
+        return;
+    }
+    if (left != 0 && left <= RETRY_MAX_MS) {
+        *wait = left < *wait ? left : *wait;
+        return;
+    }
+    /* once more when this attempt has failed too */
+    device->retry_at = port_now_ms() + RETRY_MAX_MS;
+    *wait = 0;
+    start_join(device);
+}
+
+static int device_loop(struct device *device)
+{
+    char text[ADDR_TEXT_BYTES];
+
+    start_join(device);
     while (!device->ended) {
         uint32_t wait = iotsec_poll(&device->device);
-        bool reading = !device->input_over && (device->joined || device->out);
+        bool reading = !device->input_over && (device->joined || device->out || device->offline);
         unsigned events;
 
         if (device->ended) {
             break;
         }
+        retry_join(device, &wait);
         events = port_wait(&device->port, wait, reading ? STDIN_FILENO : -1, device_input, device);
         if ((events & PORT_STOP) != 0) {
             break;
@@ -612,6 +658,7 @@ int cmd_device(int count, char **list)
     }
     device->nvm.directory = -1;
     device->nvm.lock = -1;
+    device->retry_wait = RETRY_INITIAL_MS;
     status = take_command_line(device, count, list);
     if (status < 0) {
         status = device_run(device);
