@@ -109,12 +109,12 @@ static void check_eviction(struct domain *domain)
     manager_evict(domain->manager, out);
     assert_true(manager_key(domain->manager, DOMAIN_GROUP) >> 8 > before >> 8);
     assert_true(net_run_until(net, domain_current, domain, 120000));
+    check_forgeries(domain, out, &spy); /* at once: there is no grace for the key of a generation that somebody left */
     installed = net->tap_count;
     assert_true(domain_talk(domain) >= 60);
     records = spy_count(&spy, net, installed, net->tap_count, &opened);
     assert_true(records >= MEMBERS);
     assert_int_equal(opened, 0);
-    check_forgeries(domain, out, &spy);
     if (told) {
         assert_int_equal(node_count(out, IOTSEC_DEVICE_EVICTED), 1);
         assert_null(node_csb(out, DOMAIN_GROUP));
