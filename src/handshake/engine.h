@@ -119,6 +119,13 @@ static inline bool iotsec_suite_enabled(const struct iotsec_dtls *dtls, uint16_t
     return suite == IOTSEC_SUITE_PSK_AES_128_CCM && (suites & 2u) != 0;
 }
 
+/* By what a session knows the hello that made it: the end of the random, since many begin it with a clock
+ * (RFC 5246, section 7.4.1.2), which may stand where it stood before a restart. */
+static inline uint32_t iotsec_hello_mark(const uint8_t random[IOTSEC_RANDOM_BYTES])
+{
+    return iotsec_get_u32(random + IOTSEC_RANDOM_BYTES - 4);
+}
+
 static inline uint32_t iotsec_value_or(uint32_t value, uint32_t otherwise)
 {
     return value != 0 ? value : otherwise;

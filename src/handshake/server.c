@@ -199,7 +199,7 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
     if (!parse_hello(&hello, message)) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
     }
-    if (session != NULL && session->hello == iotsec_get_u32(hello.random)) {
+    if (session != NULL && session->hello == iotsec_hello_mark(hello.random)) {
         /* the network's copy of the hello that made this session */
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
     }

@@ -69,7 +69,7 @@ void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *s
     iotsec_replay_init(&session->replay);
     iotsec_replay_commit(&session->replay, sequence);
     session->write_sequence = hs->write_sequence;
-    session->hello = iotsec_get_u32(hs->client_random);
+    session->hello = iotsec_hello_mark(hs->client_random);
     session->last_heard = iotsec_dtls_now(dtls);
     session->max_plaintext = IOTSEC_RECORD_PAYLOAD_MAX;
     if ((hs->slot.flags & HS_SHORT) != 0 && 256u << hs->max_fragment < IOTSEC_RECORD_PAYLOAD_MAX) {
