@@ -160,7 +160,7 @@ static uint32_t add_jitter(const struct iotsec_dtls *dtls, uint32_t wait)
     if (iotsec_dtls_random(dtls, &random, 1) != IOTSEC_OK) {
         random = 128; /* without numbers there is no spread, and nothing worse */
     }
-    return wait - span / 2 + (span / 256 * random);
+    return wait - span / 2 + span * random / 256; /* waits are minutes at most: no overflow */
 }
 
 static void send_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
