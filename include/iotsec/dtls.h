@@ -160,7 +160,7 @@ struct iotsec_dtls_session {
     struct iotsec_addr addr;            /**< private: stands where a handshake's does */
     struct iotsec_record_key write_key; /**< private */
     struct iotsec_record_key read_key;  /**< private */
-    uint32_t hello;                     /**< private: start of the client's random, to know its hello again */
+    uint32_t hello;                     /**< private: end of the client's random, to know its hello again */
     struct iotsec_replay replay;        /**< private: epoch 1 */
     uint64_t write_sequence;            /**< private: next number, epoch 1 */
     uint8_t finished[IOTSEC_VERIFY_DATA_BYTES]; /**< private: server's verify_data, for repeats */
@@ -232,7 +232,7 @@ struct iotsec_dtls_config {
     struct iotsec_dtls_handshake *handshakes;       /**< storage; the endpoint's until iotsec_dtls_wipe */
     const struct iotsec_dtls_extension *extensions; /**< plugged-in extensions, or NULL */
     uint8_t *tx;                                    /**< storage for one outgoing datagram */
-    size_t tx_size;                                 /**< its bytes, 256 or more; bounds what iotsec_dtls_send takes */
+    size_t tx_size;                                 /**< its bytes, 256 or more and not below IOTSEC_HELD_RECORD_BYTES; bounds what iotsec_dtls_send takes */
     uint16_t session_count;                         /**< 1 to 65534 */
     uint16_t handshake_count;                       /**< 1 to 65534 */
     uint16_t extension_count;                       /**< at most 8 */
@@ -249,7 +249,7 @@ struct iotsec_dtls_config {
     uint32_t retransmit_max_ms;                     /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
     uint32_t handshake_timeout_ms;                  /**< 0: IOTSEC_HANDSHAKE_TIMEOUT_MS */
     uint32_t half_open_timeout_ms;                  /**< 0: IOTSEC_HALF_OPEN_TIMEOUT_MS */
-    uint32_t idle_timeout_ms;                       /**< sessions without an authenticated record for this long are closed; 0: never */
+    uint32_t idle_timeout_ms;                       /**< sessions without an authenticated record for this long are closed; 0: never. No time here reaches 2^31 */
 };
 
 /** One endpoint. Members are private but for `stats`. */

@@ -64,11 +64,15 @@ static bool config_is_sound(const struct iotsec_dtls_config *config)
 
     return hal != NULL && hal->crypto != NULL && hal->random != NULL && hal->now_ms != NULL && hal->send != NULL &&
            config->callbacks != NULL && config->sessions != NULL && config->handshakes != NULL && config->tx != NULL &&
-           config->tx_size >= 256 && (uint16_t)(config->session_count - 1) < 65534 &&
-           (uint16_t)(config->handshake_count - 1) < 65534 && config->extension_count <= 8 &&
+           config->tx_size >= 256 && config->tx_size >= IOTSEC_HELD_RECORD_BYTES && /* records are put aside there */
+           (uint16_t)(config->session_count - 1) < 65534 && (uint16_t)(config->handshake_count - 1) < 65534 &&
+           config->extension_count <= 8 &&
            (config->extension_count == 0 || config->extensions != NULL) && config->cookie_policy <= IOTSEC_COOKIE_WHILE_BUSY &&
            config->suites <= (IOTSEC_SUITE_CCM ? 3 : 1) &&
-           config->max_fragment_length <= (IOTSEC_MAX_FRAGMENT_LENGTH ? 4 : 0);
+           config->max_fragment_length <= (IOTSEC_MAX_FRAGMENT_LENGTH ? 4 : 0) &&
+           /* farther ahead would count as past: bytes.h */
+           ((config->retransmit_initial_ms | config->retransmit_max_ms | config->handshake_timeout_ms |
+             config->half_open_timeout_ms | config->idle_timeout_ms) >> 31) == 0;
 }
 
 enum iotsec_status iotsec_dtls_init_checked(struct iotsec_dtls *dtls, const struct iotsec_dtls_config *config,
