@@ -570,6 +570,7 @@ static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t devi
     if ((message->code & IOTSEC_KM_STATUS_CONFLICT) != 0) {
         iotsec_mgr_renew(group, IOTSEC_ERR_KEY_CONFLICT, 0);
     } else if ((message->code & IOTSEC_KM_STATUS_NEW_SENDER) != 0) {
+        iotsec_mgr_cancel(m, device, member->group); /* what is on its way has the old one */
         iotsec_mgr_wait(m, member);
     } else if (message->key_number < group->now.key_number) {
         member->acknowledged = message->key_number;
@@ -593,7 +594,7 @@ static void send_ack(struct iotsec_manager *m, const struct iotsec_manager_conta
     iotsec_mgr_send(m, contact, &ack);
 }
 
-/* Answers a request and remembers the answer, unless the request is to be tried again. */
+/* Answers a request and remembers the answer. */
 static void answer(struct iotsec_manager *m, uint32_t device, uint8_t request, enum iotsec_km_result result)
 {
     struct iotsec_manager_contact *contact = find_active(m, device);
@@ -601,10 +602,7 @@ static void answer(struct iotsec_manager *m, uint32_t device, uint8_t request, e
     if (contact != NULL) {
         contact->last_request = request;
         contact->last_result = (uint8_t)result;
-        contact->flags &= (uint8_t)~CONTACT_ASKED;
-        if (result != IOTSEC_KM_FAILED) {
-            contact->flags |= CONTACT_ASKED;
-        }
+        contact->flags |= CONTACT_ASKED;
         send_ack(m, contact);
     }
 }
@@ -655,7 +653,7 @@ static void take_message(struct iotsec_manager *m, struct iotsec_manager_contact
         iotsec_mgr_take_ack(m, contact, message);
     } else if (kind < IOTSEC_KM_STATUS || kind > IOTSEC_KM_DOMAIN_LEAVE || (contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED);
-    } else if ((contact->flags & CONTACT_ASKED) == 0 || age >= 0x80) {
+    } else if ((contact->flags & CONTACT_ASKED) == 0 || age >= 0x80 || (age == 0 && contact->last_result == IOTSEC_KM_FAILED)) {
         take_request(m, contact->device, message);
     } else if (age == 0) {
         send_ack(m, contact); /* the answer was lost */

@@ -63,12 +63,14 @@ static void free_delivery(struct iotsec_manager *m, uint16_t d)
 
 void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group)
 {
+    uint16_t group_id = group != MGR_NONE ? iotsec_mgr_group_at(m, group)->now.group_id : 0;
     uint16_t d = 0;
 
     while (d < m->deliveries_used) {
         const struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
 
-        if (delivery->device == device && (group == MGR_NONE || (is_keys(delivery->kind) && delivery->group == group))) {
+        if (delivery->device == device &&
+            (group == MGR_NONE || delivery->group == (is_keys(delivery->kind) ? group : group_id))) {
             free_delivery(m, d);
         } else {
             d++;
@@ -328,16 +330,18 @@ void iotsec_mgr_scan_request(struct iotsec_manager *m)
     }
 }
 
-/* A member of a group that is no more. */
+/* A member of a group that is no more. There may be another one of that ID by now, and the device in it already. */
 static void dismiss_member(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
     uint16_t group_id = iotsec_mgr_group_at(m, member->group)->now.group_id;
     uint32_t device = member->device;
     struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
+    const struct iotsec_manager_group *anew = iotsec_mgr_group(m, group_id);
     uint8_t kind = member->sender_id != 0 ? IOTSEC_KM_GROUP_REMOVED : IOTSEC_KM_REFUSED;
 
     iotsec_mgr_member_free(m, member);
-    if (contact != NULL && (contact->flags & (CONTACT_CLOSING | CONTACT_SILENT)) == 0) {
+    if (contact != NULL && (contact->flags & (CONTACT_CLOSING | CONTACT_SILENT)) == 0 &&
+        (anew == NULL || iotsec_mgr_member(m, device, anew) == NULL)) {
         (void)iotsec_mgr_notify(m, contact, kind, group_id, IOTSEC_KM_REASON_GROUP);
     }
     iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_NOT_FOUND, device, group_id);

@@ -117,7 +117,7 @@ bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *
 /* Sends one message as it is. */
 void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_contact *contact,
                      const struct iotsec_km_message *message);
-/* Forgets the deliveries to a device: all of them, or the keys of one group (by index). */
+/* Forgets the deliveries to a device: all of them, or what one group (by index) is about, keys and refusals. */
 void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group);
 /* The member holds the keys of that number. Runs the application's code. */
 void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_member *member, uint32_t key_number);

@@ -1490,6 +1490,63 @@ static void a_newer_generation_supersedes_a_delivery(void **state)
     assert_member(DEV(0), GROUP_A);
 }
 
+/* A delivery with the old sender ID is under way when the device asks for another one: its acknowledgement must not
+ * stand for the keys with the new ID. */
+static void a_new_sender_id_supersedes_a_delivery(void **state)
+{
+    struct held old;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    DEV(0)->mute = true;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(1500); /* past the rest; the delivery is being repeated */
+    old = *find_held(DEV(0), GROUP_A);
+    assert_int_equal(old.key_number, key_number(GROUP_A));
+    DEV(0)->mute = false;
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, old.key_number, old.sender_id, IOTSEC_KM_STATUS_NEW_SENDER);
+    run(5000);
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_KEYS_FOLLOW);
+    assert_int_not_equal(find_held(DEV(0), GROUP_A)->sender_id, old.sender_id);
+    assert_member(DEV(0), GROUP_A);
+}
+
+/* Admitted after all: the repeats of the refusal before must not turn it away. */
+static void a_new_request_ends_an_old_refusal(void **state)
+{
+    (void)state;
+    rig.forbidden = GROUP_A;
+    DEV(0)->mute = true;
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(DEV(0)->refused, 1);
+    rig.forbidden = 0;
+    DEV(0)->mute = false;
+    device_request(DEV(0), IOTSEC_KM_GROUP_REQUEST, GROUP_A, 0, 0, 0);
+    run(5000);
+    assert_member(DEV(0), GROUP_A);
+    assert_int_equal(DEV(0)->refused, 1);
+    assert_int_equal(rig.manager.deliveries_used, 0);
+}
+
+/* A request that could not be done does not make those before it new again. */
+static void a_failed_request_brings_no_old_one_back(void **state)
+{
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    DEV(0)->next_id = 3;
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, 0x10100, find_held(DEV(0), GROUP_A)->sender_id, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_FAILED);
+    DEV(0)->next_id = 2; /* a repeat that was overtaken */
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, -1);
+    assert_non_null(find_member(&rig.durable, 1, GROUP_A));
+}
+
 static void takes_only_what_a_device_may_say(void **state)
 {
     static const struct {
@@ -2209,6 +2266,25 @@ static void groups_come_and_go(void **state)
     assert_member(DEV(0), GROUP_A);
 }
 
+/* A group of the same ID was made, and joined, before the members of the one before it were told. */
+static void a_group_made_anew_is_not_removed(void **state)
+{
+    struct iotsec_addr addr;
+
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(2000);
+    assert_int_equal(iotsec_manager_group_remove(&rig.manager, GROUP_A), IOTSEC_OK);
+    group_addr(&addr, GROUP_A);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, GROUP_A, &addr), IOTSEC_OK);
+    device_boot(DEV(0));
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    run(5000);
+    assert_member(DEV(0), GROUP_A);
+    assert_int_equal(DEV(0)->removed, 0);
+}
+
 static void waiting_members_of_a_removed_group_are_refused(void **state)
 {
     (void)state;
@@ -2653,6 +2729,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_request_repeated_is_not_a_join_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(the_pool_may_be_small, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_generation_supersedes_a_delivery, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_new_sender_id_supersedes_a_delivery, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_new_request_ends_an_old_refusal, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_request_brings_no_old_one_back, setup, teardown),
         cmocka_unit_test_setup_teardown(takes_only_what_a_device_may_say, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_status, setup, teardown),
         cmocka_unit_test_setup_teardown(status_between_step_and_delivery, setup, teardown),
@@ -2676,6 +2755,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_scan_starts_again, setup, teardown),
         cmocka_unit_test_setup_teardown(the_active_come_first, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_group_made_anew_is_not_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_members_of_a_removed_group_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(renews_above, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_a_registry_that_contradicts_itself, setup, teardown),
