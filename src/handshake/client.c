@@ -101,13 +101,22 @@ enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct io
     return status;
 }
 
+/* The rounds that have to pass before a hint is believed begin with it. */
+static void set_hint(struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
+{
+    if (hs->hint == 0) {
+        hs->rounds = 0;
+    }
+    hs->hint = (int8_t)reason;
+}
+
 void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
 {
     iotsec_tx_alert(dtls, hs, reason);
     if (reason == IOTSEC_ERR_DECODE || reason == IOTSEC_ERR_UNEXPECTED) {
         reason = IOTSEC_ERR_PROTOCOL;
     }
-    hs->hint = (int8_t)reason;
+    set_hint(hs, reason);
 }
 
 /*
@@ -115,12 +124,13 @@ void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *
  * the way: nothing before Finished can be told from a forgery. One more try with a new random, which
  * the server answers as a new handshake, tells the two apart.
  */
-void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint16_t flags)
 {
     enum iotsec_status status;
 
+    iotsec_transcript_abort(dtls, hs);
     hs->slot.state = HS_CLIENT_SENT_HELLO;
-    hs->slot.flags = HS_RETRIED;
+    hs->slot.flags = flags;
     hs->hint = 0;
     hs->rounds = 0;
     hs->receive_seq = 0;
@@ -147,7 +157,7 @@ void iotsec_client_alert(struct iotsec_dtls_handshake *hs, const uint8_t alert[2
          * decrypt_error, bad_record_mac, unknown_psk_identity, handshake_failure are all in use. */
         reason = IOTSEC_ERR_WRONG_PSK;
     }
-    hs->hint = (int8_t)reason;
+    set_hint(hs, reason);
 }
 
 /* S -> C  HelloVerifyRequest: version, cookie. Status as in take_answer. */
@@ -162,10 +172,14 @@ static enum iotsec_status take_verify_request(struct iotsec_dtls *dtls, struct i
     if (!iotsec_rd_u16(r, &version) || !iotsec_rd_u8(r, &len) || !iotsec_rd_view(r, &cookie, len) || r->left != 0 || len == 0) {
         return IOTSEC_ERR_DECODE;
     }
-    if (hs->send_seq > HELLO_SEQ_MAX ||
-        (len == hs->flight[COOKIE_AT] && memcmp(hs->flight + COOKIE_AT + 1, cookie, len) == 0)) {
+    if (len == hs->flight[COOKIE_AT] && memcmp(hs->flight + COOKIE_AT + 1, cookie, len) == 0) {
         (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
         return IOTSEC_ERR_CANCELLED; /* seen: nothing to do */
+    }
+    if (hs->send_seq > HELLO_SEQ_MAX) {
+        hs->slot.flags |= HS_DOUBTED;
+        (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
+        return IOTSEC_ERR_CANCELLED;
     }
     status = build_hello(dtls, hs, cookie, len);
     if (status == IOTSEC_ERR_BUFFER) {

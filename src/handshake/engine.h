@@ -60,6 +60,7 @@ enum { POOL_SESSIONS, POOL_HANDSHAKES };
 #define HS_ALERTED 0x0100u  /* a plaintext alert left in this round */
 #define HS_REPEATED 0x0200u /* the flight was sent more than once: no round trip can be measured */
 #define HS_RETRIED 0x0400u  /* client: started anew after bad news at its Finished */
+#define HS_DOUBTED 0x0800u  /* client: what it took and what came later cannot both be genuine */
 
 /* iotsec_dtls_session.slot.flags */
 #define SESSION_SERVER 0x01u
@@ -223,8 +224,8 @@ enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dt
 /* Remembers what an unauthenticated answer points to. */
 void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
 void iotsec_client_alert(struct iotsec_dtls_handshake *hs, const uint8_t alert[2]);
-/* Begins again with a new random. */
-void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
+/* Begins again with a new random and these flags. */
+void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint16_t flags);
 /* A ClientHello or a piece of one, from an address that may have nothing else here. */
 enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
                                        const struct iotsec_record *record, const struct iotsec_hs_message *message);

@@ -264,9 +264,13 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
     }
 #if IOTSEC_DTLS_CLIENT
     /* a server without state counts from 0 each time */
-    if (piece->type == IOTSEC_HS_HELLO_VERIFY_REQUEST && hs->slot.state == HS_CLIENT_SENT_HELLO && whole &&
-        piece->seq <= hs->receive_seq) {
-        return iotsec_client_take(dtls, hs, piece);
+    if (piece->type == IOTSEC_HS_HELLO_VERIFY_REQUEST && whole && piece->seq <= hs->receive_seq) {
+        if (hs->slot.state == HS_CLIENT_SENT_HELLO) {
+            return iotsec_client_take(dtls, hs, piece);
+        }
+        /* A server that wants a cookie has sent no ServerHello: this one is late, or that one was forged. */
+        hs->slot.flags |= HS_DOUBTED;
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
     }
 #endif
     if (ahead >= 0x8000u) {
@@ -533,13 +537,17 @@ static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uin
         return;
     }
 #if IOTSEC_DTLS_CLIENT
-    if (hs->hint != 0) {
-        if (hs->rounds >= HINT_ROUNDS) {
-            iotsec_handshake_end(dtls, hs, (enum iotsec_status)hs->hint);
+    if (hs->rounds != 0) {
+        if ((hs->slot.flags & HS_DOUBTED) != 0) {
+            iotsec_client_retry(dtls, hs, hs->slot.flags & HS_RETRIED);
             return;
         }
-        if (hs->rounds != 0 && hs->slot.state == HS_CLIENT_SENT_FINISHED && (hs->slot.flags & HS_RETRIED) == 0) {
-            iotsec_client_retry(dtls, hs);
+        if (hs->hint != 0 && hs->slot.state == HS_CLIENT_SENT_FINISHED && (hs->slot.flags & HS_RETRIED) == 0) {
+            iotsec_client_retry(dtls, hs, HS_RETRIED);
+            return;
+        }
+        if (hs->hint != 0 && hs->rounds >= HINT_ROUNDS) {
+            iotsec_handshake_end(dtls, hs, (enum iotsec_status)hs->hint);
             return;
         }
     }

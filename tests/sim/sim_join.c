@@ -515,6 +515,11 @@ static void test_pending(void **state)
         if (row->after_ms != 0) {
             manager_answer_psk(domain.manager, row->answer);
         }
+        if (row->answer != IOTSEC_OK) {
+            /* one alert may be forged: the device tries once more, and hears the same */
+            net_run_ms(net, 8000);
+            manager_answer_psk(domain.manager, row->answer);
+        }
         assert_true(net_run_until(net, join_ended, domain.device, 70000));
         failed = node_event(domain.device, IOTSEC_DEVICE_JOIN_FAILED);
         if ((failed != NULL ? failed->reason : IOTSEC_OK) != row->outcome) {
