@@ -134,6 +134,9 @@ void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_gro
     if (group->csb.key_number != 0 && dev->session != 0) {
         dev->flags |= DEVICE_WIPED_KEYS;
     }
+    if (dev->request_group == group_id) {
+        dev->request_kind = 0; /* it asked about what is gone */
+    }
     stop_listening(dev, group);
 #if IOTSEC_PERSIST
     iotsec_dev_erase(dev, group);

@@ -108,8 +108,8 @@ static void follow_drop(struct iotsec_device *dev, struct iotsec_device_group *g
 {
     if (reason == IOTSEC_DROP_BEHIND) {
         iotsec_dev_hint(dev, group);
-    } else if (reason == IOTSEC_DROP_UNREACHABLE) {
-        iotsec_dev_ask(dev, group);
+    } else if (reason == IOTSEC_DROP_UNREACHABLE || reason == IOTSEC_DROP_EPOCH) {
+        iotsec_dev_ask(dev, group); /* EPOCH: others' epochs, forged perhaps, have used up what may be derived now */
     } else if (reason == IOTSEC_DROP_AUTH && group->forgeries < IOTSEC_FORGERY_LIMIT) {
         group->forgeries++;
         if (group->forgeries == IOTSEC_FORGERY_LIMIT) {

@@ -283,6 +283,18 @@ void iotsec_dev_listen(struct iotsec_device *dev, struct iotsec_device_group *gr
     }
 }
 
+/* What to answer to keys that are installed: DONE says that they are durable too. */
+static enum iotsec_km_result result_of(struct iotsec_device *dev, struct iotsec_device_group *group)
+{
+#if IOTSEC_PERSIST
+    return iotsec_dev_saved(dev, group) ? IOTSEC_KM_DONE : IOTSEC_KM_FAILED;
+#else
+    (void)dev;
+    (void)group;
+    return IOTSEC_KM_DONE;
+#endif
+}
+
 /* The pair is in the bundle: what follows from it, the acknowledgement, and only then the application. */
 static void complete_pair(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_km_message *message,
                           const struct before *was)
@@ -307,7 +319,7 @@ static void complete_pair(struct iotsec_device *dev, struct iotsec_device_group 
     group->state = GROUP_HELD;
     group->flags &= (uint16_t)~(GROUP_CONFLICT | GROUP_AWAITED);
     sent_lately = iotsec_dev_key_moved(dev, group);
-    acknowledge(dev, message, IOTSEC_KM_DONE);
+    acknowledge(dev, message, result_of(dev, group));
     iotsec_dev_tell(dev, joined ? IOTSEC_DEVICE_GROUP_JOINED : IOTSEC_DEVICE_GROUP_KEY, IOTSEC_OK, group_id);
     if (sent_lately) {
         iotsec_dev_tell(dev, IOTSEC_DEVICE_SENT_OLD, IOTSEC_OK, group_id);
@@ -350,7 +362,11 @@ static void take_half(struct iotsec_device *dev, struct iotsec_km_message *messa
         complete_pair(dev, group, message, &was);
     } else if (status == IOTSEC_ERR_EXISTS && master) {
         /* only this half shows that the keys are the same, so it answers for both */
-        acknowledge(dev, message, IOTSEC_KM_DONE);
+        acknowledge(dev, message, result_of(dev, group));
+        if ((group->flags & GROUP_AWAITED) != 0) { /* a record of this step came before it */
+            group->flags &= (uint16_t)~GROUP_AWAITED;
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_JOINED, IOTSEC_OK, message->group_id);
+        }
     } else if (status == IOTSEC_ERR_KEY_CONFLICT) {
         acknowledge(dev, message, IOTSEC_KM_CONFLICT);
         take_conflict(dev, group);

@@ -135,7 +135,7 @@ enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, st
         return IOTSEC_DROP_NO_ROOM;
     }
     if (tek == NULL) {
-        /* LATER is told apart by nobody: it may be a forgery, and the next record gets its turn */
+        /* LATER may be a forgery, and the next record gets its turn */
         return place == IOTSEC_CSB_BEHIND ? IOTSEC_DROP_BEHIND :
                place == IOTSEC_CSB_LATER ? IOTSEC_DROP_EPOCH : IOTSEC_DROP_UNREACHABLE;
     }

@@ -1413,6 +1413,45 @@ static void never_takes_wiped_keys_again(void **state)
     }
 }
 
+/* A question about keys that are gone meanwhile is asked no more: nobody could answer it, and the leave has to be told. */
+static void asks_nothing_about_what_it_left(void **state)
+{
+    struct device *a = join();
+
+    (void)state;
+    w.answer = -1;
+    group_of(a)->flags |= GROUP_DUE;
+    run(10);
+    assert_int_equal(w.heard[w.heard_count - 1].kind, IOTSEC_KM_STATUS);
+    assert_int_equal(iotsec_group_leave(&a->device, GROUP), IOTSEC_OK);
+    w.answer = IOTSEC_KM_DONE;
+    run(1000);
+    assert_non_null(heard(IOTSEC_KM_GROUP_LEAVE));
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_LEFT], 1);
+    assert_int_equal(w.sessions_made, 1);
+}
+
+/* The plaintext of a key message is wiped once it has been taken: the datagram is the application's memory. */
+static void leaves_no_key_in_the_datagram(void **state)
+{
+    struct device *a = &w.devices[0];
+    const uint16_t groups[] = { GROUP };
+    struct datagram d;
+    size_t i;
+
+    (void)state;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, groups, 1), IOTSEC_OK);
+    run(100);
+    say_pair(GROUP, K, 5, 3);
+    d = take();
+    assert_int_equal(iotsec_input(&a->device, &d.from, &d.to, d.data, d.len), IOTSEC_OK);
+    assert_int_equal(group_of(a)->csb.key_number, K);
+    for (i = 0; i + 16 <= d.len; i++) {
+        assert_memory_not_equal(d.data + i, tgks[3], 16);
+        assert_memory_not_equal(d.data + i, rands[K >> 8 & 1], 16);
+    }
+}
+
 static void reports_routinely(void **state)
 {
     struct device *a = join();
@@ -1422,6 +1461,26 @@ static void reports_routinely(void **state)
     run(24 * 3600000u);
     assert_in_range(w.heard_count, 20, 28);
     assert_int_equal(w.sessions_made, 1);
+}
+
+/* Keys further ahead than the next step are derived at most once a second; who is kept from it by others' epochs asks. */
+static void asks_about_what_it_may_not_derive(void **state)
+{
+    struct device *a = &w.devices[0];
+    struct datagram false_one;
+    struct datagram true_one;
+
+    (void)state;
+    make_members();
+    false_one = forge(a, 50, K + 9, 0);
+    false_one.data[false_one.len - 1]++;
+    true_one = forge(a, 50, K + 2, 0);
+    assert_int_equal(hand(a, &false_one), IOTSEC_ERR_AUTH);
+    assert_int_equal(hand(a, &true_one), IOTSEC_ERR_EPOCH);
+    assert_int_equal(group_of(a)->flags & GROUP_ASK, GROUP_ASK);
+    w.base.now += 1000;
+    assert_int_equal(hand(a, &true_one), IOTSEC_OK);
+    assert_int_equal(group_of(a)->flags & GROUP_ASK, 0);
 }
 
 /* A callback may call back in: leave in the middle of everything, join again. */
@@ -1627,6 +1686,65 @@ static void delivers_nothing_that_nvm_does_not_know(void **state)
     assert_int_not_equal(hand(a, &d), IOTSEC_OK);
 }
 
+/* The acknowledgement says that it is durable. */
+static void acknowledges_what_nvm_knows(void **state)
+{
+    struct device *a = &w.devices[0];
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    a = join();
+    a->nvm_fails = 1;
+    say_pair(GROUP, RENEWED, 5, 1);
+    run(10);
+    assert_int_equal(w.heard[w.heard_count - 1].kind, IOTSEC_KM_ACK);
+    assert_int_equal(w.heard[w.heard_count - 1].code, IOTSEC_KM_FAILED);
+    say_pair(GROUP, RENEWED, 5, 1);
+    run(10);
+    assert_int_equal(w.heard[w.heard_count - 1].code, IOTSEC_KM_FAILED);
+    a->nvm_fails = 0;
+    say_pair(GROUP, RENEWED, 5, 1); /* as the manager does until it hears that it is done */
+    run(10);
+    assert_int_equal(w.heard[w.heard_count - 1].code, IOTSEC_KM_DONE);
+    boot(a);
+    assert_int_equal(group_of(a)->csb.key_number, RENEWED);
+}
+
+/* The manager sends the present keys, but a record under them comes first: that is an answer too. */
+static void joins_at_once_with_kept_keys(void **state)
+{
+    struct device *a = &w.devices[0];
+    const uint16_t groups[] = { GROUP };
+    struct datagram step;
+    uint8_t tgk[16];
+
+    (void)state;
+    a->config.persist = 1;
+    boot(a);
+    a = join();
+    boot(a);
+    w.answer = IOTSEC_KM_KEYS_FOLLOW;
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, groups, 1), IOTSEC_OK);
+    run(100);
+    assert_non_null(heard(IOTSEC_KM_STATUS));
+    step = forge(a, 50, K + 1, 0);
+    assert_int_equal(hand(a, &step), IOTSEC_OK);
+    memcpy(tgk, group_of(a)->csb.tgk, sizeof tgk);
+    {
+        struct iotsec_km_message pair[2];
+
+        fill_pair(pair, GROUP, K + 1, 5, 0, false);
+        memcpy(pair[0].secret, tgk, sizeof tgk);
+        say(&pair[0]);
+        say(&pair[1]);
+        (void)iotsec_dtls_flush(&w.dtls);
+    }
+    run(1000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_GROUP_JOINED], 1);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], 1);
+}
+
 static void loses_a_damaged_slot(void **state)
 {
     struct device *a = &w.devices[0];
@@ -1734,6 +1852,9 @@ int main(void)
         cmocka_unit_test_setup(finds_the_manager_again, setup),
         cmocka_unit_test_setup(joins_anew_where_it_is_unknown, setup),
         cmocka_unit_test_setup(never_takes_wiped_keys_again, setup),
+        cmocka_unit_test_setup(asks_nothing_about_what_it_left, setup),
+        cmocka_unit_test_setup(leaves_no_key_in_the_datagram, setup),
+        cmocka_unit_test_setup(asks_about_what_it_may_not_derive, setup),
         cmocka_unit_test_setup(reports_routinely, setup),
         cmocka_unit_test_setup(lets_callbacks_call, setup),
         cmocka_unit_test_setup(checks_what_is_joined, setup),
@@ -1742,6 +1863,8 @@ int main(void)
         cmocka_unit_test_setup(never_repeats_a_counter, setup),
         cmocka_unit_test_setup(delivers_nothing_twice_over_a_reboot, setup),
         cmocka_unit_test_setup(delivers_nothing_that_nvm_does_not_know, setup),
+        cmocka_unit_test_setup(acknowledges_what_nvm_knows, setup),
+        cmocka_unit_test_setup(joins_at_once_with_kept_keys, setup),
         cmocka_unit_test_setup(loses_a_damaged_slot, setup),
         cmocka_unit_test_setup(forgets_what_it_left, setup),
         cmocka_unit_test_setup(comes_back_from_nvm, setup),
