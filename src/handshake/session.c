@@ -188,7 +188,11 @@ enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, struct iotsec_d
         iotsec_replay_commit(&session->replay, record->sequence);
         session->last_heard = iotsec_dtls_now(dtls);
     }
-    return take_content(dtls, session, record->type, content, len);
+    status = take_content(dtls, session, record->type, content, len);
+    if (record->type != IOTSEC_CONTENT_APPLICATION_DATA) {
+        iotsec_wipe(content, len); /* keys, perhaps, in a datagram that is the caller's */
+    }
+    return status;
 }
 
 /* ---- What is due ---- */
