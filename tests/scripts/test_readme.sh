@@ -47,7 +47,7 @@ run_example() {
 
 wait_for() {
     local tries=200
-    until grep -q -e "$2" "$1"; do
+    until grep -qs -e "$2" "$1"; do
         tries=$((tries - 1))
         if [[ $tries == 0 ]]; then
             tail -n 20 "$work"/*.log
