@@ -92,6 +92,8 @@ struct iotsec_dtls_callbacks {
      * IOTSEC_IDENTITY_MAX; valid during the call). IOTSEC_OK: `psk` is filled in.
      * IOTSEC_ERR_UNKNOWN_IDENTITY: none; the handshake runs on with a random key, so that the wire does not tell.
      * IOTSEC_ERR_PENDING: iotsec_dtls_psk_complete follows for this handshake. Anything else ends it.
+     * An endpoint that is client as well never answers for an identity that it uses itself with the same key:
+     * its own messages, sent back to it, would complete a handshake.
      * NULL: this endpoint is no server; hellos are dropped.
      */
     enum iotsec_status (*psk)(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,

@@ -272,7 +272,7 @@ uint16_t iotsec_cookie_period(const struct iotsec_dtls *dtls);
 
 /* ---- reassembly.c ---- */
 
-/* Keeps a piece. OK: kept or known already. ERR_DECODE: contradicts an earlier piece. ERR_FULL: no room. */
+/* Keeps a piece, and forgets earlier ones that contradict it. OK: kept or known already. ERR_FULL: no room. */
 enum iotsec_status iotsec_reassembly_add(struct iotsec_dtls_handshake *hs, const struct iotsec_hs_message *piece);
 /* Whether message `seq` is whole; then `message` points into the buffer. */
 bool iotsec_reassembly_whole(const struct iotsec_dtls_handshake *hs, uint16_t seq, struct iotsec_hs_message *message);

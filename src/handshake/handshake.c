@@ -278,6 +278,8 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
          * hello or its Finished is taken.) */
         if (hs->slot.state == HS_CLIENT_SENT_FINISHED) {
             iotsec_flight_answer(dtls, hs);
+        } else if (hs->slot.state == HS_CLIENT_GOT_KEY_EXCHANGE && piece->type == IOTSEC_HS_SERVER_HELLO_DONE) {
+            hs->slot.flags |= HS_DOUBTED; /* the server's place for it is where a ServerKeyExchange was taken */
         }
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
     }
@@ -287,9 +289,8 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
     if (ahead == 0 && whole) {
         message = *piece;
     } else {
-        status = iotsec_reassembly_add(hs, piece);
-        if (status != IOTSEC_OK) {
-            return iotsec_dtls_drop(dtls, status == IOTSEC_ERR_FULL ? IOTSEC_DROP_NO_ROOM : IOTSEC_DROP_MALFORMED);
+        if (iotsec_reassembly_add(hs, piece) != IOTSEC_OK) {
+            return iotsec_dtls_drop(dtls, IOTSEC_DROP_NO_ROOM);
         }
         if (!iotsec_reassembly_whole(hs, hs->receive_seq, &message)) {
             return IOTSEC_OK;

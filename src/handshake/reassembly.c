@@ -97,13 +97,17 @@ enum iotsec_status iotsec_reassembly_add(struct iotsec_dtls_handshake *hs, const
     uint8_t *bitmap;
     uint32_t i;
 
+    if (entry != NULL && (entry->type != piece->type || entry->length != piece->length)) {
+        /* One of the two is forged. The genuine message is repeated, so the newer one is kept: a single forgery then
+         * costs one round and not the handshake. */
+        free_entry(hs, entry);
+        entry = NULL;
+    }
     if (entry == NULL) {
         entry = new_entry(hs, piece);
         if (entry == NULL) {
             return IOTSEC_ERR_FULL;
         }
-    } else if (entry->type != piece->type || entry->length != piece->length) {
-        return IOTSEC_ERR_DECODE;
     }
     bytes = hs->reassembly + entry->offset;
     bitmap = bytes + entry->length;

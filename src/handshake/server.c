@@ -248,7 +248,6 @@ static enum iotsec_status gather_hello(struct iotsec_dtls *dtls, const struct io
     struct iotsec_dtls_handshake *hs = iotsec_handshake_find(dtls, from, true);
     struct iotsec_hs_message message;
     struct hello hello;
-    enum iotsec_status status;
 
     if (hs == NULL) {
         if (cookie_due(dtls, from)) {
@@ -263,9 +262,8 @@ static enum iotsec_status gather_hello(struct iotsec_dtls *dtls, const struct io
     } else if (hs->slot.state != HS_SERVER_GATHERS_HELLO || piece->seq != hs->receive_seq) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
     }
-    status = iotsec_reassembly_add(hs, piece);
-    if (status != IOTSEC_OK) {
-        return iotsec_dtls_drop(dtls, status == IOTSEC_ERR_FULL ? IOTSEC_DROP_NO_ROOM : IOTSEC_DROP_MALFORMED);
+    if (iotsec_reassembly_add(hs, piece) != IOTSEC_OK) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_NO_ROOM);
     }
     if (!iotsec_reassembly_whole(hs, piece->seq, &message)) {
         return IOTSEC_OK;

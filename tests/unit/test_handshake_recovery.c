@@ -129,6 +129,24 @@ static void survives_a_forged_server_hello(void **state)
     }
 }
 
+/* A ServerKeyExchange where the server has its Done, sent before either. */
+static void survives_a_forged_key_exchange(void **state)
+{
+    static const uint8_t forged[] = { 22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 14, 12, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0 };
+    uint8_t copy[sizeof forged];
+
+    (void)state;
+    prepare();
+    start();
+    pair_connect(&client, &server);
+    memcpy(copy, forged, sizeof copy);
+    assert_int_equal(iotsec_dtls_input(&client.dtls, &server.addr, copy, sizeof copy), IOTSEC_OK);
+    wire_run(&wire, 5000);
+    assert_int_equal(client.failed, 0);
+    assert_int_equal(client.established, 1);
+    assert_int_equal(server.established, 1);
+}
+
 /* A server takes long to answer; one forged alert is no reason to give it up. */
 static void needs_more_than_one_late_alert(void **state)
 {
@@ -205,7 +223,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_a_hello_with_the_same_clock), cmocka_unit_test(survives_a_burst_of_requests),
-        cmocka_unit_test(survives_a_forged_server_hello),    cmocka_unit_test(needs_more_than_one_late_alert),
+        cmocka_unit_test(survives_a_forged_server_hello),    cmocka_unit_test(survives_a_forged_key_exchange),
+        cmocka_unit_test(needs_more_than_one_late_alert),
         cmocka_unit_test(spreads_repeats),                   cmocka_unit_test(refuses_times_too_far_ahead),
     };
 
