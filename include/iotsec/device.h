@@ -107,8 +107,8 @@ struct iotsec_device_config {
     uint8_t hide_groups;                            /**< 1: the ClientHello names no group; they are requested inside the protected session */
     uint8_t persist;                                /**< 1: group keys and reserved counters are kept in NVM slots nvm_slot on (needs nvm_read and nvm_write) */
     uint16_t nvm_slot;                              /**< first of group_count NVM slots of 69 bytes, if persist is set */
-    uint32_t status_interval_ms;                    /**< 0: IOTSEC_STATUS_INTERVAL_MS */
-    uint32_t join_timeout_ms;                       /**< 0: IOTSEC_JOIN_TIMEOUT_MS */
+    uint32_t status_interval_ms;                    /**< 0: IOTSEC_STATUS_INTERVAL_MS; below 2^30 */
+    uint32_t join_timeout_ms;                       /**< 0: IOTSEC_JOIN_TIMEOUT_MS; below 2^30 */
     uint32_t handshake_timeout_ms;                  /**< 0: IOTSEC_HANDSHAKE_TIMEOUT_MS */
     uint32_t retransmit_initial_ms;                 /**< 0: IOTSEC_RETRANSMIT_INITIAL_MS */
     uint32_t retransmit_max_ms;                     /**< 0: IOTSEC_RETRANSMIT_MAX_MS */

@@ -211,7 +211,7 @@ struct iotsec_manager_config {
     uint16_t link_payload;                            /**< as in struct iotsec_dtls_config */
     uint16_t cookie_threshold;                        /**< as in struct iotsec_dtls_config */
     uint8_t cookie_policy;                            /**< enum iotsec_cookie_policy */
-    uint32_t step_interval_ms;                        /**< 0: IOTSEC_STEP_INTERVAL_MS */
+    uint32_t step_interval_ms;                        /**< 0: IOTSEC_STEP_INTERVAL_MS; below 2^25 */
     uint32_t retransmit_initial_ms;                   /**< 0: IOTSEC_RETRANSMIT_INITIAL_MS */
     uint32_t retransmit_max_ms;                       /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
     uint32_t half_open_timeout_ms;                    /**< 0: IOTSEC_HALF_OPEN_TIMEOUT_MS */

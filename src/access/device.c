@@ -168,6 +168,8 @@ static bool config_is_sound(const struct iotsec_device_config *config)
     return config->hal != NULL && config->callbacks != NULL && config->identity != NULL && config->identity_len >= 1 &&
            config->identity_len <= IOTSEC_IDENTITY_MAX && config->psk != NULL && config->psk_len >= 16 &&
            config->psk_len <= IOTSEC_PSK_MAX && (config->group_count == 0 || config->groups != NULL) &&
+           /* with its jitter, a time farther ahead would count as past: bytes.h */
+           ((config->status_interval_ms | config->join_timeout_ms) >> 30) == 0 &&
            (config->sender_count == 0 ||
             (config->senders != NULL && config->group_count != 0 && config->sender_count % config->group_count == 0));
 }

@@ -722,7 +722,9 @@ static bool config_is_sound(const struct iotsec_manager_config *config)
            config->contact_count <= 65534 && (config->groups != NULL || config->group_count == 0) &&
            config->group_count <= 65534 && (config->members != NULL || config->member_count == 0) &&
            config->member_count <= 65534 && config->deliveries != NULL && config->delivery_count >= 1 &&
-           config->delivery_count <= 65534;
+           config->delivery_count <= 65534 &&
+           /* doubled up to six times; a time farther ahead would count as past: bytes.h */
+           config->step_interval_ms >> 25 == 0;
 }
 
 /* Whether a group can be one of the domain's beside those that are. */

@@ -1568,6 +1568,8 @@ static void checks_its_configuration(void **state)
     REFUSED(sender_count, 7, IOTSEC_ERR_ARGUMENT);
     REFUSED(tx_size, 255, IOTSEC_ERR_ARGUMENT);
     REFUSED(session_count, 0, IOTSEC_ERR_ARGUMENT);
+    REFUSED(status_interval_ms, UINT32_MAX, IOTSEC_ERR_ARGUMENT); /* would be past at once, again and again */
+    REFUSED(join_timeout_ms, 0x40000000u, IOTSEC_ERR_ARGUMENT);
 #undef REFUSED
     d->config = good;
     d->config.persist = 1;

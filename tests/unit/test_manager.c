@@ -2390,6 +2390,9 @@ static void refuses_a_registry_that_contradicts_itself(void **state)
     rig.random_fails = true;
     assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_RANDOM);
     rig.random_fails = false;
+    rig.config.step_interval_ms = 1u << 25;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_ARGUMENT);
+    rig.config.step_interval_ms = 0;
     rig.config.delivery_count = 0;
     assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_ARGUMENT);
     assert_int_equal(iotsec_manager_init_checked(&rig.manager, &rig.config, IOTSEC_CONFIG_ID + 1, 0, 0), IOTSEC_ERR_CONFIG);
