@@ -185,7 +185,7 @@ static void free_contact(struct iotsec_manager *m, struct iotsec_manager_contact
             iotsec_mgr_member_free(m, member);
         } else if (member != NULL) {
             iotsec_mgr_unwait(m, member);
-            member->flags &= MEMBER_NEW; /* MEMBER_JOINED is still to be told */
+            member->flags &= MEMBER_NEW | MEMBER_LOADED; /* what is still to be told and found out */
         }
     }
     iotsec_table_remove(&table, i, hash_pair(m, contact->device, 0));
@@ -575,6 +575,10 @@ static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t devi
     } else if (message->key_number < group->now.key_number) {
         member->acknowledged = message->key_number;
         member->flags |= MEMBER_OWED;
+    } else if ((member->flags & MEMBER_LOADED) != 0) {
+        /* The registry may be an older copy, which counts its way to numbers that are in use with other keys. Only
+         * the keys themselves show that: the member acknowledges them or objects. */
+        member->flags |= MEMBER_OWED;
     } else {
         iotsec_mgr_cancel(m, device, member->group); /* its acknowledgement was lost */
         iotsec_mgr_acknowledge(m, member, message->key_number);
@@ -811,6 +815,7 @@ static enum iotsec_status load_members(struct iotsec_manager *m)
             return IOTSEC_ERR_FULL;
         }
         member->sender_id = row.sender_id;
+        member->flags = MEMBER_LOADED;
         hash = hash_pair(m, row.sender_id, member->group);
         for (i = iotsec_table_first(&table, hash); i != MGR_NONE; i = iotsec_table_next(&table, i)) {
             if (m->config->members[i].group == member->group && m->config->members[i].sender_id == row.sender_id) {

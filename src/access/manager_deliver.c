@@ -243,7 +243,7 @@ void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_memb
     bool joined = (member->flags & MEMBER_NEW) != 0;
     bool updated = member->acknowledged != key_number;
 
-    member->flags &= (uint8_t) ~(MEMBER_OWED | MEMBER_NEW);
+    member->flags &= (uint8_t) ~(MEMBER_OWED | MEMBER_NEW | MEMBER_LOADED);
     member->acknowledged = key_number;
     if (joined || updated) {
         iotsec_mgr_tell(m, joined ? IOTSEC_MANAGER_MEMBER_JOINED : IOTSEC_MANAGER_MEMBER_UPDATED, IOTSEC_OK, member->device,

@@ -45,6 +45,7 @@ enum {
 #define MEMBER_OWED 0x04u    /* keys are to be delivered, even if no new generation says so */
 #define MEMBER_SENDING 0x08u /* a delivery of keys is under way */
 #define MEMBER_NEW 0x10u     /* MEMBER_JOINED has not been told */
+#define MEMBER_LOADED 0x20u  /* read from the registry at the start, and has not acknowledged any keys since */
 
 /* iotsec_manager_contact.flags */
 #define CONTACT_JOINED 0x01u  /* DEVICE_JOINED was told, so DEVICE_GONE will be */

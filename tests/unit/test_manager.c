@@ -1604,7 +1604,7 @@ static void answers_status(void **state)
         uint32_t moved;     /* K moves by */
         uint8_t new_sender;
     } rows[] = {
-        /*  1 */ { 0, SAME, 0, IOTSEC_KM_DONE, 0, 0, NO },
+        /*  1 */ { 0, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0, NO }, /* the first since the start: are the keys the same too? */
         /*  2 */ { -1, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0, NO },
         /*  3 */ { -0x100, SAME, 0, IOTSEC_KM_KEYS_FOLLOW, 1, 0, NO },
         /*  4 */ { 0, WRONG, 0, IOTSEC_KM_NOT_MEMBER, 0, 0, NO },
