@@ -6,7 +6,8 @@
  */
 #include <string.h>
 
-#include "access/device_state.h"
+#include "amikey/keymgmt.h"
+#include "base/bytes.h"
 #include "domain.h"
 #include "garbage.h"
 #include "scenario.h"
@@ -250,6 +251,46 @@ static void test_liars(void **state)
     scenario_seeds(1, run_liars);
 }
 
+/* ---- Forgeries ---- */
+
+/* Well-formed records under the right epochs, with wrong tags: counted, told once, and without any consequence. */
+static void test_forgeries(void **state)
+{
+    struct net *net = scenario_begin(1);
+    struct domain domain;
+    struct node *device;
+    struct iotsec_addr group = net_group_addr(DOMAIN_GROUP);
+    uint8_t record[60];
+    unsigned i;
+
+    (void)state;
+    domain_start(&domain, net, 3);
+    device = domain.devices[0];
+    memset(record, 0, sizeof record);
+    record[0] = IOTSEC_CONTENT_APPLICATION_DATA;
+    iotsec_put_u16(record + 1, IOTSEC_VERSION_DTLS_1_2);
+    iotsec_put_u16(record + 11, sizeof record - 13);
+    for (i = 0; i < 2 * IOTSEC_FORGERY_LIMIT; i++) {
+        iotsec_put_u16(record + 3, (uint16_t)node_key(device, DOMAIN_GROUP));
+        iotsec_put_u16(record + 5, node_sender(domain.devices[1], DOMAIN_GROUP));
+        iotsec_put_u16(record + 9, (uint16_t)(500 + i));
+        assert_int_equal(net_hand(device, &domain.devices[1]->addr, &group, record, sizeof record), IOTSEC_ERR_AUTH);
+        iotsec_put_u16(record + 3, 1);
+        iotsec_put_u16(record + 5, 0);
+        assert_int_equal(net_hand(device, &domain.manager->addr, &device->addr, record, sizeof record), IOTSEC_ERR_AUTH);
+        assert_int_equal(net_hand(domain.manager, &device->addr, &domain.manager->addr, record, sizeof record),
+                         IOTSEC_ERR_AUTH);
+    }
+    assert_int_equal(node_count(device, IOTSEC_DEVICE_FORGERIES), 2); /* one of the group, one of the session */
+    assert_int_equal(manager_count(domain.manager, IOTSEC_MANAGER_FORGERIES), 1);
+    assert_int_equal(device->dtls->sessions_used, 1);
+    assert_int_equal(domain.manager->dtls->sessions_used, 3);
+    /* the forged counters have moved no window */
+    assert_int_equal(domain_talk(&domain), 100);
+    domain_check(&domain);
+    scenario_end(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +298,7 @@ int main(void)
         scenario(test_manager),
         scenario(test_transitions),
         scenario(test_liars),
+        scenario(test_forgeries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Writes the readable part of the seed corpus: tests/fuzz/make_seeds.py [FOLDER]
+
+One small file for each kind of input that a target knows, named seed-*. The files beside them, named by
+their hash, were found by the fuzzer and kept because they reach something that the seeds do not:
+
+    build/fuzz/tests/fuzz/fuzz_NAME -max_total_time=600 build/found
+    build/fuzz/tests/fuzz/fuzz_NAME -merge=1 -use_counters=0 tests/fuzz/corpus/NAME build/found
+"""
+import pathlib
+import struct
+import sys
+
+folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "corpus")
+
+
+def write(target, name, data):
+    path = folder / target
+    path.mkdir(parents=True, exist_ok=True)
+    (path / ("seed-" + name)).write_bytes(bytes(data))
+
+
+def u8(v):
+    return bytes([v])
+
+
+def u16(v):
+    return struct.pack(">H", v)
+
+
+def u24(v):
+    return struct.pack(">I", v)[1:]
+
+
+def u32(v):
+    return struct.pack(">I", v)
+
+
+def counted(data):
+    """As script_bytes in script.h reads it."""
+    return (u8(len(data)) if len(data) < 255 else u8(255) + u16(len(data))) + data
+
+
+def record(kind, epoch, sequence, body, version=0xFEFD):
+    return u8(kind) + u16(version) + u16(epoch) + sequence.to_bytes(6, "big") + u16(len(body)) + body
+
+
+def message(kind, seq, body):
+    return u8(kind) + u24(len(body)) + u16(seq) + u24(0) + u24(len(body)) + body
+
+
+def extension(kind, body):
+    return u16(kind) + u16(len(body)) + body
+
+
+RANDOM = bytes(range(32))
+EXTENSIONS = (extension(23, b"") + extension(1, b"\1") + extension(0xFF01, b"\0") + extension(0xFF10, b"\0\7"))
+
+
+def client_hello(cookie=b"", suites=(0xC0A8, 0xC0A4, 0x00FF), extensions=EXTENSIONS, session=b""):
+    body = u16(0xFEFD) + RANDOM + u8(len(session)) + session + u8(len(cookie)) + cookie
+    body += u16(2 * len(suites)) + b"".join(map(u16, suites)) + b"\1\0"
+    return body + (u16(len(extensions)) + extensions if extensions is not None else b"")
+
+
+def server_hello(extensions=extension(23, b"") + extension(0xFF01, b"\0") + extension(0xFF10, b"")):
+    body = u16(0xFEFD) + RANDOM + b"\0" + u16(0xC0A8) + b"\0"
+    return body + (u16(len(extensions)) + extensions if extensions else b"")
+
+
+# ---- Records: sealed ones were made with the key of fuzz_record.c ----
+
+hello = record(22, 0, 0, message(1, 0, client_hello()))
+write("record", "hello", hello)
+write("record", "several", hello + record(20, 0, 1, b"\1") + record(21, 0, 2, b"\2\x33") + record(23, 1, 0, bytes(24)))
+write("record", "group", record(23, 257, 0x000100000005, bytes(16)))
+write("record", "too-long", record(23, 1, 1, bytes(20))[:-1])
+
+# ---- Hellos ----
+
+for policy in range(4):
+    write("hello", "client-%d" % policy, u8(policy) + client_hello())
+write("hello", "client-plain", u8(0) + client_hello(extensions=None))
+write("hello", "client-cookie", u8(1) + client_hello(cookie=bytes(8)))
+write("hello", "client-session", u8(0) + client_hello(session=bytes(32)))
+write("hello", "client-no-suite", u8(0) + client_hello(suites=(0x1301, 0x00FF)))
+write("hello", "server", u8(4) + server_hello())
+write("hello", "server-plain", u8(4) + server_hello(b""))
+write("hello", "server-fragment", u8(4) + server_hello(extension(1, b"\1") + extension(23, b"")))
+write("hello", "verify", u8(8) + u16(0xFEFF) + counted(bytes(20)))
+write("hello", "key-exchange", u8(12) + u16(4) + b"hint")
+
+# ---- Key management ----
+
+GROUP = u16(7)
+KEY = bytes(range(16))
+SHORT = b"\x15\0\0\1\1" + u16(5683)
+LONG = b"\xff\x15" + bytes(12) + b"\1\1" + u16(5683)
+messages = {
+    "master-key": (28, b"\1\1" + GROUP + u32(0x102) + u16(3) + KEY),
+    "parameters": (29, b"\2\1" + GROUP + u32(0x102) + KEY + SHORT),
+    "parameters-long": (29, b"\2\1" + GROUP + u32(0x102) + KEY + LONG),
+    "eviction": (29, b"\3\1" + GROUP + u32(0x200) + KEY + SHORT),
+    "ack": (29, b"\4\1\0"),
+    "ack-conflict": (29, b"\4\0\2"),
+    "ack-not-member": (29, b"\4\1\4"),
+    "status": (29, b"\5\1" + GROUP + u32(0x102) + u16(2) + b"\0"),
+    "status-ahead": (29, b"\5\1" + GROUP + u32(0x500) + u16(2) + b"\1"),
+    "status-new-sender": (29, b"\5\1" + GROUP + u32(0x102) + u16(2) + b"\2"),
+    "group-request": (29, b"\6\1" + GROUP),
+    "group-leave": (29, b"\7\1" + GROUP),
+    "domain-leave": (29, b"\x08\1"),
+    "refused": (29, b"\x09\1" + GROUP + b"\2"),
+    "refused-domain": (29, b"\x09\1\0\0\1"),
+    "evicted": (29, b"\x0a\1"),
+    "removed": (29, b"\x0b\1" + GROUP),
+}
+for name, (kind, body) in messages.items():
+    write("keymgmt", name, body)
+
+# ---- The bundle and the reassembly: steps as the targets read them ----
+
+pair = b"\0\x11\1" + u16(3) + b"\1\x22\1\xff\0"
+write("csb", "pair", pair)
+write("csb", "pair-reversed", b"\1\x22\1\xff\0" + b"\0\x11\1" + u16(3))
+write("csb", "steps", pair + b"\2\2\1" + b"\5\x13\x88" + b"\2\3\1" + b"\6\6\6")
+write("csb", "generation", pair + b"\0\x33\6" + u16(3) + b"\1\x44\6\xff\1" + b"\2\6\1")
+
+
+def piece(seq, kind, total, offset, data):
+    return u8(0) + u8(seq) + u8(kind) + u16(total) + u16(offset) + counted(data)
+
+
+write("reassembly", "in-order", piece(0, 0, 20, 0, bytes(10)) + piece(0, 0, 20, 10, bytes(10)))
+write("reassembly", "overlap", piece(1, 1, 30, 20, bytes(10)) + piece(1, 1, 30, 0, bytes(25)) + piece(0, 0, 5, 0, bytes(5)))
+write("reassembly", "crowded", b"".join(piece(seq, 0, 200, 0, bytes(100)) for seq in (5, 4, 3, 2, 1, 0)))
+
+# ---- Endpoints, devices and managers: every state, and every kind of step in it ----
+
+for state in range(9):
+    for target in (0, 4):
+        head = u8(target + (state & 3)) + u8(state)
+        deliver = b"\xc0" * 6
+        write("dtls", "deliver-%d-%d" % (state, target), head + deliver + b"\xd8\x02\x00" + deliver)
+        write("dtls", "plain-%d-%d" % (state, target), head + b"\0" + counted(hello) + b"\1" + counted(hello) +
+              b"\0" + counted(record(21, 0, 9, b"\2\x33")) + b"\0" + counted(record(20, 0, 10, b"\1")))
+        write("dtls", "sealed-%d-%d" % (state, target), head + b"\x63" + counted(b"data") + b"\x62" +
+              counted(message(20, 3, bytes(12))) + b"\x61" + counted(b"\1\0") + deliver)
+write("dtls", "messages", u8(0) + u8(1) + b"\xa3\1\0" + counted(u16(0xFEFF) + counted(bytes(8))) +
+      b"\xa2\0\1" + counted(server_hello()) + b"\xa5\0\2" + counted(b""))
+write("dtls", "application", u8(4) + u8(8) + b"\xf5\xf8\xc0\xc0\xf1\xc0\xfb\xc0\xc0\xc0\xc0\xf2\0\xc0")
+write("dtls", "pending", u8(4) + u8(5) + b"\xf4\0\xc0\xc0")
+
+for state in range(11):
+    head = u8(state & 3) + u8(state)
+    deliver = b"\xa0" * 10
+    write("device", "deliver-%02d" % state, head + deliver + b"\xc0\x02\x00" + deliver + b"\xc0\x40\x00" + deliver)
+    write("device", "plain-%02d" % state, head + b"\0" + counted(hello) + b"\4" + counted(hello) +
+          b"\5" + counted(record(23, 257, 0x000200000001, bytes(20))) + b"\0" + counted(record(23, 1, 1, bytes(24))))
+    write("manager", "deliver-%02d" % state, head + deliver + b"\xc0\x02\x00" + deliver + b"\xc0\x40\x00" + deliver)
+    write("manager", "plain-%02d" % state, head + b"\0" + counted(hello) + b"\2" + counted(hello) +
+          b"\1" + counted(record(23, 1, 1, bytes(24))))
+for name, (kind, body) in messages.items():
+    step = b"\x40" if kind == 28 else b"\x41"
+    write("device", "sealed-" + name, u8(0) + u8(7) + step + counted(body) + b"\xa0\xa0")
+    write("manager", "sealed-" + name, u8(0) + u8(7) + step + counted(body) + b"\xa0\xa0\xc0\x10\x00\xa0\xa0")
+write("device", "records", u8(0) + u8(7) + b"".join(u8(128 + ahead) + b"\1" + u16(5 + ahead) + counted(b"light on")
+                                                    for ahead in (0, 0, 1, 3, 2, 0)))
+write("device", "calls", u8(0) + u8(7) + b"".join(u8(224 + step) + u8(step) for step in range(16)))
+write("manager", "calls", u8(0) + u8(7) + b"".join(u8(224 + step) + u8(step * 17) + b"\xa0\xa0" for step in range(16)))
+write("manager", "failing", u8(0) + u8(0) + b"\xe6\x11" + b"\xec\0" + b"\xa0" * 8 + b"\xc0\x08\x00" + b"\xa0" * 8)
+
+for flags in (0, 4, 8, 12, 16):
+    write("nvm", "flags-%02d" % flags, u8(flags) + counted(bytes(69)) + counted(b"\1" * 69) + counted(b""))
