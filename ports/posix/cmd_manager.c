@@ -23,7 +23,7 @@
 
 #define GROUPS_MAX 256 /* on one command line */
 
-enum { OPTION_PREFIX = 1, OPTION_ADDRESS, OPTION_PORT, OPTION_PSK, OPTION_PSK_FILE, OPTION_PSK_OUT, OPTION_GROUP };
+enum { OPTION_PREFIX = 1, OPTION_ADDRESS, OPTION_PORT, OPTION_PSK, OPTION_PSK_FILE, OPTION_PSK_OUT, OPTION_GROUP, OPTION_ABOVE };
 
 static const struct option_row init_rows[] = {
     { "--prefix", OPTION_PREFIX, "PREFIX", "the domain's IPv6 prefix: fd01::/64" },
@@ -32,6 +32,10 @@ static const struct option_row init_rows[] = {
 static const struct option_row group_add_rows[] = {
     { "--address", OPTION_ADDRESS, "ADDR", "its multicast address: ff15::101" },
     { "--port", OPTION_PORT, "PORT", "its UDP port: 5683 for CoAP" },
+    { NULL, 0, NULL, NULL },
+};
+static const struct option_row group_renew_rows[] = {
+    { "--above", OPTION_ABOVE, "KEY", "the new key number is above this one: 0x500. After an old copy of the registry was restored" },
     { NULL, 0, NULL, NULL },
 };
 static const struct option_row device_add_rows[] = {
@@ -61,8 +65,8 @@ static const struct command group_remove_command = {
     "iotsec manager group remove DB GID", "Removes a group; its members are told. " TAKES_EFFECT, NULL, false,
 };
 static const struct command group_renew_command = {
-    "iotsec manager group renew DB GID",
-    "Gives a group a new key that cannot be computed from the old one. " TAKES_EFFECT, NULL, false,
+    "iotsec manager group renew DB GID [--above KEY]",
+    "Gives a group a new key that cannot be computed from the old one. " TAKES_EFFECT, group_renew_rows, false,
 };
 static const struct command device_add_command = {
     "iotsec manager device add DB ID [--psk-file FILE] [--group GID]...",
@@ -93,11 +97,27 @@ struct manager_line {
     struct iotsec_addr addr;
     bool have_address;
     uint16_t port;
+    uint32_t above;
     struct psk psk;
     const char *psk_out;
     uint16_t groups[GROUPS_MAX];
     size_t group_count;
 };
+
+/* As the program prints it, 0x300, or in decimal. */
+static int take_key_number(const char *text, uint32_t *key_number)
+{
+    bool hexadecimal = text[0] == '0' && text[1] == 'x';
+    const char *digits = hexadecimal ? text + 2 : text;
+    size_t len = strlen(digits);
+
+    if (len == 0 || len > 10 || strspn(digits, hexadecimal ? "0123456789abcdefABCDEF" : "0123456789") != len ||
+        strtoull(digits, NULL, hexadecimal ? 16 : 10) > UINT32_MAX) {
+        return fail("BAD_KEY_NUMBER", "--above %s: this is no key number; `iotsec manager list` shows them, 0x300", text);
+    }
+    *key_number = (uint32_t)strtoull(digits, NULL, hexadecimal ? 16 : 10);
+    return 0;
+}
 
 static int take_gid(const char *text, uint16_t *gid)
 {
@@ -155,6 +175,9 @@ static int take_line_option(struct manager_line *line, const struct arguments *a
     case OPTION_PORT:
         status = argument_number(arguments, "--port", 1, UINT16_MAX, &number);
         line->port = status == 0 ? (uint16_t)number : 0;
+        break;
+    case OPTION_ABOVE:
+        status = take_key_number(arguments->value, &line->above);
         break;
     case OPTION_PSK:
         status = psk_from_argument(arguments->value, &line->psk);
@@ -335,7 +358,7 @@ static int group_change(const struct manager_line *line, bool remove)
     if (status != 0) {
         return status;
     }
-    status = remove ? registry_remove_group(&registry, gid, &wish) : registry_renew_group(&registry, gid, &wish);
+    status = remove ? registry_remove_group(&registry, gid, &wish) : registry_renew_group(&registry, gid, line->above, &wish);
     if (status == 0) {
         report_wish(&registry, remove ? "group-removed" : "group-renewed", &wish);
     }

@@ -444,7 +444,7 @@ static enum iotsec_status carry_out(struct serve *serve, const struct wish *wish
         status = iotsec_manager_group_remove(&serve->manager, wish->gid);
         break;
     case WISH_GROUP_RENEW:
-        status = iotsec_manager_group_renew(&serve->manager, wish->gid, 0);
+        status = iotsec_manager_group_renew(&serve->manager, wish->gid, wish->above);
         break;
     }
     serve->registry.wish = NULL;

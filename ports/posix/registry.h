@@ -44,13 +44,14 @@ enum wish_kind {
     WISH_EXPEL,       /* device, gid */
     WISH_GROUP_ADD,   /* gid, addr */
     WISH_GROUP_REMOVE, /* gid */
-    WISH_GROUP_RENEW  /* gid */
+    WISH_GROUP_RENEW  /* gid, above (in the database where the others have their device) */
 };
 
 struct wish {
     int64_t id;
     enum wish_kind kind;
     uint32_t device;
+    uint32_t above; /* key number; 0: the present one */
     uint16_t gid;
     struct iotsec_addr addr;
     char name[IOTSEC_IDENTITY_MAX]; /* the device's identity when the wish was made */
@@ -120,7 +121,7 @@ int registry_allow(struct registry *registry, const char *identity, uint16_t gid
 int registry_deny(struct registry *registry, const char *identity, uint16_t gid, struct wish *wish);
 int registry_add_group(struct registry *registry, uint16_t gid, const struct iotsec_addr *addr, struct wish *wish);
 int registry_remove_group(struct registry *registry, uint16_t gid, struct wish *wish);
-int registry_renew_group(struct registry *registry, uint16_t gid, struct wish *wish);
+int registry_renew_group(struct registry *registry, uint16_t gid, uint32_t above, struct wish *wish);
 
 /* Whether a wish still waits. */
 bool registry_waits(struct registry *registry, const struct wish *wish);

@@ -148,7 +148,7 @@ static int insert_wish(struct registry *registry, struct wish *wish)
 
     query_start(&query, registry, "INSERT INTO wanted(kind, device, gid, address, port, name) VALUES(?, ?, ?, ?, ?, ?)");
     query_int(&query, 1, (int64_t)wish->kind);
-    query_int(&query, 2, wish->device);
+    query_int(&query, 2, wish->kind == WISH_GROUP_RENEW ? wish->above : wish->device);
     query_int(&query, 3, wish->gid);
     if (wish->kind == WISH_GROUP_ADD) {
         query_blob(&query, 4, wish->addr.ip, sizeof wish->addr.ip);
@@ -394,7 +394,7 @@ int registry_remove_group(struct registry *registry, uint16_t gid, struct wish *
     return end(registry, result);
 }
 
-int registry_renew_group(struct registry *registry, uint16_t gid, struct wish *wish)
+int registry_renew_group(struct registry *registry, uint16_t gid, uint32_t above, struct wish *wish)
 {
     int result = begin(registry);
 
@@ -402,6 +402,7 @@ int registry_renew_group(struct registry *registry, uint16_t gid, struct wish *w
         return result;
     }
     result = group_wish(registry, WISH_GROUP_RENEW, gid, wish);
+    wish->above = above;
     if (result == 0) {
         result = insert_wish(registry, wish);
     }

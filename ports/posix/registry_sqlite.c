@@ -852,7 +852,11 @@ int registry_next_wish(struct registry *registry, int64_t after, struct wish *wi
     memset(wish, 0, sizeof *wish);
     wish->id = sqlite3_column_int64(statement, 0);
     wish->kind = (enum wish_kind)sqlite3_column_int(statement, 1);
-    wish->device = (uint32_t)sqlite3_column_int64(statement, 2);
+    if (wish->kind == WISH_GROUP_RENEW) {
+        wish->above = (uint32_t)sqlite3_column_int64(statement, 2);
+    } else {
+        wish->device = (uint32_t)sqlite3_column_int64(statement, 2);
+    }
     wish->gid = (uint16_t)sqlite3_column_int64(statement, 3);
     address = column_blob(statement, 4, sizeof wish->addr.ip);
     if (address != NULL) {

@@ -262,6 +262,11 @@ exits 0 '^group-removed gid=7$' manager group remove new.db 7
 # a group of an ID that was used goes on above where the old one ended
 exits 0 '^group-added gid=7 ' manager group add new.db 7 --address ff15::7 --port 5000
 exits 0 '^group gid=7 address=ff15::7 port=5000 key=0x300 ' manager list new.db
+# after an old copy of the registry: above what was in use
+exits 1 '^error: BAD_KEY_NUMBER: ' manager group renew new.db 7 --above 0x5g
+exits 1 '^error: BAD_KEY_NUMBER: ' manager group renew new.db 7 --above 0x100000000
+exits 0 '^group-renewed gid=7$' manager group renew new.db 7 --above 0x1234
+exits 0 '^group gid=7 address=ff15::7 port=5000 key=0x1300 ' manager list new.db
 exits 0 '^removed id=lamp4$' manager device remove new.db lamp4
 exits 0 '^device-added id=lamp4 number=5 ' manager device add new.db lamp4
 

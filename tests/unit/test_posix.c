@@ -544,7 +544,7 @@ static void test_registry_wishes(void **state)
     assert_int_equal(registry_remove_group(&registry, 2, &found), 0);
     assert_int_not_equal(registry_remove_group(&registry, 2, &found), 0);
     assert_int_equal(registry_add_group(&registry, 3, &addr, &found), 0);
-    assert_int_not_equal(registry_renew_group(&registry, 2, &found), 0);
+    assert_int_not_equal(registry_renew_group(&registry, 2, 0, &found), 0);
     registry_close(&registry);
 }
 
