@@ -19,7 +19,7 @@ static unsigned runs;
 /* The input is exactly as long as its allocation, so that a sanitizer sees a read behind its end. */
 static int run_input(const uint8_t *bytes, size_t size)
 {
-    uint8_t *exact = malloc(size > 0 ? size : 1);
+    uint8_t *exact = calloc(1, size > 0 ? size : 1);
     if (exact == NULL) {
         return -1;
     }
