@@ -338,15 +338,15 @@ kill -INT "$pid"
 result=0
 wait "$pid" || result=$?
 [[ $result == 0 ]] || complain "a client ended with status $result on SIGINT"
-"$iotsec" "${client[@]}" --psk-file good.psk <client.in >client.log 2>&1 &
+"$iotsec" "${client[@]}" --psk-file good.psk <client.in >left.log 2>&1 &
 pid=$!
 pids+=("$pid")
-wait_for client.log '^connected '
+wait_for left.log '^connected '
 ends 'the DTLS server' "$server"
 result=0
 wait "$pid" || result=$?
-if [[ $result == 1 ]] && grep -q '^error: CLOSED: ' client.log; then ok 'a client hears that the server ends'; else
-    complain "a client whose server ended: status $result, $(tail -n 1 client.log)"; fi
+if [[ $result == 1 ]] && grep -q '^error: CLOSED: ' left.log; then ok 'a client hears that the server ends'; else
+    complain "a client whose server ended: status $result, $(tail -n 1 left.log)"; fi
 grep -q '^stats of=dtls' server.log || complain '-v printed no counters'
 
 exit "$status"
