@@ -132,7 +132,9 @@ static enum iotsec_status write_extension(void *user, const struct iotsec_dtls_h
 {
     (void)user;
     (void)hello;
-    script_check(size >= 4);
+    if (size < 4) {
+        return IOTSEC_ERR_BUFFER;
+    }
     memcpy(out, "room", 4);
     *len = 4;
     return IOTSEC_OK;

@@ -135,15 +135,16 @@ void registry_revive(struct registry_memory *registry)
 void registry_restore(struct registry_memory *registry, const struct registry_state *backup)
 {
     registry->durable = *backup;
-    memset(registry->owners, 0, sizeof registry->owners);
-    registry->owner_count = 0;
 }
 
 /* ---- What must hold at every commit ---- */
 
-/* Every sender ID of a generation has one owner, even after the owner has left. */
-static void check_owner(struct registry_memory *registry, uint32_t generation, const struct iotsec_registry_member *member)
+/* Every sender ID of a generation has one owner, even after the owner has left. Its RAND names a generation
+ * better than its number does: a group that is removed and made anew counts from 1 again. */
+static void check_owner(struct registry_memory *registry, const uint8_t rand[IOTSEC_KEY_BYTES],
+                        const struct iotsec_registry_member *member)
 {
+    uint32_t generation = (uint32_t)rand[0] << 24 | (uint32_t)rand[1] << 16 | (uint32_t)rand[2] << 8 | rand[3];
     uint32_t hash = (generation * 0x9E3779B1u) ^ (member->group_id * 0x85EBCA6Bu) ^ (member->sender_id * 0xC2B2AE35u);
     uint32_t i;
 
@@ -229,7 +230,7 @@ static void check_commit(struct registry_memory *registry)
                 broken(registry, "two members with one sender ID");
             }
         }
-        check_owner(registry, group->key_number >> 8, member);
+        check_owner(registry, group->rand, member);
     }
 }
 

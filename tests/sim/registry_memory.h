@@ -62,8 +62,8 @@ struct registry_memory {
     void *owner;        /* the test's */
     /* Owners of (group, generation, sender ID), as a hash table that only grows. */
     struct registry_owner {
-        uint32_t generation;
-        uint32_t device; /* 0: free */
+        uint32_t generation; /* the beginning of its RAND */
+        uint32_t device;     /* 0: free */
         uint16_t group_id;
         uint16_t sender_id;
     } owners[REGISTRY_OWNERS_MAX];
@@ -88,7 +88,7 @@ void registry_readmit(struct registry_memory *registry, uint32_t device);
 
 /* After a kill: what was staged is lost, what was durable stands. */
 void registry_revive(struct registry_memory *registry);
-/* An old backup is put in place of the present state. What was handed out since is forgotten here too. */
+/* An old backup is put in place of the present state. */
 void registry_restore(struct registry_memory *registry, const struct registry_state *backup);
 
 #endif
