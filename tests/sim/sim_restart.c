@@ -30,6 +30,7 @@ static void run_member_reboots(struct net *net)
         (void)domain_talk(&domain);
         node_crash(device);
         net_run_ms(net, random_below(&net->random, 20 * SECOND));
+        device->addr.port = (uint16_t)(device->addr.port + random_below(&net->random, 2)); /* a new socket, perhaps */
         node_boot(device);
         assert_int_equal(iotsec_group_send(&device->device, DOMAIN_GROUP, (const uint8_t *)"x", 1), IOTSEC_ERR_NOT_FOUND);
         node_join(device, domain.manager, DOMAIN_GROUP);
@@ -212,6 +213,36 @@ static void test_manager_restarts(void **state)
 {
     (void)state;
     scenario_seeds(1, run_manager_restarts);
+}
+
+/* A manager that is stopped in good order says so; when it is back, its members find it by themselves. */
+static void run_manager_closes(struct net *net)
+{
+    struct domain domain;
+    size_t i;
+
+    net_rough(net, 100);
+    domain_start(&domain, net, 5);
+    iotsec_manager_close(&domain.manager->manager);
+    node_crash(domain.manager);
+    net_run_ms(net, SECOND + random_below(&net->random, HOUR));
+    domain.net->link.loss_permille = 0;
+    assert_true(domain_talk(&domain) >= 90); /* the group goes on without it */
+    net_rough(net, 100);
+    node_boot(domain.manager);
+    net_run_ms(net, 2 * HOUR + HOUR / 2);
+    for (i = 0; i < domain.count; i++) {
+        assert_int_equal(node_count(domain.devices[i], IOTSEC_DEVICE_CONTACT_LOST), 1);
+        assert_int_equal(node_count(domain.devices[i], IOTSEC_DEVICE_CONTACT), 1);
+        assert_int_equal(node_count(domain.devices[i], IOTSEC_DEVICE_GROUP_JOINED), 1);
+    }
+    domain_check(&domain);
+}
+
+static void test_manager_closes(void **state)
+{
+    (void)state;
+    scenario_seeds(4, run_manager_closes);
 }
 
 /* Lets time pass; a manager that its registry has killed comes back after a second. */
@@ -508,7 +539,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         scenario(test_member_reboots),  scenario(test_blackout),         scenario(test_persist),
-        scenario(test_nvm_fails),       scenario(test_manager_restarts), scenario(test_kill_everywhere),
+        scenario(test_nvm_fails),       scenario(test_manager_restarts), scenario(test_manager_closes),
+        scenario(test_kill_everywhere),
         scenario(test_fail_everywhere), scenario(test_killed_often),     scenario(test_same_number),
         scenario(test_backup),
     };
