@@ -466,6 +466,131 @@ static void test_counter(void **state)
     scenario_end(net);
 }
 
+/* The manager as it would be after years: what the registry has got so far is written into it. */
+static void start_aged(struct domain *domain, struct net *net, uint32_t key_number, uint16_t next_sender)
+{
+    struct iotsec_registry_group *group;
+
+    domain_init(domain, net);
+    node_crash(domain->manager);
+    group = &domain->manager->registry->durable.groups[0];
+    group->key_number = key_number;
+    group->next_sender = next_sender;
+    node_boot(domain->manager);
+}
+
+/* The last sender IDs of a generation: in the next one everybody gets a new one. */
+static void run_renumber(struct net *net)
+{
+    struct domain domain;
+    struct node *restless;
+    unsigned i;
+
+    net_rough(net, random_below(&net->random, 150));
+    start_aged(&domain, net, 0x00000103, (uint16_t)(65534 - random_below(&net->random, 6)));
+    for (i = 0; i < 4; i++) {
+        (void)domain_add(&domain);
+    }
+    assert_true(net_run_until(net, domain_joined, &domain, MINUTE));
+    restless = domain.devices[1];
+    for (i = 0; i < 6; i++) {
+        node_reboot(restless);
+        node_join(restless, domain.manager, DOMAIN_GROUP);
+        assert_true(net_run_until(net, domain_joined, &domain, MINUTE));
+        (void)domain_talk(&domain);
+    }
+    net_run_ms(net, MINUTE);
+    assert_int_equal(manager_key(domain.manager, DOMAIN_GROUP) >> 8, 2);
+    for (i = 0; i < 4; i++) {
+        assert_in_range(node_csb(domain.devices[i], DOMAIN_GROUP)->sender_id, 1, 12);
+    }
+    domain_check(&domain);
+}
+
+static void test_renumber(void **state)
+{
+    (void)state;
+    scenario_seeds(4, run_renumber);
+}
+
+/* Generations whose low byte is 0 do not exist: their epochs would be those of unicast. */
+static const struct epoch_row {
+    uint32_t before;
+    uint32_t after; /* a renewal */
+} epoch_rows[] = {
+    /* 1 */ { 0x0000FE07, 0x0000FF00 },
+    /* 2 */ { 0x0000FF07, 0x00010100 },
+    /* 3 */ { 0x00FFFF07, 0x01000100 },
+};
+
+static void test_epochs(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof epoch_rows / sizeof epoch_rows[0]; i++) {
+        struct net *net = scenario_begin(i + 1);
+        struct domain domain;
+
+        start_aged(&domain, net, epoch_rows[i].before, 1);
+        (void)domain_add(&domain);
+        (void)domain_add(&domain);
+        assert_true(net_run_until(net, domain_joined, &domain, MINUTE));
+        domain_check(&domain);
+        assert_int_equal(iotsec_manager_group_renew(&domain.manager->manager, DOMAIN_GROUP, 0), IOTSEC_OK);
+        node_after(domain.manager);
+        assert_int_equal(manager_key(domain.manager, DOMAIN_GROUP), epoch_rows[i].after);
+        net_run_ms(net, 10 * SECOND);
+        domain_check(&domain);
+        scenario_end(net);
+    }
+}
+
+/* Behind the last generation there is none: an eviction says so and changes nothing. */
+static void test_last_generation(void **state)
+{
+    struct net *net = scenario_begin(1);
+    struct domain domain;
+
+    (void)state;
+    start_aged(&domain, net, 0xFFFFFF00, 1);
+    (void)domain_add(&domain);
+    (void)domain_add(&domain);
+    assert_true(net_run_until(net, domain_joined, &domain, MINUTE));
+    assert_int_equal(iotsec_manager_evict(&domain.manager->manager, domain.devices[0]->number), IOTSEC_ERR_COUNTER);
+    node_after(domain.manager);
+    assert_false(registry_evicted(domain.manager->registry, domain.devices[0]->number));
+    domain_check(&domain);
+    scenario_end(net);
+}
+
+/* Sessions of devices that are gone for good end after the idle time; those that report keep theirs. */
+static void test_idle(void **state)
+{
+    struct net *net = scenario_begin(1);
+    struct domain domain;
+
+    (void)state;
+    domain_init(&domain, net);
+    node_crash(domain.manager);
+    domain.manager->manager_config.idle_timeout_ms = 3 * HOUR;
+    node_boot(domain.manager);
+    while (domain.count < 20) {
+        (void)domain_add(&domain);
+    }
+    assert_true(net_run_until(net, domain_joined, &domain, MINUTE));
+    domain_agree(&domain);
+    node_crash(domain.devices[7]);
+    domain_out(&domain, domain.devices[7]);
+    net_run_ms(net, 5 * HOUR);
+    assert_int_equal(domain.manager->dtls->sessions_used, 19);
+    assert_int_equal(manager_count(domain.manager, IOTSEC_MANAGER_DEVICE_GONE), 1);
+    assert_int_equal(manager_event(domain.manager, IOTSEC_MANAGER_DEVICE_GONE)->device, domain.devices[7]->number);
+    assert_int_equal(manager_event(domain.manager, IOTSEC_MANAGER_DEVICE_GONE)->reason, IOTSEC_ERR_TIMEOUT);
+    domain_check(&domain);
+    scenario_end(net);
+}
+
 /* A member without room for all senders counts those whom it refuses, and never lets one through unchecked. */
 static void run_few_slots(struct net *net)
 {
@@ -506,7 +631,8 @@ int main(void)
         scenario(test_storm),      scenario(test_rollover),   scenario(test_hint),    scenario(test_hint_flood),
         scenario(test_ask_flood),  scenario(test_ahead_flood), scenario(test_away),   scenario(test_partition),
         scenario(test_routine),    scenario(test_leave),      scenario(test_leave_unheard), scenario(test_groups),
-        scenario(test_counter),    scenario(test_few_slots),
+        scenario(test_counter),    scenario(test_renumber),   scenario(test_epochs),  scenario(test_last_generation),
+        scenario(test_idle),       scenario(test_few_slots),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -535,6 +535,40 @@ static void test_backup(void **state)
     scenario_seeds(2, run_backup);
 }
 
+/* A copy so old that members are more than 64 generations ahead: the manager asks the operator, who decides. */
+static void test_ancient_backup(void **state)
+{
+    struct net *net = scenario_begin(1);
+    struct domain domain;
+    struct registry_state backup;
+    uint32_t ahead;
+    unsigned i;
+
+    (void)state;
+    domain_start(&domain, net, 3);
+    backup = domain.manager->registry->durable;
+    for (i = 0; i < IOTSEC_GENERATIONS_AHEAD_MAX + 6; i++) {
+        assert_int_equal(iotsec_manager_group_renew(&domain.manager->manager, DOMAIN_GROUP, 0), IOTSEC_OK);
+        node_after(domain.manager);
+        net_run_ms(net, 3 * SECOND);
+    }
+    domain_check(&domain);
+    ahead = manager_key(domain.manager, DOMAIN_GROUP);
+    node_crash(domain.manager);
+    registry_restore(domain.manager->registry, &backup);
+    node_boot(domain.manager);
+    net_run_ms(net, 2 * HOUR);
+    assert_true(manager_count(domain.manager, IOTSEC_MANAGER_AHEAD) >= 3);
+    assert_int_equal(manager_event(domain.manager, IOTSEC_MANAGER_AHEAD)->key_number, ahead);
+    assert_true(manager_key(domain.manager, DOMAIN_GROUP) < ahead); /* nobody's word moves it so far */
+    assert_int_equal(domain_talk(&domain), 100);                    /* and the group goes on as it was */
+    assert_int_equal(iotsec_manager_group_renew(&domain.manager->manager, DOMAIN_GROUP, ahead), IOTSEC_OK);
+    node_after(domain.manager);
+    net_run_ms(net, 3 * HOUR);
+    domain_check(&domain);
+    scenario_end(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -542,7 +576,7 @@ int main(void)
         scenario(test_nvm_fails),       scenario(test_manager_restarts), scenario(test_manager_closes),
         scenario(test_kill_everywhere),
         scenario(test_fail_everywhere), scenario(test_killed_often),     scenario(test_same_number),
-        scenario(test_backup),
+        scenario(test_backup),          scenario(test_ancient_backup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
