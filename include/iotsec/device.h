@@ -176,9 +176,8 @@ void iotsec_device_wipe(struct iotsec_device *device);
  * @param groups group IDs; copied
  * @param count their number, at most group_count; 0 joins the domain alone
  * @retval IOTSEC_OK started
- * @retval IOTSEC_ERR_STATE joined or joining already
+ * @retval IOTSEC_ERR_STATE joined or joining already, or one of the groups was left and the manager does not know yet
  * @retval IOTSEC_ERR_ARGUMENT the address is multicast, a group is 0 or named twice
- * @retval IOTSEC_ERR_STATE also: a group was left, and the manager does not know yet
  * @retval IOTSEC_ERR_FULL more groups than group slots
  * @retval IOTSEC_ERR_RANDOM no random numbers
  * @retval IOTSEC_ERR_CRYPTO the HAL failed
