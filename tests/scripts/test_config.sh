@@ -129,4 +129,14 @@ generated=(-I"$work/cmake/include")
 expect 'option OFF' "$(value KEYLOG "${generated[@]}")" 0
 expect 'option ON' "$(value PERSIST "${generated[@]}")" 1
 expect 'user file through CMake' "$(value FLIGHT_BYTES "${generated[@]}")" 400
+
+# A role that is switched off takes the program along, not the build down.
+if cmake -S "$source_dir" -B "$work/role" -DCMAKE_C_COMPILER="$cc" -DIOTSEC_BUILD_TESTS=OFF -DIOTSEC_ROLE_MANAGER=OFF \
+    -DIOTSEC_WERROR=ON >"$work/role.log" 2>&1 && cmake --build "$work/role" >>"$work/role.log" 2>&1 &&
+    grep -q 'the program .* left out' "$work/role.log"; then
+    printf 'ok: CMake with a role switched off\n'
+else
+    tail -n 40 "$work/role.log"
+    complain 'CMake with a role switched off'
+fi
 exit "$status"
