@@ -110,12 +110,13 @@ static int take_key_number(const char *text, uint32_t *key_number)
     bool hexadecimal = text[0] == '0' && text[1] == 'x';
     const char *digits = hexadecimal ? text + 2 : text;
     size_t len = strlen(digits);
+    unsigned long long number = strtoull(digits, NULL, hexadecimal ? 16 : 10);
 
-    if (len == 0 || len > 10 || strspn(digits, hexadecimal ? "0123456789abcdefABCDEF" : "0123456789") != len ||
-        strtoull(digits, NULL, hexadecimal ? 16 : 10) > UINT32_MAX) {
+    /* strtoull takes signs and spaces too */
+    if (len == 0 || len > 10 || strspn(digits, hexadecimal ? "0123456789abcdefABCDEF" : "0123456789") != len || number > UINT32_MAX) {
         return fail("BAD_KEY_NUMBER", "--above %s: this is no key number; `iotsec manager list` shows them, 0x300", text);
     }
-    *key_number = (uint32_t)strtoull(digits, NULL, hexadecimal ? 16 : 10);
+    *key_number = (uint32_t)number;
     return 0;
 }
 

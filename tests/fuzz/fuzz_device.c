@@ -87,20 +87,6 @@ static void put_group_record(struct iotsec_reader *script, uint8_t step)
     free(content);
 }
 
-static void change_queue(struct iotsec_reader *script, uint8_t step)
-{
-    struct world_datagram *datagram = &world.queue[0];
-
-    if (world.queued != 0 && (step & 3) == 1) {
-        datagram->data[script_u16(script) % datagram->len] ^= script_u8(script);
-    } else if (world.queued != 0 && (step & 3) == 2) {
-        datagram->len = 1 + script_u16(script) % datagram->len;
-    } else if (world.queued != 0 && (step & 3) == 3 && world.queued < WORLD_QUEUE_MAX) {
-        world.queue[world.queued++] = *datagram;
-    }
-    (void)world_deliver();
-}
-
 static void act(struct iotsec_reader *script, uint8_t step)
 {
     struct world_device *first = &world.devices[0];
@@ -184,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         } else if (step < 160) {
             put_group_record(&script, step);
         } else if (step < 192) {
-            change_queue(&script, step);
+            world_change_queue(&script, step);
         } else if (step < 224) {
             world_pass(script_u16(&script));
         } else {

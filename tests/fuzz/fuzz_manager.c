@@ -50,20 +50,6 @@ static void put_sealed(struct iotsec_reader *script, uint8_t step)
     free(content);
 }
 
-static void change_queue(struct iotsec_reader *script, uint8_t step)
-{
-    struct world_datagram *datagram = &world.queue[0];
-
-    if (world.queued != 0 && (step & 3) == 1) {
-        datagram->data[script_u16(script) % datagram->len] ^= script_u8(script);
-    } else if (world.queued != 0 && (step & 3) == 2) {
-        datagram->len = 1 + script_u16(script) % datagram->len;
-    } else if (world.queued != 0 && (step & 3) == 3 && world.queued < WORLD_QUEUE_MAX) {
-        world.queue[world.queued++] = *datagram;
-    }
-    (void)world_deliver();
-}
-
 static void answer_psk(uint8_t how)
 {
     struct iotsec_dtls_psk psk;
@@ -156,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         } else if (step < 160) {
             put_sealed(&script, step);
         } else if (step < 192) {
-            change_queue(&script, step);
+            world_change_queue(&script, step);
         } else if (step < 224) {
             world_pass(script_u16(&script));
         } else {

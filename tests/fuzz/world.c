@@ -437,3 +437,17 @@ size_t world_seal(int from, int to, uint8_t type, const uint8_t *content, size_t
     }
     return out_len;
 }
+
+void world_change_queue(struct iotsec_reader *script, uint8_t step)
+{
+    struct world_datagram *datagram = &world.queue[0];
+
+    if (world.queued != 0 && (step & 3) == 1) {
+        datagram->data[script_u16(script) % datagram->len] ^= script_u8(script);
+    } else if (world.queued != 0 && (step & 3) == 2) {
+        datagram->len = 1 + script_u16(script) % datagram->len;
+    } else if (world.queued != 0 && (step & 3) == 3 && world.queued < WORLD_QUEUE_MAX) {
+        world.queue[world.queued++] = *datagram;
+    }
+    (void)world_deliver();
+}

@@ -13,6 +13,7 @@
 #include <iotsec/device.h>
 #include <iotsec/manager.h>
 
+#include "base/bytes.h"
 #include "registry_memory.h"
 
 #define WORLD_DEVICES 2
@@ -90,6 +91,8 @@ extern struct world world;
 void world_restore(enum world_state state, uint8_t cookie);
 /* Delivers the oldest datagram. False: there was none. */
 bool world_deliver(void);
+/* The same, after the script has perhaps spoilt, shortened or doubled it. */
+void world_change_queue(struct iotsec_reader *script, uint8_t step);
 /* Bytes from an address to a party, by unicast or (devices) to the group. */
 enum iotsec_status world_input(int to, const struct iotsec_addr *from, bool multicast, uint8_t *data, size_t len);
 void world_poll(void);
