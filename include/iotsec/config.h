@@ -35,6 +35,11 @@
 #define IOTSEC_ROLE_MANAGER 1
 #endif
 
+/** The relay element: include/iotsec/relay.h. Needs neither of the other roles. */
+#ifndef IOTSEC_ROLE_RELAY
+#define IOTSEC_ROLE_RELAY 1
+#endif
+
 /** The client half of the handshake (iotsec_dtls_connect). */
 #ifndef IOTSEC_DTLS_CLIENT
 #define IOTSEC_DTLS_CLIENT 1
@@ -53,6 +58,21 @@
 /** The max_fragment_length extension (RFC 6066, section 4). */
 #ifndef IOTSEC_MAX_FRAGMENT_LENGTH
 #define IOTSEC_MAX_FRAGMENT_LENGTH 1
+#endif
+
+/** Connection IDs (RFC 9146): a session goes on when the client's address changes. */
+#ifndef IOTSEC_CONNECTION_ID
+#define IOTSEC_CONNECTION_ID 1
+#endif
+
+/** A server takes datagrams that a stateless relay has wrapped. Costs 34 bytes a session and handshake. */
+#ifndef IOTSEC_RELAYED
+#define IOTSEC_RELAYED IOTSEC_ROLE_MANAGER
+#endif
+
+/** Access parameters: link-layer key, PAN ID, short address, prefix (both roles), and the move to one's own address. */
+#ifndef IOTSEC_ACCESS
+#define IOTSEC_ACCESS 1
 #endif
 
 /** The NSS key log callback. Even when compiled in, it is off until a callback is set. */
@@ -109,6 +129,11 @@
 #define IOTSEC_HELD_RECORD_BYTES 96
 #endif
 
+/** Longest Connection ID in bytes that is written into records to a peer which asked for it. */
+#ifndef IOTSEC_CID_MAX
+#define IOTSEC_CID_MAX 8
+#endif
+
 /** Bytes a plugged-in extension may keep in a handshake until Finished. */
 #ifndef IOTSEC_HANDSHAKE_SCRATCH_BYTES
 #define IOTSEC_HANDSHAKE_SCRATCH_BYTES 20
@@ -152,6 +177,9 @@
 #if IOTSEC_HELD_RECORD_BYTES < 61 || IOTSEC_HELD_RECORD_BYTES > 1024
 #error "IOTSEC_HELD_RECORD_BYTES must be 61..1024: a protected Finished with a 16-byte tag needs 61"
 #endif
+#if IOTSEC_CID_MAX < 2 || IOTSEC_CID_MAX > 254
+#error "IOTSEC_CID_MAX must be 2..254: iotsec's own Connection IDs have 2 bytes"
+#endif
 #if IOTSEC_GROUPS_PER_HELLO < 1 || IOTSEC_GROUPS_PER_HELLO > 32
 #error "IOTSEC_GROUPS_PER_HELLO must be 1..32"
 #endif
@@ -163,6 +191,9 @@
 #endif
 #if IOTSEC_ROLE_MANAGER && !IOTSEC_DTLS_SERVER
 #error "IOTSEC_ROLE_MANAGER needs IOTSEC_DTLS_SERVER"
+#endif
+#if IOTSEC_RELAYED && !IOTSEC_DTLS_SERVER
+#error "IOTSEC_RELAYED needs IOTSEC_DTLS_SERVER"
 #endif
 #if !IOTSEC_DTLS_CLIENT && !IOTSEC_DTLS_SERVER
 #error "at least one of IOTSEC_DTLS_CLIENT and IOTSEC_DTLS_SERVER must be 1"
@@ -180,14 +211,16 @@
 #define IOTSEC_CONFIG_ID                                                                           \
     IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(     \
     IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(     \
-    IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(                                                           \
+    IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(IOTSEC_CONFIG_MIX(                                         \
         0x811C9DC5u, IOTSEC_VERSION_NUMBER),                                                       \
         IOTSEC_AES_CONTEXT_BYTES), IOTSEC_SHA256_CONTEXT_BYTES),                                   \
         IOTSEC_IDENTITY_MAX), IOTSEC_PSK_MAX), IOTSEC_FLIGHT_BYTES), IOTSEC_REASSEMBLY_BYTES),     \
         IOTSEC_REASSEMBLY_MESSAGES), IOTSEC_HELD_RECORD_BYTES), IOTSEC_HANDSHAKE_SCRATCH_BYTES),   \
         (IOTSEC_DTLS_CLIENT << 0) | (IOTSEC_DTLS_SERVER << 1) | (IOTSEC_SUITE_CCM << 2) |          \
         (IOTSEC_MAX_FRAGMENT_LENGTH << 3) | (IOTSEC_KEYLOG << 4) | (IOTSEC_PERSIST << 5) |         \
-        (IOTSEC_ROLE_DEVICE << 6) | (IOTSEC_ROLE_MANAGER << 7)), IOTSEC_GROUPS_PER_HELLO)
+        (IOTSEC_ROLE_DEVICE << 6) | (IOTSEC_ROLE_MANAGER << 7) | (IOTSEC_ROLE_RELAY << 8) |        \
+        (IOTSEC_CONNECTION_ID << 9) | (IOTSEC_RELAYED << 10) | (IOTSEC_ACCESS << 11)),             \
+        IOTSEC_GROUPS_PER_HELLO), IOTSEC_CID_MAX)
 
 /* ---- Version ---- */
 

@@ -38,7 +38,8 @@ enum iotsec_device_event_kind {
     IOTSEC_DEVICE_EVICTED,       /**< the manager has put this device out of the domain, every key is wiped and the session closed: `reason` is EVICTED, or NOT_AUTHORISED when it is told so after a handshake */
     IOTSEC_DEVICE_LEFT,          /**< iotsec_leave is done: `reason` is OK if the manager acknowledged it, else NO_ANSWER */
     IOTSEC_DEVICE_CONTACT_LOST,  /**< the manager does not answer (`reason` NO_ANSWER) or has ended the session (CLOSED, ALERT); the keys stay, and the device tries again by itself, at once and then after 10 s doubling to an hour. Comes again with the reason of an attempt that failed otherwise than by silence (WRONG_PSK ...) */
-    IOTSEC_DEVICE_CONTACT        /**< the manager answers again */
+    IOTSEC_DEVICE_CONTACT,       /**< the manager answers again */
+    IOTSEC_DEVICE_MOVED          /**< the session goes on from this device's own address to the manager's: what iotsec_moved began is done; or `reason` says why not (NO_ANSWER: the old way is used again) */
 };
 
 /** One event. Valid during the callback. */
@@ -56,6 +57,14 @@ struct iotsec_device_callbacks {
     void (*event)(void *user, const struct iotsec_device_event *event);
     /** A group message, verified and not a replay. `data` is valid during the call. May be NULL. */
     void (*group_receive)(void *user, uint16_t group_id, uint16_t sender_id, const uint8_t *data, size_t len);
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+    /**
+     * Access parameters came, or changed; the L2 key is installed already. The application gives itself an address
+     * of `prefix` and then, if it joined through a relay or from a link-local address, calls iotsec_moved: from
+     * here or any time later. Valid during the call. May be NULL.
+     */
+    void (*access)(void *user, const struct iotsec_access *access);
+#endif
 #if IOTSEC_KEYLOG || defined(DOXYGEN)
     /** As in struct iotsec_dtls_callbacks. NULL: off. */
     void (*keylog)(void *user, const char *line);
@@ -105,6 +114,7 @@ struct iotsec_device_config {
     uint16_t sender_count;                          /**< a multiple of group_count: each group knows sender_count / group_count senders */
     uint16_t link_payload;                          /**< as in struct iotsec_dtls_config */
     uint8_t hide_groups;                            /**< 1: the ClientHello names no group; they are requested inside the protected session */
+    uint8_t connection_id;                          /**< enum iotsec_connection_id_policy; IOTSEC_CONNECTION_ID_LINK_LOCAL is what most want */
     uint8_t persist;                                /**< 1: group keys and reserved counters are kept in NVM slots nvm_slot on (needs nvm_read and nvm_write) */
     uint16_t nvm_slot;                              /**< first of group_count NVM slots of 69 bytes, if persist is set */
     uint32_t status_interval_ms;                    /**< 0: IOTSEC_STATUS_INTERVAL_MS; below 2^30 */
@@ -132,7 +142,15 @@ struct iotsec_device {
     uint32_t status_at;               /**< private: next routine status */
     uint32_t contact_at;              /**< private: next attempt to reach a manager that was lost */
     uint32_t contact_wait;            /**< private */
-    struct iotsec_addr manager;       /**< private: where the domain manager is */
+    struct iotsec_addr manager;       /**< private: where the domain manager, or the way to it, is */
+    uint16_t interface;               /**< private: of the groups */
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+    struct iotsec_addr joined_at;     /**< private: the address given to iotsec_join */
+    uint32_t l2_number;               /**< private: newest L2 key number installed on this session */
+    uint32_t l2_until;                /**< private: when the previous one is forgotten */
+    uint8_t l2_used;                  /**< private: index sent under, 0 none */
+    uint8_t l2_previous;              /**< private: index still received under, 0 none */
+#endif
     struct iotsec_stats stats;        /**< drops of group records and key-management messages, by reason; read freely */
     struct iotsec_dtls dtls;          /**< private but for its stats */
     struct iotsec_dtls_config dtls_config; /**< private */
@@ -218,6 +236,23 @@ enum iotsec_status iotsec_group_leave(struct iotsec_device *device, uint16_t gro
  * @retval IOTSEC_ERR_STATE not joined. (A join whose handshake still runs is given up: IOTSEC_OK, no message, no event)
  */
 enum iotsec_status iotsec_leave(struct iotsec_device *device);
+
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+/**
+ * This device has an address of its own now, or another one: the session with the manager goes on from there,
+ * without a handshake (RFC 9146). A MOVED event tells the outcome. Without a session, the next one is opened to
+ * that address.
+ * @param device a joining or joined device
+ * @param manager the manager's own address and port, as `access` told it; copied. Multicast groups stay on the
+ *        interface of the address that was given to iotsec_join
+ * @retval IOTSEC_OK begun
+ * @retval IOTSEC_ERR_ARGUMENT the address is multicast
+ * @retval IOTSEC_ERR_STATE not joining or joined
+ * @retval IOTSEC_ERR_UNSUPPORTED the session has no Connection ID: it stays where it is, and the next one is
+ *         opened to that address
+ */
+enum iotsec_status iotsec_moved(struct iotsec_device *device, const struct iotsec_addr *manager);
+#endif
 
 /**
  * Takes a datagram that arrived.

@@ -81,6 +81,8 @@ struct iotsec_dtls_info {
     int is_server;                   /**< 1 if this end was the server */
     uint16_t suite;                  /**< IOTSEC_SUITE_PSK_AES_128_CCM_8 or IOTSEC_SUITE_PSK_AES_128_CCM */
     int extended_master_secret;      /**< 1 if RFC 7627 was negotiated */
+    int relayed;                     /**< 1 if it came through a stateless relay, whose address `addr` is then */
+    int connection_id;               /**< 1 if the peer writes a Connection ID: the session goes on when its address changes */
     const uint8_t *scratch;          /**< what the plugged-in extensions kept; now authenticated */
     iotsec_dtls_handle replaced;     /**< the session of the same identity and address that it replaces (already gone), or 0 */
 };
@@ -139,6 +141,23 @@ enum iotsec_cookie_policy {
     IOTSEC_COOKIE_WHILE_BUSY  /**< as OFF, and of everybody while any handshake is half open */
 };
 
+/** Whether hellos have the connection_id extension (RFC 9146). */
+enum iotsec_connection_id_policy {
+    IOTSEC_CONNECTION_ID_OFF,        /**< not offered, and not answered */
+    IOTSEC_CONNECTION_ID_LINK_LOCAL, /**< a client offers it to link-local addresses: the session is to outlive them; a server answers it */
+    IOTSEC_CONNECTION_ID_ON          /**< a client offers it always; a server answers it */
+};
+
+/** Private: where a peer is: an address or, behind a stateless relay, the relay's address and its opaque header.
+ * Has no padding: two paths are the same if all bytes are. */
+struct iotsec_dtls_path {
+    struct iotsec_addr addr; /**< private */
+#if IOTSEC_RELAYED || defined(DOXYGEN)
+    uint16_t header_len;     /**< private: 0: not relayed */
+    uint8_t header[IOTSEC_RELAY_HEADER_MAX]; /**< private: zeros behind header_len */
+#endif
+};
+
 /** Private: what the table slots of sessions and handshakes begin with. */
 struct iotsec_dtls_slot {
     struct iotsec_link link; /**< private: index by address; outlives the entry */
@@ -159,7 +178,15 @@ struct iotsec_dtls_session {
     uint32_t plain_sequence;            /**< private: next number, epoch 0, for repeats of the last flight */
     uint16_t forgeries;                 /**< private: failed tags */
     uint16_t max_plaintext;             /**< private: limit by max_fragment_length */
-    struct iotsec_addr addr;            /**< private: stands where a handshake's does */
+    struct iotsec_dtls_path path;       /**< private: stands where a handshake's does */
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+    uint8_t peer_cid_len;               /**< private: Connection ID that the peer wants to see; 0: none */
+    uint8_t peer_cid[IOTSEC_CID_MAX];   /**< private */
+#if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
+    uint8_t cid[IOTSEC_CID_OWN_BYTES];  /**< private: that this end wants to see, if its flag says so */
+    struct iotsec_link cid_link;        /**< private: index by it; outlives the entry */
+#endif
+#endif
     struct iotsec_record_key write_key; /**< private */
     struct iotsec_record_key read_key;  /**< private */
     uint32_t hello;                     /**< private: end of the client's random, to know its hello again */
@@ -193,7 +220,12 @@ struct iotsec_dtls_handshake {
     uint16_t send_seq;             /**< private: message_seq of the next message built */
     uint16_t flight_len;           /**< private */
     uint16_t held_len;             /**< private */
-    struct iotsec_addr addr;       /**< private: stands where a session's does */
+    struct iotsec_dtls_path path;  /**< private: stands where a session's does */
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+    uint8_t peer_cid_len;          /**< private */
+    uint8_t peer_cid[IOTSEC_CID_MAX]; /**< private */
+    uint8_t cid[IOTSEC_CID_OWN_BYTES]; /**< private */
+#endif
     uint32_t peer;                 /**< private */
     uint32_t started;              /**< private: for the deadline */
     uint32_t retransmit_at;        /**< private */
@@ -244,6 +276,9 @@ struct iotsec_dtls_config {
     uint8_t require_extended_master_secret;         /**< 1: refuse peers without RFC 7627 (IOTSEC_ERR_NO_EMS) */
     uint8_t require_renegotiation_info;             /**< 1: refuse peers without RFC 5746 signalling */
     uint8_t refuse_plain_hello;                     /**< 1: a server refuses hellos without any extension */
+    uint8_t connection_id;                          /**< enum iotsec_connection_id_policy */
+    uint8_t relayed;                                /**< 1: a server takes datagrams that stateless relays have wrapped (docs/protocol.md, section 12) and answers in kind; 0: they are dropped */
+    uint16_t relay_handshakes;                      /**< half-open handshakes that one relay's address may have; 0: half of handshake_count, at least 1 */
     uint8_t key_management;                         /**< 1: content types 28 and 29 are handed to `receive`; 0: they are dropped */
     uint8_t suites;                                 /**< bit 0: CCM_8, bit 1: CCM; 0: CCM_8 alone. A server takes the client's first that is enabled */
     uint8_t max_fragment_length;                    /**< RFC 6066 code (1: 512, 2: 1024, 3: 2048, 4: 4096) that a client asks for; 0: none */
@@ -257,7 +292,12 @@ struct iotsec_dtls_config {
 /** One endpoint. Members are private but for `stats`. */
 struct iotsec_dtls {
     const struct iotsec_dtls_config *config; /**< private */
-    struct iotsec_addr tx_addr;     /**< private: where the datagram under construction goes */
+    struct iotsec_dtls_path tx_path; /**< private: where the datagram under construction goes */
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+    const struct iotsec_dtls_path *moved_to; /**< private: during input, where the newest record of `moved` came from; NULL: from its session's own path */
+    iotsec_dtls_handle moved;       /**< private: the session of that record */
+    uint32_t moved_allowance;       /**< private: bytes that may go there */
+#endif
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */
     uint16_t sessions_used;         /**< private */
@@ -339,7 +379,8 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
 #endif
 
 /**
- * Takes a datagram that arrived at the endpoint's unicast address.
+ * Takes a datagram that arrived at the endpoint's unicast address. With `relayed`, it may be one that a stateless
+ * relay has wrapped: its first byte tells.
  * @param dtls an initialised context
  * @param from the sender's address
  * @param datagram the bytes; decrypted in place
@@ -402,6 +443,47 @@ enum iotsec_status iotsec_dtls_close(struct iotsec_dtls *dtls, iotsec_dtls_handl
  */
 enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_handle handshake);
 
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+/**
+ * Whether the record that is being handed to `receive` came from another address than its session's, and is the
+ * newest of the session. Then what is sent to the session before `receive` returns goes to that address, at most
+ * three times the bytes that came from it; everything later goes to the session's address, as before, until
+ * iotsec_dtls_move.
+ * @param dtls an initialised context
+ * @param session the session that `receive` was called with
+ * @return 1 if so, 0 otherwise
+ * Section: RFC 9146, 6.
+ */
+int iotsec_dtls_moved(const struct iotsec_dtls *dtls, iotsec_dtls_handle session);
+
+/**
+ * Makes the address of the record that is being handed to `receive` the session's. Call it only when the record
+ * shows that the peer receives what is sent there: because it answers something that went to no other address.
+ * @param dtls an initialised context
+ * @param session the session that `receive` was called with
+ * @retval IOTSEC_OK moved; its handle stays
+ * @retval IOTSEC_ERR_STATE iotsec_dtls_moved says no
+ * @retval IOTSEC_ERR_NOT_FOUND no such session
+ * @retval IOTSEC_ERR_EXISTS another session has that address; nothing changed
+ * Section: RFC 9146, 6.
+ */
+enum iotsec_status iotsec_dtls_move(struct iotsec_dtls *dtls, iotsec_dtls_handle session);
+
+/**
+ * From now on speaks to a session's peer at another address: after a join through a relay, at the manager's own.
+ * Of use only where the peer knows the session by a Connection ID.
+ * @param dtls an initialised context
+ * @param session an established session
+ * @param addr the peer's unicast address; copied
+ * @retval IOTSEC_OK done; nothing is sent
+ * @retval IOTSEC_ERR_ARGUMENT the address is multicast
+ * @retval IOTSEC_ERR_NOT_FOUND no such session
+ * @retval IOTSEC_ERR_STATE the session has no Connection ID that the peer would know it by
+ * @retval IOTSEC_ERR_EXISTS another session has that address; nothing changed
+ */
+enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_handle session, const struct iotsec_addr *addr);
+#endif
+
 /**
  * The session with an address. Takes constant time on average.
  * @param dtls an initialised context
@@ -414,7 +496,7 @@ iotsec_dtls_handle iotsec_dtls_find(const struct iotsec_dtls *dtls, const struct
  * The address and number of a session's peer.
  * @param dtls an initialised context
  * @param session a handle
- * @param addr set to the peer's address; may be NULL
+ * @param addr set to the peer's address, or its relay's; may be NULL
  * @param peer set to the application's number; may be NULL
  * @retval IOTSEC_OK found
  * @retval IOTSEC_ERR_NOT_FOUND no such session

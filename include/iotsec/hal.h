@@ -32,6 +32,15 @@ struct iotsec_addr {
     uint16_t interface; /**< the port's number of the interface for link-local and multicast addresses, 0 otherwise */
 };
 
+/** What a device needs to take part in the network: the link layer's and the network layer's parameters. */
+struct iotsec_access {
+    uint8_t key_index;          /**< L2 key index, 1 to 255. The key itself goes to the HAL alone */
+    uint16_t pan_id;            /**< IEEE 802.15.4 PAN ID */
+    uint16_t short_address;     /**< this device's, unique in the PAN; IOTSEC_SHORT_ADDRESS_NONE: none */
+    uint8_t prefix[8];          /**< the /64 that this device's own address begins with; all zero: none */
+    struct iotsec_addr manager; /**< the domain manager's own address and port; interface 0 */
+};
+
 /** An AES-128 key as the crypto provider keeps it expanded. Lives on the stack for one operation. */
 struct iotsec_aes {
     uint64_t storage[IOTSEC_AES_CONTEXT_BYTES / 8]; /**< the provider's; aligned for it */
@@ -108,10 +117,19 @@ struct iotsec_hal {
     void (*multicast_leave)(void *user, const struct iotsec_addr *group);
 
     /**
-     * Optional: installs a link-layer key. 0: done. `key` is valid during the call only and comes
-     * only from an authenticated record.
+     * Optional: installs a link-layer key under a key index (1 to 255), for receiving; one that has the index is
+     * replaced. 0: done. < 0: not possible now; the manager sends it again. `key` is valid during the call only
+     * and comes only from an authenticated record. Installing the key that is installed must change nothing:
+     * frame counters are not reset by it.
      */
     int (*l2_key_install)(void *user, uint8_t index, const uint8_t key[16]);
+    /**
+     * Optional: from now on frames are sent under the key of that index, which was installed. 0: done. < 0: not
+     * possible now; it is asked for again.
+     */
+    int (*l2_key_use)(void *user, uint8_t index);
+    /** Optional: forgets the key of that index, which is no longer used. Errors have no consequence. */
+    void (*l2_key_remove)(void *user, uint8_t index);
 
     /**
      * Optional: reads a slot of non-volatile memory. > 0: the bytes read, at most `size`. 0: the
@@ -131,6 +149,13 @@ struct iotsec_hal {
  * @return 1 if all 20 bytes are equal, 0 otherwise. Re-entrant.
  */
 int iotsec_addr_equal(const struct iotsec_addr *a, const struct iotsec_addr *b);
+
+/**
+ * Whether an end has a link-local IPv6 address (fe80::/10).
+ * @param addr the end, not NULL
+ * @return 1 if it has, 0 otherwise. Re-entrant.
+ */
+int iotsec_addr_is_link_local(const struct iotsec_addr *addr);
 
 /**
  * Whether an end is a multicast group (RFC 4291, section 2.7, or a mapped IPv4 group).

@@ -20,5 +20,8 @@
 #if IOTSEC_ROLE_MANAGER
 #include "manager.h"
 #endif
+#if IOTSEC_ROLE_RELAY
+#include "relay.h"
+#endif
 
 #endif

@@ -44,6 +44,20 @@ struct iotsec_registry_group {
     struct iotsec_addr addr; /**< multicast address and port; interface 0 */
 };
 
+/**
+ * Access parameters of the domain as the registry keeps them. Secret. L2 keys have numbers that only grow; the key
+ * index of number N is 1 + (N - 1) % 255.
+ */
+struct iotsec_registry_access {
+    uint32_t number;                /**< of the L2 key in use, 1 or more; 0: the domain has no access parameters */
+    uint8_t key[IOTSEC_KEY_BYTES];  /**< L2 key in use */
+    uint32_t next_number;           /**< of the L2 key that is being handed out, above `number`; 0: none is */
+    uint8_t next_key[IOTSEC_KEY_BYTES]; /**< that key */
+    uint16_t pan_id;                /**< IEEE 802.15.4 PAN ID */
+    uint8_t prefix[8];              /**< the /64 that devices take their addresses from; all zero: none */
+    struct iotsec_addr manager;     /**< the manager's own unicast address and port; interface 0 */
+};
+
 /** One device's membership in one group as the registry keeps it. */
 struct iotsec_registry_member {
     uint32_t device;    /**< the application's number of the device, not 0 */
@@ -74,6 +88,9 @@ struct iotsec_registry {
     /** The index-th membership; IOTSEC_ERR_NOT_FOUND behind the last. Called by iotsec_manager_init only. */
     enum iotsec_status (*member_at)(void *user, uint32_t index, struct iotsec_registry_member *member);
 
+    /** The domain's access parameters; IOTSEC_ERR_NOT_FOUND: none. Called by iotsec_manager_init only. NULL: none. */
+    enum iotsec_status (*access)(void *user, struct iotsec_registry_access *access);
+
     /** Opens a transaction. The calls below come only inside one. */
     enum iotsec_status (*begin)(void *user);
     /** Inserts or replaces a group. */
@@ -90,6 +107,8 @@ struct iotsec_registry {
     enum iotsec_status (*delete_member)(void *user, uint32_t device, uint16_t group_id);
     /** Marks a device as evicted: `authorised` refuses it from now on. */
     enum iotsec_status (*put_evicted)(void *user, uint32_t device);
+    /** Replaces the access parameters. Never NULL where `access` is not. */
+    enum iotsec_status (*put_access)(void *user, const struct iotsec_registry_access *access);
     /** IOTSEC_OK: all of it is durable. Otherwise none of it happened. Ends the transaction either way. */
     enum iotsec_status (*commit)(void *user);
     /** Ends the transaction; none of it happened. */
@@ -110,6 +129,9 @@ enum iotsec_manager_event_kind {
     IOTSEC_MANAGER_KEYS_FAILED,     /**< the keys that members of `group_id` wait for could not be made: `reason`. Nothing has changed; it is tried again, less and less often */
     IOTSEC_MANAGER_UNREACHABLE,     /**< `device` did not acknowledge; it gets its keys at its next contact */
     IOTSEC_MANAGER_AHEAD,           /**< `device` holds `key_number` of `group_id`, more than IOTSEC_GENERATIONS_AHEAD_MAX generations above the registry: an old registry was restored; the operator decides (iotsec_manager_group_renew) */
+    IOTSEC_MANAGER_MOVED,           /**< the session of `device` goes on at another address, `addr`, which it has shown to receive at */
+    IOTSEC_MANAGER_L2_KEY,          /**< the domain's L2 key: number `key_number` is being handed out (`reason`: why, as for GROUP_KEY), or is in use from now on (OK) */
+    IOTSEC_MANAGER_ACCESS,          /**< `device` has installed what it is to have of L2 keys: `key_number` */
     IOTSEC_MANAGER_FORGERIES        /**< many forged records on the session of `device` */
 };
 
@@ -121,7 +143,8 @@ struct iotsec_manager_event {
     uint16_t group_id;                   /**< the group, where the kind has one */
     uint16_t sender_id;                  /**< the member's sender ID */
     uint32_t key_number;                 /**< the group's key number */
-    const struct iotsec_addr *addr;      /**< the device's address, or NULL */
+    const struct iotsec_addr *addr;      /**< the device's address, or its relay's, or NULL */
+    uint8_t relayed;                     /**< DEVICE_JOINED: 1 if it came through a stateless relay, whose address `addr` is */
 };
 
 /** The application's functions. Constant, owned by the caller. */
@@ -166,6 +189,10 @@ struct iotsec_manager_contact {
     struct iotsec_link link;     /**< private: index by device; chains free slots */
     uint32_t device;             /**< private: 0 for a free slot */
     iotsec_dtls_handle session;  /**< private */
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+    uint32_t l2_stage;           /**< private: what it has acknowledged: twice the key number, plus 1 if it sends under it */
+    uint8_t path_check;          /**< private: message ID of the path check under way */
+#endif
     uint32_t heard_at;           /**< private: "active members first" */
     uint8_t last_request;        /**< private: message ID of the last request taken */
     uint8_t last_result;         /**< private: what it was answered */
@@ -211,6 +238,10 @@ struct iotsec_manager_config {
     uint16_t link_payload;                            /**< as in struct iotsec_dtls_config */
     uint16_t cookie_threshold;                        /**< as in struct iotsec_dtls_config */
     uint8_t cookie_policy;                            /**< enum iotsec_cookie_policy */
+    uint8_t connection_id;                            /**< enum iotsec_connection_id_policy; IOTSEC_CONNECTION_ID_ON answers every device that offers it */
+    uint8_t relayed;                                  /**< as in struct iotsec_dtls_config */
+    uint16_t relay_handshakes;                        /**< as in struct iotsec_dtls_config */
+    uint32_t l2_switch_ms;                            /**< 0: IOTSEC_L2_SWITCH_MS */
     uint32_t step_interval_ms;                        /**< 0: IOTSEC_STEP_INTERVAL_MS; below 2^25 */
     uint32_t retransmit_initial_ms;                   /**< 0: IOTSEC_RETRANSMIT_INITIAL_MS */
     uint32_t retransmit_max_ms;                       /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
@@ -225,6 +256,13 @@ struct iotsec_manager {
     struct iotsec_dtls_config dtls_config; /**< private */
     uint32_t hash_seed;                    /**< private */
     uint32_t scan_left;                    /**< private: members still to be looked at, in two passes */
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+    struct iotsec_registry_access access;  /**< private: as in the registry */
+    struct iotsec_registry_access staged_access; /**< private: as it will be once the transaction is committed */
+    uint32_t l2_switch_at;                 /**< private: when the next L2 key is used, whoever has it */
+    uint16_t l2_scan;                      /**< private: contacts still to be looked at */
+    int8_t l2_reason;                      /**< private: a status, of the L2_KEY event to be told */
+#endif
     uint16_t scan;                         /**< private: next member to look at for a delivery */
     uint16_t deliveries_used;              /**< private: they stand at the front of their array */
     uint16_t free_member;                  /**< private: head of the list of free member slots */
@@ -365,6 +403,36 @@ enum iotsec_status iotsec_manager_evict(struct iotsec_manager *manager, uint32_t
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
  */
 enum iotsec_status iotsec_manager_expel(struct iotsec_manager *manager, uint32_t device, uint16_t group_id);
+
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+/**
+ * Gives the domain access parameters, or changes them. A domain without an L2 key gets its first one; otherwise the
+ * key stays. Every device with a session gets them, every other one at its next session.
+ * @param manager an initialised manager
+ * @param pan_id PAN ID
+ * @param prefix 8 bytes, the /64; copied. All zero: none
+ * @param addr the manager's own unicast address and port, routable from every device; copied
+ * @retval IOTSEC_OK durable; deliveries follow
+ * @retval IOTSEC_ERR_ARGUMENT the address is multicast or its port 0
+ * @retval IOTSEC_ERR_UNSUPPORTED the registry keeps no access parameters
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
+ */
+enum iotsec_status iotsec_manager_access_set(struct iotsec_manager *manager, uint16_t pan_id, const uint8_t prefix[8],
+                                             const struct iotsec_addr *addr);
+
+/**
+ * Hands out a next L2 key; it is used when every device with a session has acknowledged it, or after l2_switch_ms.
+ * An eviction and a device's leaving the domain do the same by themselves, in their own transaction. While a next
+ * key is being handed out and somebody leaves, another one takes its place, under the number after it.
+ * @param manager an initialised manager
+ * @retval IOTSEC_OK durable; deliveries follow
+ * @retval IOTSEC_ERR_NOT_FOUND the domain has no access parameters
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
+ */
+enum iotsec_status iotsec_manager_l2_renew(struct iotsec_manager *manager);
+#endif
 
 /**
  * The key number of a group.

@@ -16,6 +16,7 @@
 #define IOTSEC_CONTENT_ALERT 21u           /**< RFC 5246, section 7.2 */
 #define IOTSEC_CONTENT_HANDSHAKE 22u       /**< RFC 5246, section 7.4 */
 #define IOTSEC_CONTENT_APPLICATION_DATA 23u /**< RFC 5246, section 10 */
+#define IOTSEC_CONTENT_TLS12_CID 25u        /**< RFC 9146, section 4: the real type stands inside */
 #define IOTSEC_CONTENT_MASTER_KEY_DATA 28u /**< Unassigned in the registry; docs/protocol.md */
 #define IOTSEC_CONTENT_SECURITY_PARAMETERS 29u /**< Unassigned in the registry; docs/protocol.md */
 
@@ -28,6 +29,9 @@
 #define IOTSEC_UNICAST_OVERHEAD_CCM_8_BYTES 29u /**< header, explicit nonce, tag */
 #define IOTSEC_UNICAST_OVERHEAD_CCM_BYTES 37u   /**< header, explicit nonce, tag */
 #define IOTSEC_GROUP_OVERHEAD_BYTES 21u         /**< header, tag */
+
+#define IOTSEC_CID_OWN_BYTES 2u             /**< a Connection ID that iotsec asks for: its peer writes it into every protected record */
+#define IOTSEC_CID_OVERHEAD_BYTES 1u        /**< what a record with a Connection ID is longer by, beside the ID itself: the inner type */
 
 /** Sequence numbers of one epoch; the 48-bit field never wraps (RFC 6347, section 4.1). */
 #define IOTSEC_SEQUENCE_LIMIT 0xFFFFFFFFFFFFull
@@ -56,6 +60,7 @@
 
 #define IOTSEC_EXTENSION_MAX_FRAGMENT_LENGTH 1u      /**< RFC 6066, section 4 */
 #define IOTSEC_EXTENSION_EXTENDED_MASTER_SECRET 23u  /**< RFC 7627 */
+#define IOTSEC_EXTENSION_CONNECTION_ID 54u           /**< RFC 9146, section 3 */
 #define IOTSEC_EXTENSION_RENEGOTIATION_INFO 0xFF01u  /**< RFC 5746 */
 #define IOTSEC_EXTENSION_GROUP_REQUEST 0xFF10u       /**< private use; docs/protocol.md */
 
@@ -91,6 +96,15 @@
 #define IOTSEC_GROUP_COUNTER_SOFT 0xFFF00000u /**< from here on the member asks for a new sender ID */
 #define IOTSEC_GROUP_COUNTER_HARD 0xFFFFFFFFu /**< this number is never sent */
 
+/* ---- Relays and access: docs/protocol.md, sections 12 and 13 ---- */
+
+#define IOTSEC_PORT 5684u                   /**< the domain manager's and the relays' join port, by default */
+#define IOTSEC_RELAY_HEADER_MAX 32u         /**< longest opaque header of a stateless relay that a manager keeps */
+#define IOTSEC_RELAY_HEADER_BYTES 21u       /**< length of our own relay's: key ID (1), IID (8), port (2), interface (2), MAC (8) */
+#define IOTSEC_RELAY_OVERHEAD_MAX 38u       /**< what a relayed datagram is longer by at most: array, two heads, header */
+#define IOTSEC_RELAY_CONTENT_MAX 2048u      /**< longest datagram that is relayed */
+#define IOTSEC_SHORT_ADDRESS_NONE 0xFFFEu   /**< IEEE 802.15.4: the device has no short address */
+
 /* ---- Time, in milliseconds unless the name says otherwise ---- */
 
 #define IOTSEC_RETRANSMIT_INITIAL_MS 500u   /**< first retransmission of a flight or of a key message */
@@ -105,6 +119,9 @@
 #define IOTSEC_ASK_INITIAL_MS 10000u        /**< status to the manager when a record does not fit; doubles */
 #define IOTSEC_ASK_MAX_MS 3600000u          /**< up to this */
 #define IOTSEC_STATUS_INTERVAL_MS 3600000u  /**< status to the manager when all is well */
+#define IOTSEC_L2_SWITCH_MS 30000u          /**< members that have not acknowledged the next L2 key are waited for this long */
+#define IOTSEC_L2_OVERLAP_MS 60000u         /**< after the switch a device still receives under the old L2 key for this long */
+#define IOTSEC_RELAY_IDLE_MS 60000u         /**< a stateful relay forgets a joiner that was silent for this long */
 #define IOTSEC_STEP_INTERVAL_MS 1000u       /**< joins within one interval share a step; doubles every 64 steps */
 
 #endif

@@ -28,6 +28,7 @@ struct iotsec_record {
     uint8_t *header;   /**< the record's first byte, inside the datagram */
     uint8_t *body;     /**< the bytes after the header, inside the datagram */
     uint16_t length;   /**< their number */
+    uint8_t cid_len;   /**< bytes of the Connection ID, which stands before the length field; 0 but in records of type 25 */
 };
 
 /**
@@ -41,6 +42,21 @@ struct iotsec_record {
  * Section: RFC 6347, 4.1.
  */
 enum iotsec_status iotsec_record_parse(struct iotsec_record *record, uint8_t **datagram, size_t *left);
+
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+/**
+ * The same, for who has asked its peers for Connection IDs: a record of type 25 has an ID of that length before
+ * its length field. (The record itself does not say how long the ID is.)
+ * @param record filled in on success; points into the datagram
+ * @param cid_len bytes of the Connection ID in records of type 25; 0: such a record is IOTSEC_ERR_DECODE, as it is
+ *        for iotsec_record_parse
+ * @param datagram in/out: as for iotsec_record_parse
+ * @param left in/out: as for iotsec_record_parse
+ * @return as iotsec_record_parse
+ * Section: RFC 9146, 4.
+ */
+enum iotsec_status iotsec_record_parse_cid(struct iotsec_record *record, size_t cid_len, uint8_t **datagram, size_t *left);
+#endif
 
 /** The sequence numbers already seen: 64 of them below the highest (RFC 6347, section 4.1.2.6). */
 struct iotsec_replay {
@@ -142,6 +158,48 @@ enum iotsec_status iotsec_record_seal(const struct iotsec_hal *hal, const struct
  */
 enum iotsec_status iotsec_record_open(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
                                       const struct iotsec_record *record, uint8_t **content, size_t *content_len);
+
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+/**
+ * Writes a protected record with a Connection ID: header of type 25 with the ID, explicit nonce, ciphertext of
+ * content and real type, tag. Nonces are those of iotsec_record_seal: the caller never passes the same epoch and
+ * sequence twice under one key, whichever of the two functions it calls.
+ * @param hal crypto operations
+ * @param key the writing direction's key; not kept
+ * @param tag_len 8 or 16
+ * @param cid the Connection ID that the peer asked for
+ * @param cid_len its length, 1 to IOTSEC_CID_MAX
+ * @param out room for 22 + cid_len + len + tag_len bytes; may overlap content only if content == out + 21 + cid_len
+ * @param size bytes available at out
+ * @param out_len set to the bytes written
+ * @param type the real content type
+ * @param epoch the record's epoch
+ * @param sequence record sequence number, below 2^48
+ * @param content plaintext; may be NULL if len is 0
+ * @param len its length, at most IOTSEC_RECORD_PAYLOAD_MAX - 1
+ * @return as iotsec_record_seal; IOTSEC_ERR_ARGUMENT also for a cid_len out of range
+ * Section: RFC 9146, 4 and 5.3.
+ */
+enum iotsec_status iotsec_record_seal_cid(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
+                                          const uint8_t *cid, size_t cid_len, uint8_t *out, size_t size, size_t *out_len,
+                                          uint8_t type, uint16_t epoch, uint64_t sequence, const uint8_t *content, size_t len);
+
+/**
+ * Verifies and decrypts a record of type 25 in place, and takes type and padding off.
+ * @param hal crypto operations
+ * @param key the reading direction's key; not kept
+ * @param tag_len 8 or 16
+ * @param record a record that iotsec_record_parse_cid found, of type 25; its body is decrypted in place
+ * @param type set to the real content type
+ * @param content set to the plaintext, which stands inside the datagram
+ * @param content_len set to its length
+ * @return as iotsec_record_open; IOTSEC_ERR_DECODE also for a verified record with nothing but padding
+ * Section: RFC 9146, 4 and 5.3.
+ */
+enum iotsec_status iotsec_record_open_cid(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
+                                          const struct iotsec_record *record, uint8_t *type, uint8_t **content,
+                                          size_t *content_len);
+#endif
 
 /**
  * Writes a group record: header with sender ID and counter as its sequence, ciphertext, 8-byte tag.

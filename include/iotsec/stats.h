@@ -32,6 +32,7 @@ enum iotsec_drop {
     IOTSEC_DROP_BEHIND,         /**< group record under a step that is no longer held */
     IOTSEC_DROP_UNREACHABLE,    /**< group record under a generation or step that cannot be derived */
     IOTSEC_DROP_OWN,            /**< group record with our own sender ID */
+    IOTSEC_DROP_RELAY,          /**< a relayed datagram whose form is not known, or a hello behind a relay that has too many half-open handshakes */
     IOTSEC_DROP_NOT_ALLOWED,    /**< authenticated, but not a content type or message for this session */
     IOTSEC_DROP_COUNT           /**< number of reasons */
 };

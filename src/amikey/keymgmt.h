@@ -15,9 +15,13 @@
  *   type 29, M -> D  REFUSED        9, message, group(2), reason                                     5 bytes
  *   type 29, M -> D  EVICTED       10, message                                                       2 bytes
  *   type 29, M -> D  GROUP_REMOVED 11, message, group(2)                                             4 bytes
+ *   type 28, M -> D  ACCESS        12, message, L2 number(4), L2 key(16), manager(8 or 16), port(2),
+ *                                  flags, PAN ID(2), short address(2), prefix(8)               45 or 53 bytes
+ *   type 29, M -> D  PATH_CHECK    13, message                                                       2 bytes
+ *   type 29, D -> M  MOVED         14, message                                                       2 bytes
  *
  * The multicast address takes 5 bytes when it is ffXY::gggg:gggg (second byte, low 32 bits), else
- * 16; the message's length tells. "message" is the sender's message ID: an ACK echoes it. Both halves
+ * 16; the manager's own takes 8 when it begins with the prefix; the message's length tells. "message" is the sender's message ID: an ACK echoes it. Both halves
  * of a pair carry the same one. Longer messages than listed are malformed.
  */
 #ifndef IOTSEC_SRC_AMIKEY_KEYMGMT_H
@@ -40,7 +44,10 @@ enum iotsec_km_kind {
     IOTSEC_KM_DOMAIN_LEAVE = 8,
     IOTSEC_KM_REFUSED = 9,
     IOTSEC_KM_EVICTED = 10,
-    IOTSEC_KM_GROUP_REMOVED = 11
+    IOTSEC_KM_GROUP_REMOVED = 11,
+    IOTSEC_KM_ACCESS = 12,
+    IOTSEC_KM_PATH_CHECK = 13,
+    IOTSEC_KM_MOVED = 14
 };
 
 /* An ACK's result. */
@@ -57,6 +64,9 @@ enum iotsec_km_result {
 #define IOTSEC_KM_STATUS_CONFLICT 1u   /* another TGK came under the key number that is held */
 #define IOTSEC_KM_STATUS_NEW_SENDER 2u /* the counter is near its end: a new sender ID, please */
 
+/* ACCESS flag: frames are sent under this L2 key from now on; without it, they are only received under it. */
+#define IOTSEC_KM_ACCESS_USE 1u
+
 /* REFUSED reasons. */
 enum iotsec_km_reason {
     IOTSEC_KM_REASON_NOT_AUTHORISED = 1, /* the domain: group is 0 */
@@ -71,12 +81,15 @@ struct iotsec_km_message {
     uint16_t group_id;
     uint32_t key_number;
     uint16_t sender_id;
-    uint8_t code;        /* ACK: result; STATUS: flags; REFUSED: reason */
-    uint8_t secret[IOTSEC_KEY_BYTES]; /* TGK or RAND */
-    struct iotsec_addr addr;          /* PARAMETERS: interface is 0 */
+    uint8_t code;        /* ACK: result; STATUS, ACCESS: flags; REFUSED: reason */
+    uint8_t secret[IOTSEC_KEY_BYTES]; /* TGK, RAND or L2 key */
+    struct iotsec_addr addr;          /* PARAMETERS, ACCESS: interface is 0 */
+    uint16_t pan_id;                  /* ACCESS, as the following ones */
+    uint16_t short_address;
+    uint8_t prefix[8];
 };
 
-#define IOTSEC_KM_MAX_BYTES 42u
+#define IOTSEC_KM_MAX_BYTES 53u
 
 /* The record content type that a kind travels in. */
 uint8_t iotsec_km_content_type(uint8_t kind);
@@ -85,8 +98,8 @@ uint8_t iotsec_km_content_type(uint8_t kind);
 enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uint8_t *out, size_t size, size_t *len);
 
 /* OK, or ERR_DECODE: wrong content type for the kind, unknown kind, wrong length, or a field out of range
- * (group 0 but in REFUSED, key number with a generation low byte of 0, sender 0 or 65535, address not
- * multicast, port 0). Codes are not checked. */
+ * (group 0 but in REFUSED, key number with a generation low byte of 0, L2 number 0, sender 0 or 65535, address not
+ * multicast (ACCESS: multicast), port 0). Codes are not checked. */
 enum iotsec_status iotsec_km_decode(struct iotsec_km_message *message, uint8_t content_type, const uint8_t *data, size_t len);
 
 #endif

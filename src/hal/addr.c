@@ -11,6 +11,11 @@ int iotsec_addr_equal(const struct iotsec_addr *a, const struct iotsec_addr *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
+int iotsec_addr_is_link_local(const struct iotsec_addr *addr)
+{
+    return addr->ip[0] == 0xFE && (addr->ip[1] & 0xC0) == 0x80;
+}
+
 int iotsec_addr_is_multicast(const struct iotsec_addr *addr)
 {
     static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };
