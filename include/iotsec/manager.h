@@ -88,9 +88,6 @@ struct iotsec_registry {
     /** The index-th membership; IOTSEC_ERR_NOT_FOUND behind the last. Called by iotsec_manager_init only. */
     enum iotsec_status (*member_at)(void *user, uint32_t index, struct iotsec_registry_member *member);
 
-    /** The domain's access parameters; IOTSEC_ERR_NOT_FOUND: none. Called by iotsec_manager_init only. NULL: none. */
-    enum iotsec_status (*access)(void *user, struct iotsec_registry_access *access);
-
     /** Opens a transaction. The calls below come only inside one. */
     enum iotsec_status (*begin)(void *user);
     /** Inserts or replaces a group. */
@@ -107,12 +104,15 @@ struct iotsec_registry {
     enum iotsec_status (*delete_member)(void *user, uint32_t device, uint16_t group_id);
     /** Marks a device as evicted: `authorised` refuses it from now on. */
     enum iotsec_status (*put_evicted)(void *user, uint32_t device);
-    /** Replaces the access parameters. Never NULL where `access` is not. */
-    enum iotsec_status (*put_access)(void *user, const struct iotsec_registry_access *access);
     /** IOTSEC_OK: all of it is durable. Otherwise none of it happened. Ends the transaction either way. */
     enum iotsec_status (*commit)(void *user);
     /** Ends the transaction; none of it happened. */
     void (*abort)(void *user);
+
+    /** The domain's access parameters; IOTSEC_ERR_NOT_FOUND: none. Called by iotsec_manager_init only. NULL: none. */
+    enum iotsec_status (*access)(void *user, struct iotsec_registry_access *access);
+    /** Replaces the access parameters, inside a transaction. Never NULL where `access` is not. */
+    enum iotsec_status (*put_access)(void *user, const struct iotsec_registry_access *access);
 };
 
 /** What the manager tells its application. */

@@ -293,6 +293,9 @@ static void device_event(void *user, const struct iotsec_device_event *event)
     case IOTSEC_DEVICE_CONTACT:
         out_device_event("contact", event, false);
         break;
+    case IOTSEC_DEVICE_MOVED:
+        out_device_event("moved", event, event->reason != IOTSEC_OK);
+        break;
     }
 }
 

@@ -303,6 +303,15 @@ static void serve_event(void *user, const struct iotsec_manager_event *event)
                                 "`iotsec manager group renew` moves the group on",
              event->group_id);
         break;
+    case IOTSEC_MANAGER_MOVED:
+        out_event(serve, "moved", event, false);
+        break;
+    case IOTSEC_MANAGER_L2_KEY:
+        out_event(serve, "l2-key", event, false);
+        break;
+    case IOTSEC_MANAGER_ACCESS:
+        out_event(serve, "access", event, false);
+        break;
     case IOTSEC_MANAGER_FORGERIES:
         if (may_report_failure(serve)) {
             out_event(serve, "forgeries", event, false);

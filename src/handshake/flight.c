@@ -23,7 +23,7 @@ enum iotsec_status iotsec_dtls_flush(struct iotsec_dtls *dtls)
     hal = dtls->config->hal;
     len = dtls->tx_len;
     dtls->tx_len = 0;
-    return len != 0 && hal->send(hal->user, &dtls->tx_addr, dtls->config->tx, len) < 0 ? IOTSEC_ERR_SEND : IOTSEC_OK;
+    return len != 0 && hal->send(hal->user, &dtls->tx_path.addr, dtls->config->tx, len) < 0 ? IOTSEC_ERR_SEND : IOTSEC_OK;
 }
 
 enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
@@ -40,10 +40,10 @@ enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_addr 
     if (payload == 0 || payload > config->tx_size) {
         payload = config->tx_size;
     }
-    if (dtls->tx_len != 0 && (dtls->tx_len + need > payload || !iotsec_addr_equal(to, &dtls->tx_addr))) {
+    if (dtls->tx_len != 0 && (dtls->tx_len + need > payload || !iotsec_addr_equal(to, &dtls->tx_path.addr))) {
         (void)iotsec_dtls_flush(dtls); /* a failed send is a loss */
     }
-    dtls->tx_addr = *to;
+    dtls->tx_path.addr = *to;
     out = config->tx + dtls->tx_len;
     size = config->tx_size - dtls->tx_len;
     if (key != NULL) {
@@ -107,7 +107,7 @@ void iotsec_tx_alert(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
     hs->slot.flags |= HS_ALERTED;
     hs->last_alert = now;
     if (may_send(dtls, hs, IOTSEC_RECORD_HEADER_BYTES + 2)) {
-        iotsec_alert_send(dtls, &hs->addr, NULL, 0, hs->plain_sequence++, iotsec_alert_of(reason));
+        iotsec_alert_send(dtls, &hs->path.addr, NULL, 0, hs->plain_sequence++, iotsec_alert_of(reason));
     }
 }
 
@@ -173,11 +173,11 @@ static void send_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *
 
         if (message[0] == IOTSEC_HS_FINISHED) {
             /* the server's follows a proof, and the client has no limit */
-            iotsec_tx_change_cipher_spec(dtls, &hs->addr, hs->plain_sequence++);
-            (void)iotsec_tx(dtls, &hs->addr, &hs->u.keyed.write_key, iotsec_suite_tag(hs->suite), IOTSEC_CONTENT_HANDSHAKE,
+            iotsec_tx_change_cipher_spec(dtls, &hs->path.addr, hs->plain_sequence++);
+            (void)iotsec_tx(dtls, &hs->path.addr, &hs->u.keyed.write_key, iotsec_suite_tag(hs->suite), IOTSEC_CONTENT_HANDSHAKE,
                             hs->write_sequence++, message, len);
         } else if (may_send(dtls, hs, IOTSEC_RECORD_HEADER_BYTES + len)) {
-            (void)iotsec_tx(dtls, &hs->addr, NULL, 0, IOTSEC_CONTENT_HANDSHAKE, hs->plain_sequence++, message, len);
+            (void)iotsec_tx(dtls, &hs->path.addr, NULL, 0, IOTSEC_CONTENT_HANDSHAKE, hs->plain_sequence++, message, len);
         }
         message += len;
     }

@@ -87,7 +87,7 @@ void iotsec_handshake_free(struct iotsec_dtls *dtls, struct iotsec_dtls_handshak
 void iotsec_handshake_end(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
 {
     iotsec_dtls_handle handle = hs->slot.handle;
-    struct iotsec_addr addr = hs->addr;
+    struct iotsec_addr addr = hs->path.addr;
     uint32_t peer = hs->peer;
     bool told = !iotsec_hs_is_server(hs) || (hs->slot.flags & HS_ASKED) != 0;
 
@@ -117,7 +117,7 @@ enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_hand
 /* Tells an authenticated peer why there will be no session, and forgets it. */
 static enum iotsec_status refuse_session(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
 {
-    iotsec_alert_send(dtls, &hs->addr, &hs->u.keyed.write_key, iotsec_suite_tag(hs->suite), hs->write_sequence,
+    iotsec_alert_send(dtls, &hs->path.addr, &hs->u.keyed.write_key, iotsec_suite_tag(hs->suite), hs->write_sequence,
                       iotsec_alert_of(reason));
     iotsec_handshake_end(dtls, hs, reason);
     return IOTSEC_OK;
@@ -156,13 +156,13 @@ static bool take_held(struct iotsec_dtls_handshake *hs, struct iotsec_record *re
 static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint64_t sequence)
 {
     const struct iotsec_dtls_callbacks *callbacks = dtls->config->callbacks;
-    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &hs->addr);
+    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &hs->path.addr);
     struct iotsec_dtls_info info;
     struct iotsec_record record;
 
     info.replaced = 0;
     if (session == NULL) {
-        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->addr);
+        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->path.addr);
         if (session == NULL) {
             return refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
         }
@@ -181,7 +181,7 @@ static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_ha
     hide(dtls, hs);
     info.session = session->slot.handle;
     info.handshake = hs->slot.handle;
-    info.addr = &hs->addr;
+    info.addr = &hs->path.addr;
     info.peer = hs->peer;
     info.suite = hs->suite;
     info.extended_master_secret = (hs->slot.flags & HS_EMS) != 0;
@@ -195,7 +195,7 @@ static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_ha
             enum iotsec_status status = iotsec_session_open(dtls, session, &record);
 
             if (status == IOTSEC_ERR_AUTH) {
-                (void)refuse_forgery(dtls, &hs->addr, record.type, true);
+                (void)refuse_forgery(dtls, &hs->path.addr, record.type, true);
             } else if (status == IOTSEC_ERR_REPLAY) {
                 (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
             }
@@ -409,7 +409,7 @@ void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle han
         (hs->held[0] != IOTSEC_CONTENT_HANDSHAKE && hs->held[0] != IOTSEC_CONTENT_ALERT) || !take_held(hs, &record)) {
         return;
     }
-    from = hs->addr;
+    from = hs->path.addr;
     if (open_record(dtls, &from, hs, &record) == IOTSEC_ERR_AUTH) {
         /* a session with that address had its try before the record was held */
         (void)refuse_forgery(dtls, &from, record.type, true);

@@ -11,9 +11,9 @@
 
 #include "base/table.h"
 
-#define ADDR_AT offsetof(struct iotsec_dtls_session, addr)
+#define ADDR_AT offsetof(struct iotsec_dtls_session, path)
 
-typedef char iotsec_addr_stands_at_one_place[ADDR_AT == offsetof(struct iotsec_dtls_handshake, addr) ? 1 : -1];
+typedef char iotsec_addr_stands_at_one_place[ADDR_AT == offsetof(struct iotsec_dtls_handshake, path) ? 1 : -1];
 
 static struct iotsec_table get_pool(const struct iotsec_dtls *dtls, unsigned pool)
 {

@@ -389,7 +389,7 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
 void iotsec_server_wrong_key(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
     iotsec_dtls_handle handle = hs->slot.handle;
-    struct iotsec_addr addr = hs->addr;
+    struct iotsec_addr addr = hs->path.addr;
     uint32_t peer = hs->peer;
     enum iotsec_status reason = (hs->slot.flags & HS_UNKNOWN) != 0 ? IOTSEC_ERR_UNKNOWN_IDENTITY : IOTSEC_ERR_WRONG_PSK;
 

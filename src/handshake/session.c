@@ -31,13 +31,13 @@ static size_t tag_of(const struct iotsec_dtls_session *session)
 static enum iotsec_status seal(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t type,
                                const uint8_t *content, size_t len)
 {
-    return iotsec_tx(dtls, &session->addr, &session->write_key, tag_of(session), type, session->write_sequence++, content, len);
+    return iotsec_tx(dtls, &session->path.addr, &session->write_key, tag_of(session), type, session->write_sequence++, content, len);
 }
 
 /* Says goodbye and forgets. The last sequence numbers are kept for it. */
 static void close_session(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t description)
 {
-    iotsec_alert_send(dtls, &session->addr, &session->write_key, tag_of(session), session->write_sequence, description);
+    iotsec_alert_send(dtls, &session->path.addr, &session->write_key, tag_of(session), session->write_sequence, description);
     iotsec_slot_free(dtls, &session->slot);
 }
 
@@ -62,7 +62,7 @@ void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *s
 {
     iotsec_slot_clear(dtls, &session->slot);
     session->slot.state = HS_DONE;
-    session->addr = hs->addr;
+    session->path.addr = hs->path.addr;
     session->peer = hs->peer;
     session->write_key = hs->u.keyed.write_key;
     session->read_key = hs->u.keyed.read_key;
@@ -117,7 +117,7 @@ static void repeat_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_session *
     session->last_repeat = now;
     iotsec_message_header(finished, IOTSEC_HS_FINISHED, session->finished_seq, IOTSEC_VERIFY_DATA_BYTES);
     memcpy(finished + IOTSEC_HANDSHAKE_HEADER_BYTES, session->finished, IOTSEC_VERIFY_DATA_BYTES);
-    iotsec_tx_change_cipher_spec(dtls, &session->addr, session->plain_sequence++);
+    iotsec_tx_change_cipher_spec(dtls, &session->path.addr, session->plain_sequence++);
     (void)seal(dtls, session, IOTSEC_CONTENT_HANDSHAKE, finished, sizeof finished);
 }
 #endif
@@ -292,7 +292,7 @@ enum iotsec_status iotsec_dtls_peer(const struct iotsec_dtls *dtls, iotsec_dtls_
         return dtls == NULL ? IOTSEC_ERR_ARGUMENT : IOTSEC_ERR_NOT_FOUND;
     }
     if (addr != NULL) {
-        *addr = s->addr;
+        *addr = s->path.addr;
     }
     if (peer != NULL) {
         *peer = s->peer;

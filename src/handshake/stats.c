@@ -41,6 +41,8 @@ const char *iotsec_drop_name(enum iotsec_drop drop)
         return "unreachable";
     case IOTSEC_DROP_OWN:
         return "own";
+    case IOTSEC_DROP_RELAY:
+        return "relay";
     case IOTSEC_DROP_NOT_ALLOWED:
         return "not_allowed";
     case IOTSEC_DROP_COUNT:
