@@ -37,8 +37,8 @@ struct iotsec_record {
  * @param datagram in/out: the first byte not yet parsed; moved behind the record on success
  * @param left in/out: the bytes from there on
  * @retval IOTSEC_OK a record with a whole body was found
- * @retval IOTSEC_ERR_DECODE fewer bytes than a header, an unknown major version, or a length beyond the
- *         datagram's end; nothing is moved and the rest of the datagram is to be dropped
+ * @retval IOTSEC_ERR_DECODE fewer bytes than a header, an unknown major version, a length beyond the
+ *         datagram's end, or type 25, whose header is longer; nothing is moved and the rest of the datagram is to be dropped
  * Section: RFC 6347, 4.1.
  */
 enum iotsec_status iotsec_record_parse(struct iotsec_record *record, uint8_t **datagram, size_t *left);
@@ -48,7 +48,7 @@ enum iotsec_status iotsec_record_parse(struct iotsec_record *record, uint8_t **d
  * The same, for who has asked its peers for Connection IDs: a record of type 25 has an ID of that length before
  * its length field. (The record itself does not say how long the ID is.)
  * @param record filled in on success; points into the datagram
- * @param cid_len bytes of the Connection ID in records of type 25; 0: such a record is IOTSEC_ERR_DECODE, as it is
+ * @param cid_len bytes of the Connection ID in records of type 25, at most IOTSEC_CID_MAX; 0, or more than that: such a record is IOTSEC_ERR_DECODE, as it is
  *        for iotsec_record_parse
  * @param datagram in/out: as for iotsec_record_parse
  * @param left in/out: as for iotsec_record_parse
@@ -153,7 +153,7 @@ enum iotsec_status iotsec_record_seal(const struct iotsec_hal *hal, const struct
  * @retval IOTSEC_OK verified and decrypted
  * @retval IOTSEC_ERR_DECODE shorter than explicit nonce and tag
  * @retval IOTSEC_ERR_AUTH the tag is wrong; the body was wiped
- * @retval IOTSEC_ERR_ARGUMENT tag_len is neither 8 nor 16
+ * @retval IOTSEC_ERR_ARGUMENT tag_len is neither 8 nor 16, or the record is of type 25; the body is as it was
  * @retval IOTSEC_ERR_CRYPTO the HAL failed; the body was wiped
  */
 enum iotsec_status iotsec_record_open(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
@@ -177,7 +177,7 @@ enum iotsec_status iotsec_record_open(const struct iotsec_hal *hal, const struct
  * @param sequence record sequence number, below 2^48
  * @param content plaintext; may be NULL if len is 0
  * @param len its length, at most IOTSEC_RECORD_PAYLOAD_MAX - 1
- * @return as iotsec_record_seal; IOTSEC_ERR_ARGUMENT also for a cid_len out of range
+ * @return as iotsec_record_seal; IOTSEC_ERR_ARGUMENT also for a cid_len out of range, before anything is written
  * Section: RFC 9146, 4 and 5.3.
  */
 enum iotsec_status iotsec_record_seal_cid(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
@@ -193,7 +193,8 @@ enum iotsec_status iotsec_record_seal_cid(const struct iotsec_hal *hal, const st
  * @param type set to the real content type
  * @param content set to the plaintext, which stands inside the datagram
  * @param content_len set to its length
- * @return as iotsec_record_open; IOTSEC_ERR_DECODE also for a verified record with nothing but padding
+ * @return as iotsec_record_open, with IOTSEC_ERR_ARGUMENT for a record of another type or with a cid_len out of range;
+ *         IOTSEC_ERR_DECODE also for a verified record with nothing but padding
  * Section: RFC 9146, 4 and 5.3.
  */
 enum iotsec_status iotsec_record_open_cid(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,

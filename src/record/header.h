@@ -7,6 +7,8 @@
 
 /* Where epoch (2) and sequence (6) stand in a header: nonces and AAD take these 8 bytes as they are. */
 #define IOTSEC_HEADER_EPOCH_AT 3u
+/* Where its length (2) stands; in a record of type 25 the Connection ID, and the length behind that. */
+#define IOTSEC_HEADER_LENGTH_AT 11u
 
 /*
  * Writes a header for `len` bytes of content and `extra` bytes of nonce and tag, once all of it is sure to
