@@ -169,6 +169,38 @@ void addr_format(const struct iotsec_addr *addr, char text[ADDR_TEXT_BYTES])
     snprintf(text, ADDR_TEXT_BYTES, addr_is_ipv4(addr) ? "%.80s:%u" : "[%.80s]:%u", ip, addr->port);
 }
 
+bool prefix_parse(const char *text, uint8_t prefix[8])
+{
+    static const uint8_t zero[8];
+    struct iotsec_addr addr;
+    char ip[ADDR_TEXT_BYTES];
+    const char *slash = strchr(text, '/');
+
+    if (slash == NULL || strcmp(slash, "/64") != 0 || (size_t)(slash - text) >= sizeof ip) {
+        return false;
+    }
+    memcpy(ip, text, (size_t)(slash - text));
+    ip[slash - text] = '\0';
+    if (strchr(ip, '.') != NULL || addr_parse_ip(ip, &addr) != NULL || iotsec_addr_is_multicast(&addr) ||
+        addr_is_link_local(&addr) || memcmp(addr.ip + 8, zero, sizeof zero) != 0) {
+        return false;
+    }
+    memcpy(prefix, addr.ip, 8);
+    return true;
+}
+
+void prefix_format(const uint8_t prefix[8], char text[ADDR_TEXT_BYTES])
+{
+    static const uint8_t zero[8];
+    struct iotsec_addr addr;
+    char ip[ADDR_TEXT_BYTES];
+
+    memset(&addr, 0, sizeof addr);
+    memcpy(addr.ip, prefix, 8);
+    addr_format_ip(&addr, ip);
+    snprintf(text, ADDR_TEXT_BYTES, memcmp(prefix, zero, sizeof zero) == 0 ? "none" : "%.80s/64", ip);
+}
+
 void addr_to_socket(const struct iotsec_addr *addr, struct sockaddr_in6 *to)
 {
     memset(to, 0, sizeof *to);

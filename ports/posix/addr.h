@@ -33,6 +33,11 @@ bool addr_is_ipv4(const struct iotsec_addr *addr);
 bool addr_is_link_local(const struct iotsec_addr *addr);
 bool addr_is_unspecified(const struct iotsec_addr *addr);
 
+/* Reads an IPv6 prefix of 64 bits, fd01::/64; nothing may stand behind them. False: it is none. */
+bool prefix_parse(const char *text, uint8_t prefix[8]);
+/* Writes what prefix_parse reads; "none" for zeros. */
+void prefix_format(const uint8_t prefix[8], char text[ADDR_TEXT_BYTES]);
+
 /* To and from the socket's form. An interface number is kept for link-local addresses only: two ends
  * that differ in it alone would otherwise be two peers. */
 void addr_to_socket(const struct iotsec_addr *addr, struct sockaddr_in6 *to);

@@ -11,4 +11,8 @@ int cmd_dtls(int count, char **list);
 int cmd_serve(int count, char **list);
 extern const char serve_usage[];
 
+struct wish;
+/* `manager=... prefix=... pan=...` of a WISH_ACCESS, in the line under construction. */
+void out_access_wish(const struct wish *wish);
+
 #endif

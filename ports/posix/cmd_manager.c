@@ -23,7 +23,8 @@
 
 #define GROUPS_MAX 256 /* on one command line */
 
-enum { OPTION_PREFIX = 1, OPTION_ADDRESS, OPTION_PORT, OPTION_PSK, OPTION_PSK_FILE, OPTION_PSK_OUT, OPTION_GROUP, OPTION_ABOVE };
+enum { OPTION_PREFIX = 1, OPTION_ADDRESS, OPTION_PORT, OPTION_PSK, OPTION_PSK_FILE, OPTION_PSK_OUT, OPTION_GROUP, OPTION_ABOVE,
+       OPTION_OWN_ADDRESS, OPTION_PREFIX_64, OPTION_PAN };
 
 static const struct option_row init_rows[] = {
     { "--prefix", OPTION_PREFIX, "PREFIX", "the domain's IPv6 prefix: fd01::/64" },
@@ -36,6 +37,12 @@ static const struct option_row group_add_rows[] = {
 };
 static const struct option_row group_renew_rows[] = {
     { "--above", OPTION_ABOVE, "KEY", "the new key number is above this one: 0x500. After an old copy of the registry was restored" },
+    { NULL, 0, NULL, NULL },
+};
+static const struct option_row access_rows[] = {
+    { "--address", OPTION_OWN_ADDRESS, "[ADDR]:PORT", "the manager's own address, routable from every device: [fd01::1]:5684" },
+    { "--prefix", OPTION_PREFIX_64, "PREFIX", "the /64 that devices take their addresses from (default: the registry's prefix, if it has one)" },
+    { "--pan", OPTION_PAN, "ID", "IEEE 802.15.4 PAN ID: 0xbeef (default 0xffff, none)" },
     { NULL, 0, NULL, NULL },
 };
 static const struct option_row device_add_rows[] = {
@@ -68,6 +75,16 @@ static const struct command group_renew_command = {
     "iotsec manager group renew DB GID [--above KEY]",
     "Gives a group a new key that cannot be computed from the old one. " TAKES_EFFECT, group_renew_rows, false,
 };
+static const struct command access_command = {
+    "iotsec manager access DB --address [ADDR]:PORT [--prefix PREFIX] [--pan ID]",
+    "Gives the domain access parameters, or changes them: what a device that joined through a relay needs to go\n"
+    "on from an address of its own. The first time, a link-layer key is made as well. " TAKES_EFFECT, access_rows, false,
+};
+static const struct command l2_renew_command = {
+    "iotsec manager l2 renew DB",
+    "Hands out the next link-layer key, which is used when every device with a session has it, or after half a\n"
+    "minute. " TAKES_EFFECT, NULL, false,
+};
 static const struct command device_add_command = {
     "iotsec manager device add DB ID [--psk-file FILE] [--group GID]...",
     "Adds a device. Without a key one is made and printed: it is shown this once.", device_add_rows, false,
@@ -97,6 +114,9 @@ struct manager_line {
     struct iotsec_addr addr;
     bool have_address;
     uint16_t port;
+    uint8_t prefix_64[8];
+    bool have_prefix_64;
+    uint16_t pan;
     uint32_t above;
     struct psk psk;
     const char *psk_out;
@@ -149,6 +169,34 @@ static int take_prefix(const char *text)
     return fail("BAD_PREFIX", "'%s' is no IPv6 prefix: fd01::/64", text);
 }
 
+static int take_pan(const char *text, uint16_t *pan)
+{
+    const char *digits = text[0] == '0' && text[1] == 'x' ? text + 2 : "";
+    uint64_t number;
+
+    if (number_parse(text, 0, UINT16_MAX, &number)) {
+        *pan = (uint16_t)number;
+    } else if (*digits != '\0' && strlen(digits) <= 4 && strspn(digits, "0123456789abcdefABCDEF") == strlen(digits)) {
+        *pan = (uint16_t)strtoul(digits, NULL, 16);
+    } else {
+        return fail("BAD_PAN", "--pan %s: this is no PAN ID of 0 to 0xffff", text);
+    }
+    return 0;
+}
+
+/* Devices that are hops away reach it: a link-local address means nothing to them. */
+static int take_own_address(struct manager_line *line, const struct arguments *arguments)
+{
+    int status = argument_addr(arguments, "--address", false, &line->addr);
+
+    line->have_address = true;
+    if (status == 0 && addr_is_link_local(&line->addr)) {
+        status = fail("BAD_ADDRESS", "--address %s: this is a link-local address; devices that are hops away cannot use it",
+                      arguments->value);
+    }
+    return status;
+}
+
 static int take_multicast(const char *text, struct iotsec_addr *addr)
 {
     const char *problem = addr_parse_ip(text, addr);
@@ -168,6 +216,18 @@ static int take_line_option(struct manager_line *line, const struct arguments *a
     case OPTION_PREFIX:
         status = take_prefix(arguments->value);
         line->prefix = arguments->value;
+        break;
+    case OPTION_PREFIX_64:
+        line->have_prefix_64 = true;
+        if (!prefix_parse(arguments->value, line->prefix_64)) {
+            status = fail("BAD_PREFIX", "--prefix %s: this is no IPv6 prefix of 64 bits: fd01::/64", arguments->value);
+        }
+        break;
+    case OPTION_PAN:
+        status = take_pan(arguments->value, &line->pan);
+        break;
+    case OPTION_OWN_ADDRESS:
+        status = take_own_address(line, arguments);
         break;
     case OPTION_ADDRESS:
         status = take_multicast(arguments->value, &line->addr);
@@ -211,6 +271,7 @@ static int take_line(struct manager_line *line, const struct command *command, i
     int id;
 
     memset(line, 0, sizeof *line);
+    line->pan = 0xFFFF;
     arguments_start(&arguments, command, &common, count, list);
     while (status == 0 && (id = arguments_next(&arguments)) != ARGUMENT_END) {
         if (id == ARGUMENT_DONE) {
@@ -233,6 +294,16 @@ static int take_line(struct manager_line *line, const struct command *command, i
 
 /* ---- Wishes ---- */
 
+void out_access_wish(const struct wish *wish)
+{
+    char text[ADDR_TEXT_BYTES];
+
+    out_addr("manager", &wish->addr);
+    prefix_format(wish->prefix, text);
+    out_word("prefix", text);
+    out_hex("pan", wish->pan);
+}
+
 static void out_wish(const char *event, const struct wish *wish, bool queued)
 {
     out_begin(queued ? "queued" : event);
@@ -251,6 +322,9 @@ static void out_wish(const char *event, const struct wish *wish, bool queued)
         addr_format_ip(&wish->addr, text);
         out_word("address", text);
         out_uint("port", wish->addr.port);
+    }
+    if (wish->kind == WISH_ACCESS) {
+        out_access_wish(wish);
     }
     out_end();
 }
@@ -375,6 +449,44 @@ static int group_remove(const struct manager_line *line)
 static int group_renew(const struct manager_line *line)
 {
     return group_change(line, false);
+}
+
+static int access_set(const struct manager_line *line)
+{
+    struct registry registry;
+    struct wish wish;
+    int status;
+
+    if (!line->have_address) {
+        return fail_usage("--address is needed: %s", access_command.usage);
+    }
+    status = registry_open(&registry, line->words[0], REGISTRY_USE);
+    if (status != 0) {
+        return status;
+    }
+    status = registry_set_access(&registry, line->pan, line->have_prefix_64 ? line->prefix_64 : NULL, &line->addr, &wish);
+    if (status == 0) {
+        report_wish(&registry, "access-set", &wish);
+    }
+    registry_close(&registry);
+    return status;
+}
+
+static int l2_renew(const struct manager_line *line)
+{
+    struct registry registry;
+    struct wish wish;
+    int status = registry_open(&registry, line->words[0], REGISTRY_USE);
+
+    if (status != 0) {
+        return status;
+    }
+    status = registry_renew_l2(&registry, &wish);
+    if (status == 0) {
+        report_wish(&registry, "l2-renewed", &wish);
+    }
+    registry_close(&registry);
+    return status;
 }
 
 /* A new file, so that a key that is in use somewhere is never written over. */
@@ -527,6 +639,8 @@ static const struct row {
     { "group", "add", &group_add_command, 2, group_add },
     { "group", "remove", &group_remove_command, 2, group_remove },
     { "group", "renew", &group_renew_command, 2, group_renew },
+    { NULL, "access", &access_command, 1, access_set },
+    { "l2", "renew", &l2_renew_command, 1, l2_renew },
     { "device", "add", &device_add_command, 2, device_add },
     { "device", "evict", &device_evict_command, 2, device_evict },
     { "device", "readmit", &device_readmit_command, 2, device_readmit },
@@ -575,7 +689,7 @@ int cmd_manager(int count, char **list)
             return status;
         }
     }
-    if (strcmp(list[0], "group") == 0 || strcmp(list[0], "device") == 0) {
+    if (strcmp(list[0], "group") == 0 || strcmp(list[0], "device") == 0 || strcmp(list[0], "l2") == 0) {
         if (count > 1 && (strcmp(list[1], "--help") == 0 || strcmp(list[1], "-h") == 0)) {
             manager_help();
             return 0;

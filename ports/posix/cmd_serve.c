@@ -31,7 +31,8 @@
 const char serve_usage[] = "iotsec manager serve DB --listen [ADDR]:PORT [option]...";
 
 enum {
-    OPTION_LISTEN = 1, OPTION_COOKIE, OPTION_DEVICES, OPTION_IDLE, OPTION_PSK_DELAY, OPTION_CRASH
+    OPTION_LISTEN = 1, OPTION_COOKIE, OPTION_DEVICES, OPTION_IDLE, OPTION_PSK_DELAY, OPTION_CRASH, OPTION_NO_RELAYED,
+    OPTION_RELAY_HANDSHAKES, OPTION_L2_SWITCH, OPTION_CID
 };
 
 static const struct option_row serve_rows[] = {
@@ -39,6 +40,10 @@ static const struct option_row serve_rows[] = {
     { "--cookie", OPTION_COOKIE, "WHEN", "off, always or under-load: when devices have to prove their address (default under-load)" },
     { "--max-devices", OPTION_DEVICES, "N", "devices with a session at once (default 1024)" },
     { "--idle-timeout", OPTION_IDLE, "SECONDS", "forget the session of a device that is silent for so long (default 10800)" },
+    { "--no-relayed", OPTION_NO_RELAYED, NULL, "take no datagrams that stateless relays have wrapped" },
+    { "--relay-handshakes", OPTION_RELAY_HANDSHAKES, "N", "half-open handshakes that come through one relay (default: half of all)" },
+    { "--connection-id", OPTION_CID, "WHEN", "off or on: whether devices that move to another address keep their session (default on)" },
+    { "--l2-switch-ms", OPTION_L2_SWITCH, "MS", "wait so long for devices that have not taken the next link-layer key (default 30000)" },
     { "--psk-delay", OPTION_PSK_DELAY, "MS", "test aid: look keys up late, as if a central server were asked" },
     { "--crash-at", OPTION_CRASH, "NWHEN", "test aid: die, as by kill -9, before (3b) or after (3a) the 3rd commit to the registry" },
     { NULL, 0, NULL, NULL },
@@ -143,6 +148,20 @@ static int take_option(struct serve *serve, const struct arguments *arguments, i
         status = argument_number(arguments, "--psk-delay", 1, 60000, &number);
         serve->psk_delay_ms = status == 0 ? (uint32_t)number : 0;
         break;
+    case OPTION_NO_RELAYED:
+        serve->config.relayed = 0;
+        break;
+    case OPTION_RELAY_HANDSHAKES:
+        status = argument_number(arguments, "--relay-handshakes", 1, HALF_OPEN_MAX, &number);
+        serve->config.relay_handshakes = status == 0 ? (uint16_t)number : 0;
+        break;
+    case OPTION_L2_SWITCH:
+        status = argument_number(arguments, "--l2-switch-ms", 1, 3600000, &number);
+        serve->config.l2_switch_ms = status == 0 ? (uint32_t)number : 0;
+        break;
+    case OPTION_CID:
+        status = argument_connection_id(arguments, false, &serve->config.connection_id);
+        break;
     case OPTION_CRASH:
         status = take_crash(serve, arguments->value);
         break;
@@ -162,6 +181,8 @@ static int take_command_line(struct serve *serve, int count, char **list)
     serve->devices = DEVICES_DEFAULT;
     serve->config.cookie_policy = IOTSEC_COOKIE_UNDER_LOAD;
     serve->config.idle_timeout_ms = IDLE_DEFAULT_MS;
+    serve->config.relayed = 1;
+    serve->config.connection_id = IOTSEC_CONNECTION_ID_ON;
     arguments_start(&arguments, &serve_command, &serve->common, count, list);
     while (status == 0 && (id = arguments_next(&arguments)) != ARGUMENT_END) {
         if (id == ARGUMENT_DONE) {
@@ -234,6 +255,18 @@ static void out_group_key(const struct iotsec_manager_event *event)
     out_end();
 }
 
+static void out_l2_key(const struct iotsec_manager_event *event)
+{
+    out_begin("l2-key");
+    out_uint("number", event->key_number);
+    out_uint("index", 1 + (event->key_number - 1) % 255);
+    out_word("state", event->reason == IOTSEC_OK ? "in-use" : "handed-out");
+    if (event->reason != IOTSEC_OK) {
+        out_reason("reason", event->reason);
+    }
+    out_end();
+}
+
 /* `NAME id=... gid=... sender=... key=... reason=... addr=...`, each where the kind has it. */
 static void out_event(struct serve *serve, const char *name, const struct iotsec_manager_event *event, bool with_reason)
 {
@@ -253,6 +286,9 @@ static void out_event(struct serve *serve, const char *name, const struct iotsec
     }
     if (event->addr != NULL) {
         out_addr("addr", event->addr);
+    }
+    if (event->relayed) {
+        out_word("via", "relay");
     }
     out_end();
 }
@@ -307,10 +343,14 @@ static void serve_event(void *user, const struct iotsec_manager_event *event)
         out_event(serve, "moved", event, false);
         break;
     case IOTSEC_MANAGER_L2_KEY:
-        out_event(serve, "l2-key", event, false);
+        out_l2_key(event);
         break;
     case IOTSEC_MANAGER_ACCESS:
-        out_event(serve, "access", event, false);
+        out_begin("access");
+        out_device(serve, event->device);
+        out_uint("number", event->key_number);
+        out_uint("index", 1 + (event->key_number - 1) % 255);
+        out_end();
         break;
     case IOTSEC_MANAGER_FORGERIES:
         if (may_report_failure(serve)) {
@@ -455,6 +495,12 @@ static enum iotsec_status carry_out(struct serve *serve, const struct wish *wish
     case WISH_GROUP_RENEW:
         status = iotsec_manager_group_renew(&serve->manager, wish->gid, wish->above);
         break;
+    case WISH_ACCESS:
+        status = iotsec_manager_access_set(&serve->manager, wish->pan, wish->prefix, &wish->addr);
+        break;
+    case WISH_L2_RENEW:
+        status = iotsec_manager_l2_renew(&serve->manager);
+        break;
     }
     serve->registry.wish = NULL;
     return status;
@@ -484,9 +530,15 @@ static void out_carried_out(const struct wish *wish)
         out_bytes("id", wish->name, wish->name_len);
         out_end();
         break;
+    case WISH_ACCESS:
+        out_begin("access-set");
+        out_access_wish(wish);
+        out_end();
+        break;
     case WISH_EVICT:
     case WISH_EXPEL:
     case WISH_GROUP_RENEW:
+    case WISH_L2_RENEW:
         break; /* the library's own events say it */
     }
 }
@@ -511,7 +563,7 @@ static void do_wishes(struct serve *serve)
             serve->wishes_left = true;
             break;
         }
-        if (status == IOTSEC_OK || status == IOTSEC_ERR_NOT_FOUND) {
+        if (status == IOTSEC_OK || (status == IOTSEC_ERR_NOT_FOUND && wish.kind != WISH_L2_RENEW)) {
             /* what is not there is as if it had been taken away */
             out_carried_out(&wish);
         } else {

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <iotsec/dtls.h>
+
 #include "addr.h"
 #include "output.h"
 
@@ -228,6 +230,20 @@ int argument_seconds(const struct arguments *arguments, const char *name, double
         return fail_usage("%s: '%s' is no number of seconds of 0.001 to %.0f", name, arguments->value, max);
     }
     *milliseconds = (uint32_t)(seconds * 1000 + 0.5);
+    return 0;
+}
+
+int argument_connection_id(const struct arguments *arguments, bool link_local, uint8_t *policy)
+{
+    if (strcmp(arguments->value, "off") == 0) {
+        *policy = IOTSEC_CONNECTION_ID_OFF;
+    } else if (strcmp(arguments->value, "on") == 0) {
+        *policy = IOTSEC_CONNECTION_ID_ON;
+    } else if (link_local && strcmp(arguments->value, "link-local") == 0) {
+        *policy = IOTSEC_CONNECTION_ID_LINK_LOCAL;
+    } else {
+        return fail_usage("--connection-id: '%s' is none of off%s and on", arguments->value, link_local ? ", link-local" : "");
+    }
     return 0;
 }
 

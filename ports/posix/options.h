@@ -64,6 +64,8 @@ int argument_number(const struct arguments *arguments, const char *name, uint64_
 int argument_addr(const struct arguments *arguments, const char *name, bool port_0, struct iotsec_addr *addr);
 /* Seconds with a fraction, as milliseconds. */
 int argument_seconds(const struct arguments *arguments, const char *name, double max, uint32_t *milliseconds);
+/* off, on and, where `link_local` says so, link-local: an enum iotsec_connection_id_policy. */
+int argument_connection_id(const struct arguments *arguments, bool link_local, uint8_t *policy);
 int argument_identity(const struct arguments *arguments, const char *name, const char **identity);
 
 void command_help(const struct command *command);

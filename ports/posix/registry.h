@@ -13,6 +13,7 @@
  *   grp        gid, address, port, key_number, next_sender, tgk, rand
  *   retired    gid, key_number: where a removed group had got to; one of that ID starts above it
  *   member     device, gid, sender
+ *   access     number, key, next_number, next_key, pan, prefix, address, port: one row, or none
  *   wanted     id, kind, device, gid, address, port, name: oldest first
  *
  * Functions that return int print what went wrong: 0, or what fail() returned.
@@ -44,7 +45,9 @@ enum wish_kind {
     WISH_EXPEL,       /* device, gid */
     WISH_GROUP_ADD,   /* gid, addr */
     WISH_GROUP_REMOVE, /* gid */
-    WISH_GROUP_RENEW  /* gid, above (in the database where the others have their device) */
+    WISH_GROUP_RENEW, /* gid, above (in the database where the others have their device) */
+    WISH_ACCESS,      /* pan (where the others have their device), prefix (where they have their name), addr */
+    WISH_L2_RENEW
 };
 
 struct wish {
@@ -52,6 +55,8 @@ struct wish {
     enum wish_kind kind;
     uint32_t device;
     uint32_t above; /* key number; 0: the present one */
+    uint16_t pan;
+    uint8_t prefix[8]; /* all zero: none */
     uint16_t gid;
     struct iotsec_addr addr;
     char name[IOTSEC_IDENTITY_MAX]; /* the device's identity when the wish was made */
@@ -62,7 +67,7 @@ struct wish {
 enum registry_statement {
     ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_PSK, ST_AUTHORISED, ST_ALLOWED, ST_GROUPS, ST_MEMBERS, ST_PUT_GROUP, ST_RETIRE,
     ST_DELETE_GROUP, ST_PUT_MEMBER, ST_DELETE_MEMBER, ST_PUT_EVICTED, ST_DATA_VERSION, ST_NEXT_WISH, ST_DELETE_WISH,
-    ST_FORGET_DEVICE, ST_READMIT, ST_NAME, ST_RETIRED, ST_COUNT
+    ST_FORGET_DEVICE, ST_READMIT, ST_NAME, ST_RETIRED, ST_ACCESS, ST_PUT_ACCESS, ST_COUNT
 };
 
 struct registry {
@@ -84,7 +89,7 @@ struct registry {
 
 /* Makes a new registry. `prefix` may be NULL. */
 int registry_create(const char *path, const char *prefix);
-/* Opens, and checks that it is whole and ours. On failure nothing stays open. */
+/* Opens, and checks that it is whole and ours; brings one of an earlier layout to this one's. On failure nothing stays open. */
 int registry_open(struct registry *registry, const char *path, enum registry_access access);
 void registry_close(struct registry *registry);
 
@@ -122,6 +127,10 @@ int registry_deny(struct registry *registry, const char *identity, uint16_t gid,
 int registry_add_group(struct registry *registry, uint16_t gid, const struct iotsec_addr *addr, struct wish *wish);
 int registry_remove_group(struct registry *registry, uint16_t gid, struct wish *wish);
 int registry_renew_group(struct registry *registry, uint16_t gid, uint32_t above, struct wish *wish);
+/* `prefix` NULL: the one that the registry was made with, if it has one. */
+int registry_set_access(struct registry *registry, uint16_t pan, const uint8_t prefix[8], const struct iotsec_addr *addr,
+                        struct wish *wish);
+int registry_renew_l2(struct registry *registry, struct wish *wish);
 
 /* Whether a wish still waits. */
 bool registry_waits(struct registry *registry, const struct wish *wish);

@@ -148,13 +148,17 @@ static int insert_wish(struct registry *registry, struct wish *wish)
 
     query_start(&query, registry, "INSERT INTO wanted(kind, device, gid, address, port, name) VALUES(?, ?, ?, ?, ?, ?)");
     query_int(&query, 1, (int64_t)wish->kind);
-    query_int(&query, 2, wish->kind == WISH_GROUP_RENEW ? wish->above : wish->device);
+    query_int(&query, 2, wish->kind == WISH_GROUP_RENEW ? wish->above : wish->kind == WISH_ACCESS ? wish->pan : wish->device);
     query_int(&query, 3, wish->gid);
-    if (wish->kind == WISH_GROUP_ADD) {
+    if (wish->kind == WISH_GROUP_ADD || wish->kind == WISH_ACCESS) {
         query_blob(&query, 4, wish->addr.ip, sizeof wish->addr.ip);
     }
     query_int(&query, 5, wish->addr.port);
-    query_blob(&query, 6, wish->name, wish->name_len);
+    if (wish->kind == WISH_ACCESS) {
+        query_blob(&query, 6, wish->prefix, sizeof wish->prefix);
+    } else {
+        query_blob(&query, 6, wish->name, wish->name_len);
+    }
     result = query_run(&query);
     wish->id = sqlite3_last_insert_rowid(registry->db);
     return result;
@@ -409,6 +413,73 @@ int registry_renew_group(struct registry *registry, uint16_t gid, uint32_t above
     return end(registry, result);
 }
 
+/* ---- Access parameters ---- */
+
+/* The registry's own prefix as a default; left alone if it has none. */
+static int default_prefix(struct registry *registry, uint8_t prefix[8])
+{
+    struct query query;
+    char text[ADDR_TEXT_BYTES] = "";
+    int result;
+
+    query_start(&query, registry, "SELECT value FROM settings WHERE name = 'prefix'");
+    if (query_row(&query)) {
+        snprintf(text, sizeof text, "%s", (const char *)sqlite3_column_text(query.statement, 0));
+    }
+    result = query_end(&query);
+    if (result == 0 && text[0] != '\0' && !prefix_parse(text, prefix)) {
+        result = fail("BAD_PREFIX", "the registry's prefix, %s, is no /64: say which with --prefix", text);
+    }
+    return result;
+}
+
+int registry_set_access(struct registry *registry, uint16_t pan, const uint8_t prefix[8], const struct iotsec_addr *addr,
+                        struct wish *wish)
+{
+    int result = begin(registry);
+
+    if (result != 0) {
+        return result;
+    }
+    memset(wish, 0, sizeof *wish);
+    wish->kind = WISH_ACCESS;
+    wish->pan = pan;
+    wish->addr = *addr;
+    if (prefix != NULL) {
+        memcpy(wish->prefix, prefix, sizeof wish->prefix);
+    } else {
+        result = default_prefix(registry, wish->prefix);
+    }
+    if (result == 0) {
+        result = insert_wish(registry, wish);
+    }
+    return end(registry, result);
+}
+
+int registry_renew_l2(struct registry *registry, struct wish *wish)
+{
+    struct query query;
+    bool found = false;
+    int result = begin(registry);
+
+    if (result != 0) {
+        return result;
+    }
+    memset(wish, 0, sizeof *wish);
+    wish->kind = WISH_L2_RENEW;
+    query_start(&query, registry, "SELECT 1 FROM access UNION SELECT 1 FROM wanted WHERE kind = ?");
+    query_int(&query, 1, WISH_ACCESS);
+    found = query_row(&query);
+    result = query_end(&query);
+    if (result == 0 && !found) {
+        result = fail("NO_ACCESS", "the domain has no access parameters, hence no L2 key: `iotsec manager access` gives it some");
+    }
+    if (result == 0) {
+        result = insert_wish(registry, wish);
+    }
+    return end(registry, result);
+}
+
 /* ---- Listing ---- */
 
 static int list_registry(struct registry *registry)
@@ -440,6 +511,47 @@ static void out_blob_addr(sqlite3_stmt *statement, int address_column, int port_
     addr_format_ip(&addr, text);
     out_word("address", text);
     out_uint("port", (uint64_t)sqlite3_column_int64(statement, port_column));
+}
+
+/* `manager=... prefix=... pan=...` from three columns and a port. */
+static void out_blob_access(sqlite3_stmt *statement, int address_column, int port_column, int prefix_column, int pan_column)
+{
+    struct iotsec_addr addr;
+    char text[ADDR_TEXT_BYTES];
+    const void *ip = sqlite3_column_blob(statement, address_column);
+    const void *prefix = sqlite3_column_blob(statement, prefix_column);
+
+    memset(&addr, 0, sizeof addr);
+    if (ip != NULL && sqlite3_column_bytes(statement, address_column) == (int)sizeof addr.ip) {
+        memcpy(addr.ip, ip, sizeof addr.ip);
+    }
+    addr.port = (uint16_t)sqlite3_column_int64(statement, port_column);
+    out_addr("manager", &addr);
+    if (prefix != NULL && sqlite3_column_bytes(statement, prefix_column) == 8) {
+        prefix_format(prefix, text);
+        out_word("prefix", text);
+    }
+    out_hex("pan", (uint32_t)sqlite3_column_int64(statement, pan_column));
+}
+
+static int list_access(struct registry *registry)
+{
+    struct query query;
+
+    query_start(&query, registry, "SELECT address, port, prefix, pan, number, next_number FROM access");
+    while (query_row(&query)) {
+        int64_t number = sqlite3_column_int64(query.statement, 4);
+
+        out_begin("access");
+        out_blob_access(query.statement, 0, 1, 2, 3);
+        out_uint("l2-number", (uint64_t)number);
+        out_uint("l2-index", (uint64_t)(1 + (number - 1) % 255));
+        if (sqlite3_column_int64(query.statement, 5) != 0) {
+            out_uint("l2-next", (uint64_t)sqlite3_column_int64(query.statement, 5));
+        }
+        out_end();
+    }
+    return query_end(&query);
 }
 
 static int list_groups(struct registry *registry)
@@ -509,17 +621,21 @@ static int list_wishes(struct registry *registry)
 {
     struct query query;
 
-    query_start(&query, registry, "SELECT kind, gid, name, address, port FROM wanted ORDER BY id");
+    query_start(&query, registry, "SELECT kind, gid, name, address, port, device FROM wanted ORDER BY id");
     while (query_row(&query)) {
+        enum wish_kind kind = (enum wish_kind)sqlite3_column_int(query.statement, 0);
+
         out_begin("queued");
-        out_word("what", wish_name((enum wish_kind)sqlite3_column_int(query.statement, 0)));
-        if (sqlite3_column_bytes(query.statement, 2) != 0) {
+        out_word("what", wish_name(kind));
+        if (kind == WISH_ACCESS) {
+            out_blob_access(query.statement, 3, 4, 2, 5);
+        } else if (sqlite3_column_bytes(query.statement, 2) != 0) {
             out_bytes("id", sqlite3_column_blob(query.statement, 2), (size_t)sqlite3_column_bytes(query.statement, 2));
         }
         if (sqlite3_column_int64(query.statement, 1) != 0) {
             out_uint("gid", (uint64_t)sqlite3_column_int64(query.statement, 1));
         }
-        if (sqlite3_column_int(query.statement, 0) == WISH_GROUP_ADD) {
+        if (kind == WISH_GROUP_ADD) {
             out_blob_addr(query.statement, 3, 4);
         }
         out_end();
@@ -534,6 +650,7 @@ int registry_list(struct registry *registry)
     int result = code == SQLITE_OK ? 0 : registry_fail(registry, code);
 
     result = result != 0 ? result : list_registry(registry);
+    result = result != 0 ? result : list_access(registry);
     result = result != 0 ? result : list_groups(registry);
     result = result != 0 ? result : list_devices(registry);
     result = result != 0 ? result : list_members(registry);

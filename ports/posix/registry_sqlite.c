@@ -15,9 +15,22 @@
 #include "output.h"
 
 #define APPLICATION_ID 0x696F7473 /* "iots" in the file's header */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION_1 1 /* without the table access */
 #define BUSY_TIMEOUT_USE_MS 3000
 #define BUSY_TIMEOUT_SERVE_MS 1000 /* meanwhile no datagram is answered */
+
+#define CREATE_ACCESS                                                                      \
+    "CREATE TABLE access("                                                                 \
+    " only_row INTEGER PRIMARY KEY CHECK(only_row = 1),"                                   \
+    " number INTEGER NOT NULL CHECK(number BETWEEN 1 AND 4294967295),"                     \
+    " key BLOB NOT NULL CHECK(length(key) = 16),"                                          \
+    " next_number INTEGER NOT NULL CHECK(next_number = 0 OR next_number BETWEEN number + 1 AND 4294967295)," \
+    " next_key BLOB NOT NULL CHECK(length(next_key) = 16),"                                \
+    " pan INTEGER NOT NULL CHECK(pan BETWEEN 0 AND 65535),"                                \
+    " prefix BLOB NOT NULL CHECK(length(prefix) = 8),"                                     \
+    " address BLOB NOT NULL CHECK(length(address) = 16),"                                  \
+    " port INTEGER NOT NULL CHECK(port BETWEEN 1 AND 65535));"
 
 /* Numbers of AUTOINCREMENT keys are never given out again: that is what keeps a removed device's number from
  * naming another one. The views and checks are the registry's own defence against a hand that edits it. */
@@ -56,6 +69,7 @@ static const char schema[] =
     " address BLOB,"
     " port INTEGER NOT NULL DEFAULT 0,"
     " name BLOB);"
+    CREATE_ACCESS
     /* the groups there will be once every wish is carried out: 5 adds one, 6 removes one */
     "CREATE VIEW planned AS"
     " SELECT gid, address, port FROM grp WHERE gid NOT IN (SELECT gid FROM wanted WHERE kind = 6)"
@@ -91,6 +105,9 @@ static const char *const statements[ST_COUNT] = {
     [ST_READMIT] = "UPDATE device SET evicted = 0 WHERE number = ?",
     [ST_NAME] = "SELECT identity FROM device WHERE number = ?",
     [ST_RETIRED] = "SELECT key_number FROM retired WHERE gid = ?",
+    [ST_ACCESS] = "SELECT number, key, next_number, next_key, pan, prefix, address, port FROM access",
+    [ST_PUT_ACCESS] = "INSERT OR REPLACE INTO access(only_row, number, key, next_number, next_key, pan, prefix, address, port)"
+                      " VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?)",
 };
 
 const char *wish_name(enum wish_kind kind)
@@ -110,6 +127,10 @@ const char *wish_name(enum wish_kind kind)
         return "group-remove";
     case WISH_GROUP_RENEW:
         return "group-renew";
+    case WISH_ACCESS:
+        return "access";
+    case WISH_L2_RENEW:
+        return "l2-renew";
     }
     return "unknown";
 }
@@ -422,7 +443,63 @@ static int check_file(struct registry *registry)
     return 0;
 }
 
-static int check_content(struct registry *registry)
+static int lock_server(struct registry *registry, short type)
+{
+    struct flock lock;
+
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    return fcntl(registry->lock, F_SETLK, &lock);
+}
+
+/* From layout 1, which has no table access. A server of that layout would take wishes that it does not know for done. */
+static int upgrade(struct registry *registry, enum registry_access access_mode)
+{
+    int64_t version = 0;
+    int result = 0;
+    int code;
+
+    if (access_mode != REGISTRY_SERVE) {
+        if (registry->lock < 0) {
+            result = take_lock(registry, REGISTRY_SERVE);
+        } else if (lock_server(registry, F_WRLCK) != 0) {
+            result = fail("REGISTRY_SCHEMA", "%s: an older program serves it; end that one first", registry->path);
+        }
+    }
+    if (result != 0) {
+        return result;
+    }
+    code = run(registry->db, "BEGIN IMMEDIATE");
+    if (code == SQLITE_OK) {
+        /* another process may have been faster */
+        code = read_number(registry->db, "PRAGMA user_version", &version);
+    }
+    if (code == SQLITE_OK && version == SCHEMA_VERSION_1) {
+        char header[48];
+
+        snprintf(header, sizeof header, "PRAGMA user_version = %d;", SCHEMA_VERSION);
+        code = run(registry->db, CREATE_ACCESS);
+        if (code == SQLITE_OK) {
+            code = run(registry->db, header);
+        }
+    }
+    if (code == SQLITE_OK) {
+        code = run(registry->db, "COMMIT");
+    }
+    if (code != SQLITE_OK) {
+        result = registry_fail(registry, code);
+        if (sqlite3_get_autocommit(registry->db) == 0) {
+            (void)run(registry->db, "ROLLBACK");
+        }
+    }
+    if (access_mode != REGISTRY_SERVE) {
+        (void)lock_server(registry, F_UNLCK);
+    }
+    return result;
+}
+
+static int check_content(struct registry *registry, enum registry_access access_mode)
 {
     sqlite3_stmt *statement;
     int64_t application = 0;
@@ -439,7 +516,7 @@ static int check_content(struct registry *registry)
     if (application != APPLICATION_ID) {
         return fail("REGISTRY_SCHEMA", "%s: this is a database, but no registry of iotsec", registry->path);
     }
-    if (version != SCHEMA_VERSION) {
+    if (version != SCHEMA_VERSION && version != SCHEMA_VERSION_1) {
         return fail("REGISTRY_SCHEMA", "%s: its layout is number %lld and this program knows number %d", registry->path,
                     (long long)version, SCHEMA_VERSION);
     }
@@ -452,7 +529,10 @@ static int check_content(struct registry *registry)
     if (code == SQLITE_ROW) {
         code = whole ? SQLITE_OK : SQLITE_CORRUPT;
     }
-    return code == SQLITE_OK ? 0 : registry_fail(registry, code);
+    if (code != SQLITE_OK) {
+        return registry_fail(registry, code);
+    }
+    return version == SCHEMA_VERSION_1 ? upgrade(registry, access_mode) : 0;
 }
 
 int registry_open(struct registry *registry, const char *path, enum registry_access access_mode)
@@ -485,7 +565,7 @@ int registry_open(struct registry *registry, const char *path, enum registry_acc
         } else if (sqlite3_db_readonly(registry->db, "main") != 0) {
             result = registry_fail(registry, SQLITE_READONLY);
         } else {
-            result = check_content(registry);
+            result = check_content(registry, access_mode);
         }
     }
     if (result != 0) {
@@ -735,6 +815,63 @@ static enum iotsec_status put_evicted(void *user, uint32_t device)
     return finish(registry, statement);
 }
 
+static enum iotsec_status get_access(void *user, struct iotsec_registry_access *found)
+{
+    struct registry *registry = user;
+    sqlite3_stmt *statement = registry_statement(registry, ST_ACCESS);
+    enum iotsec_status status = IOTSEC_OK;
+    const uint8_t *key;
+    const uint8_t *next_key;
+    const uint8_t *prefix;
+    const uint8_t *address;
+    int code = sqlite3_step(statement);
+
+    if (code != SQLITE_ROW) {
+        status = code == SQLITE_DONE ? IOTSEC_ERR_NOT_FOUND : note_problem(registry);
+        sqlite3_reset(statement);
+        return status;
+    }
+    memset(found, 0, sizeof *found);
+    key = column_blob(statement, 1, sizeof found->key);
+    next_key = column_blob(statement, 3, sizeof found->next_key);
+    prefix = column_blob(statement, 5, sizeof found->prefix);
+    address = column_blob(statement, 6, sizeof found->manager.ip);
+    if (key == NULL || next_key == NULL || prefix == NULL || address == NULL) {
+        registry->problem = "REGISTRY_CORRUPT";
+        status = IOTSEC_ERR_REGISTRY;
+    } else {
+        found->number = (uint32_t)sqlite3_column_int64(statement, 0);
+        memcpy(found->key, key, sizeof found->key);
+        found->next_number = (uint32_t)sqlite3_column_int64(statement, 2);
+        memcpy(found->next_key, next_key, sizeof found->next_key);
+        found->pan_id = (uint16_t)sqlite3_column_int64(statement, 4);
+        memcpy(found->prefix, prefix, sizeof found->prefix);
+        memcpy(found->manager.ip, address, sizeof found->manager.ip);
+        found->manager.port = (uint16_t)sqlite3_column_int64(statement, 7);
+    }
+    sqlite3_reset(statement);
+    return status;
+}
+
+static enum iotsec_status put_access(void *user, const struct iotsec_registry_access *value)
+{
+    struct registry *registry = user;
+    sqlite3_stmt *statement = registry_statement(registry, ST_PUT_ACCESS);
+    enum iotsec_status status;
+
+    bind_int(statement, 1, value->number);
+    bind_blob(statement, 2, value->key, sizeof value->key);
+    bind_int(statement, 3, value->next_number);
+    bind_blob(statement, 4, value->next_key, sizeof value->next_key);
+    bind_int(statement, 5, value->pan_id);
+    bind_blob(statement, 6, value->prefix, sizeof value->prefix);
+    bind_blob(statement, 7, value->manager.ip, sizeof value->manager.ip);
+    bind_int(statement, 8, value->manager.port);
+    status = finish(registry, statement);
+    sqlite3_clear_bindings(statement);
+    return status;
+}
+
 static void abort_transaction(void *user)
 {
     struct registry *registry = user;
@@ -806,6 +943,8 @@ const struct iotsec_registry registry_functions = {
     .put_evicted = put_evicted,
     .commit = commit,
     .abort = abort_transaction,
+    .access = get_access,
+    .put_access = put_access,
 };
 
 /* ---- What the server asks ---- */
@@ -854,6 +993,13 @@ int registry_next_wish(struct registry *registry, int64_t after, struct wish *wi
     wish->kind = (enum wish_kind)sqlite3_column_int(statement, 1);
     if (wish->kind == WISH_GROUP_RENEW) {
         wish->above = (uint32_t)sqlite3_column_int64(statement, 2);
+    } else if (wish->kind == WISH_ACCESS) {
+        const uint8_t *prefix = column_blob(statement, 6, sizeof wish->prefix);
+
+        wish->pan = (uint16_t)sqlite3_column_int64(statement, 2);
+        if (prefix != NULL) {
+            memcpy(wish->prefix, prefix, sizeof wish->prefix);
+        }
     } else {
         wish->device = (uint32_t)sqlite3_column_int64(statement, 2);
     }
@@ -864,7 +1010,7 @@ int registry_next_wish(struct registry *registry, int64_t after, struct wish *wi
     }
     wish->addr.port = (uint16_t)sqlite3_column_int64(statement, 5);
     name_len = sqlite3_column_bytes(statement, 6);
-    if (name_len > 0 && name_len <= (int)sizeof wish->name) {
+    if (wish->kind != WISH_ACCESS && name_len > 0 && name_len <= (int)sizeof wish->name) {
         memcpy(wish->name, sqlite3_column_blob(statement, 6), (size_t)name_len);
         wish->name_len = (size_t)name_len;
     }

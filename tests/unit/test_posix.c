@@ -122,6 +122,50 @@ static void test_addr_interface(void **state)
     assert_int_equal(addr.interface, 7);
 }
 
+static const struct prefix_row {
+    const char *text;
+    const char *printed; /* NULL: refused */
+} prefix_rows[] = {
+    /*  1 */ { "fd01::/64", "fd01::/64" },
+    /*  2 */ { "2001:db8:1:2::/64", "2001:db8:1:2::/64" },
+    /*  3 */ { "2001:db8:1:2:0:0:0:0/64", "2001:db8:1:2::/64" },
+    /*  4 */ { "::/64", "none" },
+    /*  5 */ { "fd01::", NULL },
+    /*  6 */ { "fd01::/48", NULL },
+    /*  7 */ { "fd01::/640", NULL },
+    /*  8 */ { "fd01::/064", NULL },
+    /*  9 */ { "fd01::1/64", NULL }, /* an address in it */
+    /* 10 */ { "fd01:0:0:0:1::/64", NULL },
+    /* 11 */ { "10.0.0.0/64", NULL },
+    /* 12 */ { "::10.0.0.0/64", NULL },
+    /* 13 */ { "ff15::/64", NULL },
+    /* 14 */ { "fe80::/64", NULL },
+    /* 15 */ { "fe80::%lo/64", NULL },
+    /* 16 */ { "/64", NULL },
+    /* 17 */ { "", NULL },
+    /* 18 */ { "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc:dddd:eeee:ffff:1111:2222:3333:4444:5555:6666/64", NULL },
+};
+
+static void test_prefix(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof prefix_rows / sizeof prefix_rows[0]; i++) {
+        char text[ADDR_TEXT_BYTES];
+        uint8_t prefix[8] = { 1 };
+        bool taken = prefix_parse(prefix_rows[i].text, prefix);
+
+        if (taken != (prefix_rows[i].printed != NULL)) {
+            fail_msg("row %zu, %s: %s", i + 1, prefix_rows[i].text, taken ? "taken" : "refused");
+        }
+        if (taken) {
+            prefix_format(prefix, text);
+            assert_string_equal(text, prefix_rows[i].printed);
+        }
+    }
+}
+
 /* ---- Keys ---- */
 
 static const struct key_row {
@@ -548,6 +592,122 @@ static void test_registry_wishes(void **state)
     registry_close(&registry);
 }
 
+static void fill_access(struct iotsec_registry_access *value, uint32_t number, uint32_t next)
+{
+    memset(value, 0x5A, sizeof *value);
+    value->number = number;
+    value->next_number = next;
+    memset(value->next_key, 0xC3, sizeof value->next_key);
+    value->pan_id = 0xBEEF;
+    value->manager.port = 5684;
+    value->manager.interface = 0;
+}
+
+static void test_registry_access(void **state)
+{
+    struct iotsec_registry_access value;
+    struct iotsec_registry_access found;
+
+    (void)state;
+    open_new("access.db");
+    assert_int_equal(registry_functions.access(&registry, &found), IOTSEC_ERR_NOT_FOUND);
+    fill_access(&value, 1, 0);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_access(&registry, &value), IOTSEC_OK);
+    registry_functions.abort(&registry);
+    assert_int_equal(registry_functions.access(&registry, &found), IOTSEC_ERR_NOT_FOUND);
+
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_access(&registry, &value), IOTSEC_OK);
+    fill_access(&value, 0xFFFFFFFEu, 0xFFFFFFFFu);
+    assert_int_equal(registry_functions.put_access(&registry, &value), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry_close(&registry);
+    assert_int_equal(registry_open(&registry, path_of("access.db"), REGISTRY_SERVE), 0);
+    assert_int_equal(registry_functions.access(&registry, &found), IOTSEC_OK);
+    assert_memory_equal(&found, &value, sizeof value);
+
+    /* a next key is a later one */
+    fill_access(&value, 5, 5);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_access(&registry, &value), IOTSEC_ERR_REGISTRY);
+    registry_functions.abort(&registry);
+    registry_close(&registry);
+}
+
+static void test_registry_access_wishes(void **state)
+{
+    static const uint8_t prefix[8] = { 0xFD, 2 };
+    static const uint8_t own_prefix[8] = { 0xFD, 1 }; /* open_new() */
+    struct iotsec_registry_access value;
+    struct iotsec_addr addr;
+    struct wish wish;
+    struct wish found;
+
+    (void)state;
+    open_new("access-wishes.db");
+    assert_null(addr_parse("[fd02::1]:5684", false, &addr));
+    assert_int_not_equal(registry_renew_l2(&registry, &wish), 0); /* nothing to renew */
+    assert_int_equal(registry_set_access(&registry, 0xBEEF, prefix, &addr, &wish), 0);
+    assert_int_equal(registry_next_wish(&registry, 0, &found), 1);
+    assert_int_equal(found.kind, WISH_ACCESS);
+    assert_int_equal(found.id, wish.id);
+    assert_int_equal(found.pan, 0xBEEF);
+    assert_int_equal(found.device, 0);
+    assert_int_equal(found.name_len, 0);
+    assert_memory_equal(found.prefix, prefix, sizeof prefix);
+    assert_true(iotsec_addr_equal(&found.addr, &addr));
+    assert_int_equal(registry_renew_l2(&registry, &wish), 0); /* there will be something */
+    assert_int_equal(registry_set_access(&registry, 0, NULL, &addr, &wish), 0);
+
+    /* fulfilled in the transaction that puts it there, and in no other */
+    fill_access(&value, 1, 0);
+    registry.wish = &found;
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    registry_functions.abort(&registry);
+    assert_true(registry_waits(&registry, &found));
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_access(&registry, &value), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry.wish = NULL;
+    assert_false(registry_waits(&registry, &found));
+    assert_int_equal(registry_next_wish(&registry, found.id, &found), 1);
+    assert_int_equal(found.kind, WISH_L2_RENEW);
+    assert_int_equal(registry_settle(&registry, &found), 0);
+    assert_int_equal(registry_next_wish(&registry, found.id, &found), 1);
+    assert_memory_equal(found.prefix, own_prefix, sizeof own_prefix);
+    assert_int_equal(found.pan, 0);
+    assert_int_equal(registry_settle(&registry, &found), 0);
+    assert_int_equal(registry_renew_l2(&registry, &wish), 0);
+    registry_close(&registry);
+}
+
+/* A registry of the first layout is brought to this one, and nothing in it is lost. */
+static void test_registry_upgrade(void **state)
+{
+    struct iotsec_registry_access value;
+    struct iotsec_registry_group group;
+    enum registry_access mode;
+
+    (void)state;
+    for (mode = REGISTRY_USE; mode <= REGISTRY_SERVE; mode++) {
+        open_new("old.db");
+        put_group(1, 0x100);
+        assert_int_equal(sqlite3_exec(registry.db, "DROP TABLE access; PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
+        registry_close(&registry);
+        assert_int_equal(registry_open(&registry, path_of("old.db"), mode), 0);
+        fill_access(&value, 1, 0);
+        assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+        assert_int_equal(registry_functions.put_access(&registry, &value), IOTSEC_OK);
+        assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+        assert_int_equal(registry_functions.group_at(&registry, 0, &group), IOTSEC_OK);
+        registry_close(&registry);
+        assert_int_equal(registry_open(&registry, path_of("old.db"), mode), 0);
+        assert_int_equal(registry_functions.access(&registry, &value), IOTSEC_OK);
+        registry_close(&registry);
+    }
+}
+
 static void test_registry_numbers(void **state)
 {
     struct wish wish;
@@ -585,7 +745,7 @@ static void test_registry_damaged(void **state)
     assert_int_not_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
     assert_int_equal(chmod(path_of("damaged.db"), 0600), 0);
     assert_int_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
-    assert_int_equal(sqlite3_exec(registry.db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(registry.db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
     registry_close(&registry);
     assert_int_not_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
 
@@ -611,6 +771,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addr),
         cmocka_unit_test(test_addr_interface),
+        cmocka_unit_test(test_prefix),
         cmocka_unit_test(test_key_file),
         cmocka_unit_test(test_output),
         cmocka_unit_test(test_coap_write),
@@ -619,6 +780,9 @@ int main(void)
         cmocka_unit_test(test_nvm),
         cmocka_unit_test(test_registry_library),
         cmocka_unit_test(test_registry_wishes),
+        cmocka_unit_test(test_registry_access),
+        cmocka_unit_test(test_registry_access_wishes),
+        cmocka_unit_test(test_registry_upgrade),
         cmocka_unit_test(test_registry_numbers),
         cmocka_unit_test(test_registry_damaged),
     };
