@@ -594,13 +594,15 @@ static void test_registry_wishes(void **state)
 
 static void fill_access(struct iotsec_registry_access *value, uint32_t number, uint32_t next)
 {
-    memset(value, 0x5A, sizeof *value);
+    memset(value, 0, sizeof *value); /* what lies between the members is compared too */
+    memset(value->key, 0x5A, sizeof value->key);
+    memset(value->prefix, 0xFD, sizeof value->prefix);
+    memset(value->manager.ip, 0x20, sizeof value->manager.ip);
     value->number = number;
     value->next_number = next;
     memset(value->next_key, 0xC3, sizeof value->next_key);
     value->pan_id = 0xBEEF;
     value->manager.port = 5684;
-    value->manager.interface = 0;
 }
 
 static void test_registry_access(void **state)
