@@ -45,7 +45,7 @@ enum iotsec_relay_verdict {
 enum iotsec_relay_drop {
     IOTSEC_RELAY_DROP_CLOSED,         /**< joining is closed */
     IOTSEC_RELAY_DROP_NOT_LINK_LOCAL, /**< at the join port, but not from a link-local address */
-    IOTSEC_RELAY_DROP_NOT_SECURED,    /**< unsecured, and not to the join port */
+    IOTSEC_RELAY_DROP_NOT_SECURED,    /**< unsecured, and not to the join port: iotsec_relay_decide's only, so its caller may count it */
     IOTSEC_RELAY_DROP_FORM,           /**< neither a DTLS record (from below) nor a relayed message (from above), or too long */
     IOTSEC_RELAY_DROP_LOOP,           /**< relayed already, or from the manager's address, at the join port: relays pass it round */
     IOTSEC_RELAY_DROP_NEIGHBOUR_RATE, /**< a neighbour sends, or is sent, too much */
@@ -55,6 +55,7 @@ enum iotsec_relay_drop {
     IOTSEC_RELAY_DROP_HEADER,         /**< stateless: a reply whose header this relay has not made, or made under a key that is gone */
     IOTSEC_RELAY_DROP_NO_ENTRY,       /**< stateful: a reply for an entry that is gone */
     IOTSEC_RELAY_DROP_SEND,           /**< the port could not send it */
+    IOTSEC_RELAY_DROP_CRYPTO,         /**< stateless: the header's MAC could not be computed */
     IOTSEC_RELAY_DROP_COUNT           /**< number of reasons */
 };
 
@@ -75,8 +76,7 @@ struct iotsec_relay_entry {
 /** Private: what neighbours that share a hash may still send. Arrays of it are the caller's. */
 struct iotsec_relay_bucket {
     uint32_t filled_at; /**< private */
-    uint16_t up;        /**< private: tokens */
-    uint16_t down;      /**< private */
+    uint32_t tokens[2]; /**< private: up and down, in thousandths */
 };
 
 /** The port's functions. Constant, owned by the caller. 0: sent or queued; < 0: dropped. They must not block; `data` is valid during the call. */
@@ -116,12 +116,11 @@ struct iotsec_relay_config {
 /** One relay. Members are private but for `stats`. */
 struct iotsec_relay {
     const struct iotsec_relay_config *config; /**< private */
-    uint32_t open_until;          /**< private */
-    uint32_t closed_at;           /**< private */
+    uint32_t until;               /**< private: when it closes, or may rotate */
     uint32_t seeded_at;           /**< private */
     uint32_t seed;                /**< private: which bucket a neighbour has; changes now and then */
     struct iotsec_relay_bucket all; /**< private */
-    uint8_t is_open;              /**< private */
+    uint8_t state;                /**< private */
     uint8_t key_id;               /**< private */
     uint8_t has_previous;         /**< private */
     uint8_t key[IOTSEC_KEY_BYTES]; /**< private: headers are made under it */
@@ -153,9 +152,9 @@ enum iotsec_status iotsec_relay_init_checked(struct iotsec_relay *relay, const s
  * @param config kept by pointer; it and what it points to stay valid and unchanged until iotsec_relay_wipe
  * @retval IOTSEC_OK ready
  * @retval IOTSEC_ERR_ARGUMENT a pointer that must not be NULL is, a number is out of its range, or the manager's
- *         address is multicast or link-local
+ *         address is multicast or link-local, or without a port
  * @retval IOTSEC_ERR_CONFIG the caller was compiled with another configuration than the library
- * @retval IOTSEC_ERR_RANDOM no random numbers for the relay key
+ * @retval IOTSEC_ERR_RANDOM no random numbers for the relay key or the buckets' seed
  * @retval IOTSEC_ERR_UNSUPPORTED keep_key is set and the HAL has no NVM
  * @retval IOTSEC_ERR_NVM the new relay key could not be written
  */
@@ -196,8 +195,8 @@ int iotsec_relay_is_open(const struct iotsec_relay *relay);
  * Takes another relay key. Replies to headers that were made under the last one are still passed on.
  * @param relay an initialised relay, stateless
  * @retval IOTSEC_OK done; durable if keep_key is set
- * @retval IOTSEC_ERR_STATE joining is open, or closed less than IOTSEC_RELAY_IDLE_MS ago: the header is what the manager
- *         knows a joiner by
+ * @retval IOTSEC_ERR_STATE joining is open, or was closed or the relay set up less than IOTSEC_RELAY_IDLE_MS ago: the header
+ *         is what the manager knows a joiner by, and joins go on behind a restart
  * @retval IOTSEC_ERR_UNSUPPORTED a stateful relay has no key
  * @retval IOTSEC_ERR_RANDOM no random numbers; nothing changed
  * @retval IOTSEC_ERR_NVM it could not be written; nothing changed

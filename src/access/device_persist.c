@@ -21,21 +21,6 @@
 /* Counters that one write reserves, and a reboot costs at most. */
 #define RESERVE_BLOCK 1024u
 
-/* Not against an attacker, who could compute it: against a cell that has lost its charge. */
-static uint32_t compute_crc(const uint8_t *data, size_t len)
-{
-    uint32_t crc = 0xFFFFFFFFu;
-    unsigned bit;
-
-    while (len-- != 0) {
-        crc ^= *data++;
-        for (bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (crc & 1u ? 0xEDB88320u : 0);
-        }
-    }
-    return ~crc;
-}
-
 static uint16_t slot_of(const struct iotsec_device *dev, const struct iotsec_device_group *group)
 {
     return (uint16_t)(dev->config->nvm_slot + (group - dev->config->groups));
@@ -60,7 +45,7 @@ static bool write_slot(struct iotsec_device *dev, const struct iotsec_device_gro
     iotsec_wr_u16(&w, csb->addr.port);
     iotsec_wr_u16(&w, csb->addr.interface);
     iotsec_wr_u32(&w, reserved);
-    iotsec_wr_u32(&w, compute_crc(slot, SLOT_CRC_AT));
+    iotsec_wr_u32(&w, iotsec_crc32(slot, SLOT_CRC_AT));
     written = !w.failed && hal->nvm_write(hal->user, slot_of(dev, group), slot, w.len) == 0;
     iotsec_wipe(slot, sizeof slot);
     return written;
@@ -136,7 +121,7 @@ static bool read_slot(struct iotsec_device *dev, struct iotsec_device_group *gro
             iotsec_rd_u32(&r, &key_number) && iotsec_rd_u16(&r, &sender_id) && iotsec_rd_view(&r, &tgk, IOTSEC_KEY_BYTES) &&
             iotsec_rd_view(&r, &rand, IOTSEC_KEY_BYTES) && iotsec_rd_copy(&r, addr.ip, sizeof addr.ip) &&
             iotsec_rd_u16(&r, &addr.port) && iotsec_rd_u16(&r, &addr.interface) && iotsec_rd_u32(&r, &reserved) &&
-            iotsec_rd_u32(&r, &crc) && crc == compute_crc(slot, SLOT_CRC_AT) && iotsec_dev_group(dev, group_id) == NULL;
+            iotsec_rd_u32(&r, &crc) && crc == iotsec_crc32(slot, SLOT_CRC_AT) && iotsec_dev_group(dev, group_id) == NULL;
     if (sound) {
         iotsec_csb_init(&group->csb, group_id);
         sound = iotsec_csb_parameters(&group->csb, hal, key_number, rand, &addr, 0) == IOTSEC_ERR_PENDING &&

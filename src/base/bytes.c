@@ -264,6 +264,20 @@ void iotsec_wipe(void *data, size_t len)
 #endif
 }
 
+uint32_t iotsec_crc32(const uint8_t *data, size_t len)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    unsigned bit;
+
+    while (len-- != 0) {
+        crc ^= *data++;
+        for (bit = 0; bit < 8; bit++) {
+            crc = crc >> 1 ^ (crc & 1u ? 0xEDB88320u : 0);
+        }
+    }
+    return ~crc;
+}
+
 bool iotsec_time_reached(uint32_t now, uint32_t deadline)
 {
     return now - deadline < 0x80000000u;

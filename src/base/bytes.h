@@ -55,6 +55,9 @@ bool iotsec_ct_equal(const uint8_t *a, const uint8_t *b, size_t len);
 /* Not removed by the optimiser. */
 void iotsec_wipe(void *data, size_t len);
 
+/* CRC-32 (ISO 3309). Not against an attacker, who could compute it: against a cell that has lost its charge. */
+uint32_t iotsec_crc32(const uint8_t *data, size_t len);
+
 /* Modulo-2^32 time: true when `deadline` has come. Deadlines lie at most 2^31 - 1 ms ahead. */
 bool iotsec_time_reached(uint32_t now, uint32_t deadline);
 /* Milliseconds left until `deadline`, 0 when it has come. */
