@@ -29,7 +29,7 @@ static inline bool iotsec_join_proxy_is_dtls(const uint8_t *datagram, size_t len
     return len != 0 && datagram[0] >= 20 && datagram[0] <= 63;
 }
 
-/* Bytes that stand before the content. */
+/* Bytes that stand before the content, which has 65535 at most. */
 size_t iotsec_join_proxy_overhead(size_t header_len, size_t content_len);
 
 /* Writes everything before a content of that length to `out`, which has room for iotsec_join_proxy_overhead. */
