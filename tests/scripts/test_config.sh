@@ -72,6 +72,11 @@ done
 
 device=(-DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_DTLS_SERVER=0)
 small=(-DIOTSEC_SUITE_CCM=0 -DIOTSEC_MAX_FRAGMENT_LENGTH=0 -DIOTSEC_KEYLOG=0 -DIOTSEC_PERSIST=0)
+no_relay=(-DIOTSEC_ROLE_RELAY=0)
+no_cid=(-DIOTSEC_CONNECTION_ID=0)
+no_access=(-DIOTSEC_ACCESS=0)
+not_relayed=(-DIOTSEC_RELAYED=0)
+one_link=("${no_relay[@]}" "${no_cid[@]}" "${no_access[@]}" "${not_relayed[@]}")
 compiles 'everything'
 compiles 'device only' "${device[@]}"
 compiles 'smallest device' "${device[@]}" "${small[@]}"
@@ -79,6 +84,26 @@ compiles 'device that is a server to its peers' -DIOTSEC_ROLE_MANAGER=0
 compiles 'manager only' -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_DTLS_CLIENT=0
 compiles 'smallest manager' -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_DTLS_CLIENT=0 "${small[@]}"
 compiles 'records and client alone' -DIOTSEC_ROLE_DEVICE=0 "${device[@]}"
+compiles 'smallest device on the manager'\''s link' "${device[@]}" "${small[@]}" "${one_link[@]}"
+compiles 'smallest manager of one link' -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_DTLS_CLIENT=0 "${small[@]}" "${one_link[@]}"
+compiles 'everything on one link' "${one_link[@]}"
+compiles 'relay alone, with the client' -DIOTSEC_ROLE_DEVICE=0 "${device[@]}" "${small[@]}" "${no_cid[@]}" "${no_access[@]}"
+compiles 'relay alone, with the server' -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_DTLS_CLIENT=0 "${no_access[@]}"
+compiles 'device that relays' "${device[@]}" "${small[@]}"
+compiles 'device that does not relay' "${device[@]}" "${no_relay[@]}"
+compiles 'no Connection IDs' "${no_cid[@]}"
+compiles 'no Connection IDs, device' "${device[@]}" "${no_cid[@]}"
+compiles 'no Connection IDs, manager' -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_DTLS_CLIENT=0 "${no_cid[@]}"
+compiles 'no access parameters' "${no_access[@]}"
+compiles 'no access parameters, device' "${device[@]}" "${no_access[@]}"
+compiles 'no access parameters, manager' -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_DTLS_CLIENT=0 "${no_access[@]}"
+compiles 'neither access parameters nor Connection IDs' "${no_cid[@]}" "${no_access[@]}"
+compiles 'a manager that nobody relays to' "${not_relayed[@]}"
+compiles 'a manager that nobody relays to, without access parameters' "${not_relayed[@]}" "${no_access[@]}"
+compiles 'relayed, without Connection IDs' -DIOTSEC_RELAYED=1 "${no_cid[@]}"
+compiles 'a server that is no manager, behind relays' -DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_RELAYED=1
+compiles 'long Connection IDs' -DIOTSEC_CID_MAX=254
+compiles 'short Connection IDs' -DIOTSEC_CID_MAX=2
 compiles 'small tables' -DIOTSEC_IDENTITY_MAX=16 -DIOTSEC_PSK_MAX=16 -DIOTSEC_FLIGHT_BYTES=160 \
     -DIOTSEC_REASSEMBLY_BYTES=160 -DIOTSEC_REASSEMBLY_MESSAGES=2 -DIOTSEC_HELD_RECORD_BYTES=61 \
     -DIOTSEC_GROUPS_PER_HELLO=1 -DIOTSEC_HANDSHAKE_SCRATCH_BYTES=4
@@ -88,10 +113,11 @@ compiles 'large tables' -DIOTSEC_IDENTITY_MAX=255 -DIOTSEC_PSK_MAX=255 -DIOTSEC_
 
 refused 'IOTSEC_ROLE_DEVICE needs IOTSEC_DTLS_CLIENT' -DIOTSEC_DTLS_CLIENT=0
 refused 'IOTSEC_ROLE_MANAGER needs IOTSEC_DTLS_SERVER' -DIOTSEC_DTLS_SERVER=0
+refused 'IOTSEC_RELAYED needs IOTSEC_DTLS_SERVER' "${device[@]}" -DIOTSEC_RELAYED=1
 refused 'at least one of IOTSEC_DTLS_CLIENT and IOTSEC_DTLS_SERVER' \
     -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_DTLS_CLIENT=0 -DIOTSEC_DTLS_SERVER=0
 for limits in IDENTITY_MAX:0:256 PSK_MAX:15:256 FLIGHT_BYTES:159:4097 REASSEMBLY_BYTES:159:4097 \
-    REASSEMBLY_MESSAGES:1:9 HELD_RECORD_BYTES:60:1025 GROUPS_PER_HELLO:0:33 AES_CONTEXT_BYTES:8:20 \
+    REASSEMBLY_MESSAGES:1:9 HELD_RECORD_BYTES:60:1025 GROUPS_PER_HELLO:0:33 CID_MAX:1:255 AES_CONTEXT_BYTES:8:20 \
     SHA256_CONTEXT_BYTES:96:108; do
     IFS=: read -r name low high <<<"$limits"
     refused "IOTSEC_$name must" "-DIOTSEC_$name=$low"
@@ -108,6 +134,8 @@ built=(-I"$work/built")
 replace=("-DIOTSEC_CONFIG_FILE=\"$work/replace.h\"")
 append=("-DIOTSEC_USER_CONFIG_FILE=\"$work/append.h\"")
 expect 'default' "$(value PSK_MAX)" 64
+expect 'relayed where there is a manager' "$(value RELAYED)" 1
+expect 'and nowhere else' "$(value RELAYED -DIOTSEC_ROLE_MANAGER=0)" 0
 expect 'build_config.h is read' "$(value PSK_MAX "${built[@]}")" 32
 expect 'IOTSEC_CONFIG_FILE replaces it' "$(value PSK_MAX "${built[@]}" "${replace[@]}")" 48
 expect 'all of it' "$(value IDENTITY_MAX "${built[@]}" "${replace[@]}")" 128
@@ -118,7 +146,8 @@ expect 'and leaves the rest' "$(value PSK_MAX "${built[@]}" "${append[@]}")" 32
 printf '#define IOTSEC_FLIGHT_BYTES 400\n' >"$work/site.h"
 if cmake -S "$source_dir" -B "$work/cmake" -DCMAKE_C_COMPILER="$cc" -DIOTSEC_WITH_MBEDTLS=OFF -DIOTSEC_WITH_PSA=OFF \
     -DIOTSEC_BUILD_TOOLS=OFF -DIOTSEC_BUILD_TESTS=OFF -DIOTSEC_ROLE_MANAGER=OFF -DIOTSEC_DTLS_SERVER=OFF \
-    -DIOTSEC_KEYLOG=OFF -DIOTSEC_WERROR=ON -DIOTSEC_USER_CONFIG_FILE="$work/site.h" >"$work/cmake.log" 2>&1 &&
+    -DIOTSEC_ROLE_RELAY=OFF -DIOTSEC_CONNECTION_ID=OFF -DIOTSEC_ACCESS=OFF -DIOTSEC_KEYLOG=OFF \
+    -DIOTSEC_WERROR=ON -DIOTSEC_USER_CONFIG_FILE="$work/site.h" >"$work/cmake.log" 2>&1 &&
     cmake --build "$work/cmake" >>"$work/cmake.log" 2>&1; then
     printf 'ok: CMake without providers, tools and tests\n'
 else
@@ -127,6 +156,9 @@ else
 fi
 generated=(-I"$work/cmake/include")
 expect 'option OFF' "$(value KEYLOG "${generated[@]}")" 0
+for option in ROLE_RELAY CONNECTION_ID ACCESS; do
+    expect "option $option OFF" "$(value "$option" "${generated[@]}")" 0
+done
 expect 'option ON' "$(value PERSIST "${generated[@]}")" 1
 expect 'user file through CMake' "$(value FLIGHT_BYTES "${generated[@]}")" 400
 
