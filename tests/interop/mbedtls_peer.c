@@ -11,12 +11,15 @@
  *     ems=on|off          extended master secret
  *     mtu=N               handshake messages are cut so that a datagram has N bytes at most; 0: not cut
  *     mfl=512|1024|...    client: asks for max_fragment_length; 0: does not
+ *     cid=empty|HEX       Connection IDs (RFC 9146) are used, and this end wants that one; not given: they are not
+ *     rebind=N            client: goes on from another port before it sends line N + 1
  *     loss=P seed=N       drops datagrams both ways until this end is connected
  *     timeout=SECONDS     gives up when the handshake takes longer
  *
  * A client sends each line of stdin as one record and closes at its end. A server sends back whatever
  * comes; after a handshake that failed it listens again, after a session it ends. One line an event on
- * stdout: "listening", "established suite=...", "data TEXT", "closed", "failed at=... code=... text".
+ * stdout: "listening", "established suite=...", "connection-id own=HEX peer=HEX", "rebound", "moved" (a server's client
+ * has another address), "data TEXT", "closed", "failed at=... code=... text".
  * Exit: 0 after a session that was closed, 1 after a failure, 2 for bad usage.
  */
 #include <errno.h>
@@ -45,7 +48,15 @@
 #include <psa/crypto.h>
 #endif
 
-enum { DATAGRAM_MAX = 2048, PSK_MAX = 64, LINE_MAX_BYTES = 1024 };
+/* 2.28 knows a draft of RFC 9146 with another extension number and another AAD, and Debian leaves even that out. */
+#if defined(MBEDTLS_SSL_DTLS_CONNECTION_ID) && MBEDTLS_VERSION_NUMBER >= 0x03020000 && \
+    (!defined(MBEDTLS_SSL_DTLS_CONNECTION_ID_COMPAT) || MBEDTLS_SSL_DTLS_CONNECTION_ID_COMPAT == 0)
+#define HAVE_CID 1
+#else
+#define HAVE_CID 0
+#endif
+
+enum { DATAGRAM_MAX = 2048, PSK_MAX = 64, LINE_MAX_BYTES = 1024, CID_MAX = 32 };
 
 struct options {
     int is_server;
@@ -59,6 +70,10 @@ struct options {
     int ems;
     unsigned mtu;
     unsigned mfl;
+    int use_cid;
+    unsigned char cid[CID_MAX];
+    size_t cid_len;
+    unsigned rebind; /* 0: never */
     double loss;
     unsigned long seed;
     unsigned timeout_s;
@@ -70,6 +85,9 @@ struct link {
     struct sockaddr_storage peer;
     socklen_t peer_len;
     int peer_fixed;
+    int roams; /* the peer is known by its Connection ID: records from elsewhere are shown to mbedTLS */
+    struct sockaddr_storage from; /* of the last datagram */
+    socklen_t from_len;
     double loss;
     uint64_t random;
 };
@@ -168,6 +186,9 @@ static int link_receive(void *user, unsigned char *data, size_t size)
         if (!link->peer_fixed) {
             link->peer = from;
             link->peer_len = from_len;
+        } else if (link->roams) {
+            link->from = from;
+            link->from_len = from_len;
         } else if (from_len != link->peer_len || memcmp(&from, &link->peer, from_len) != 0) {
             continue;
         }
@@ -221,6 +242,12 @@ static int parse_switch(const char *text, int *out)
     return *out || strcmp(text, "off") == 0;
 }
 
+static int parse_cid(struct options *o, const char *text)
+{
+    o->use_cid = HAVE_CID;
+    return HAVE_CID && (strcmp(text, "empty") == 0 || parse_hex(text, o->cid, sizeof o->cid, &o->cid_len));
+}
+
 static int parse_options(struct options *o, int argc, char **argv)
 {
     memset(o, 0, sizeof *o);
@@ -259,6 +286,10 @@ static int parse_options(struct options *o, int argc, char **argv)
             o->mtu = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "mfl") == 0)
             o->mfl = (unsigned)strtoul(value, NULL, 10);
+        else if (strcmp(argv[i], "cid") == 0)
+            ok = parse_cid(o, value);
+        else if (strcmp(argv[i], "rebind") == 0)
+            o->rebind = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "loss") == 0)
             o->loss = strtod(value, NULL);
         else if (strcmp(argv[i], "seed") == 0)
@@ -349,6 +380,10 @@ static int configure(mbedtls_ssl_config *conf, const struct options *o, mbedtls_
             mbedtls_ssl_conf_dtls_cookies(conf, NULL, NULL, NULL);
         }
     }
+#if HAVE_CID
+    if (status == 0 && o->use_cid)
+        status = mbedtls_ssl_conf_cid(conf, o->cid_len, MBEDTLS_SSL_UNEXPECTED_CID_IGNORE);
+#endif
     if (status == 0 && o->mfl != 0)
         status = mbedtls_ssl_conf_max_frag_len(conf, mfl_code(o->mfl));
     if (status == 0)
@@ -364,6 +399,10 @@ static int start(mbedtls_ssl_context *ssl, struct link *link, const struct optio
 
     if (status == 0 && o->is_server)
         status = mbedtls_ssl_set_client_transport_id(ssl, (const unsigned char *)&link->peer, link->peer_len);
+#if HAVE_CID
+    if (status == 0 && o->use_cid)
+        status = mbedtls_ssl_set_cid(ssl, MBEDTLS_SSL_CID_ENABLED, o->cid, o->cid_len);
+#endif
     return status;
 }
 
@@ -409,6 +448,54 @@ static int handshake(mbedtls_ssl_context *ssl, struct link *link, struct timer *
     return status;
 }
 
+static void print_hex(const char *name, const unsigned char *data, size_t len)
+{
+    printf(" %s=", name);
+    for (size_t i = 0; i < len; i++)
+        printf("%02x", data[i]);
+}
+
+/* Says which Connection IDs are in use, and lets the peer roam if it writes one. */
+static int report_cid(mbedtls_ssl_context *ssl, struct link *link, const struct options *o)
+{
+#if HAVE_CID
+    unsigned char cid[MBEDTLS_SSL_CID_OUT_LEN_MAX];
+    size_t len = 0;
+    int enabled = MBEDTLS_SSL_CID_DISABLED;
+    int status = mbedtls_ssl_get_peer_cid(ssl, &enabled, cid, &len);
+
+    if (status != 0 || enabled != MBEDTLS_SSL_CID_ENABLED)
+        return status;
+    link->roams = o->cid_len != 0;
+    printf("connection-id");
+    print_hex("own", o->cid, o->cid_len);
+    print_hex("peer", cid, len);
+    printf("\n");
+    fflush(stdout);
+#else
+    (void)ssl;
+    (void)link;
+    (void)o;
+    (void)print_hex;
+#endif
+    return 0;
+}
+
+/* A new socket, and so a new port. */
+static int rebind(struct link *link)
+{
+    int fd = socket(link->peer.ss_family, SOCK_DGRAM, 0);
+
+    if (fd < 0 || dup2(fd, link->fd) < 0) {
+        perror("mbedtls_peer: rebind");
+        return MBEDTLS_ERR_SSL_INTERNAL_ERROR;
+    }
+    close(fd);
+    printf("rebound\n");
+    fflush(stdout);
+    return 0;
+}
+
 static int write_record(mbedtls_ssl_context *ssl, const unsigned char *data, size_t len)
 {
     int n;
@@ -422,12 +509,19 @@ static int write_record(mbedtls_ssl_context *ssl, const unsigned char *data, siz
 }
 
 /* Reads what has arrived. 0: more may come. */
-static int read_records(mbedtls_ssl_context *ssl, const struct options *o)
+static int read_records(mbedtls_ssl_context *ssl, struct link *link, const struct options *o)
 {
     unsigned char data[DATAGRAM_MAX];
     int n;
 
     while ((n = mbedtls_ssl_read(ssl, data, sizeof data)) > 0) {
+        /* mbedTLS has verified a record, and what it reads at a time is one datagram: that is where the peer is now. */
+        if (link->roams && link->from_len != 0 &&
+            (link->from_len != link->peer_len || memcmp(&link->from, &link->peer, link->from_len) != 0)) {
+            link->peer = link->from;
+            link->peer_len = link->from_len;
+            printf("moved\n");
+        }
         printf("data %.*s\n", n - (data[n - 1] == '\n'), (const char *)data);
         fflush(stdout);
         if (o->is_server) {
@@ -445,12 +539,13 @@ static int talk(mbedtls_ssl_context *ssl, struct link *link, struct timer *timer
 {
     char line[LINE_MAX_BYTES];
     size_t used = 0;
+    unsigned sent = 0;
     struct pollfd wait[2] = {{link->fd, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
     const nfds_t count = o->is_server ? 1 : 2;
 
     for (;;) {
         /* First: a record may have come in the datagram that ended the handshake. */
-        int status = read_records(ssl, o);
+        int status = read_records(ssl, link, o);
 
         if (status == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY || status == MBEDTLS_ERR_SSL_CONN_EOF)
             return 0;
@@ -469,7 +564,9 @@ static int talk(mbedtls_ssl_context *ssl, struct link *link, struct timer *timer
             while ((end = memchr(line, '\n', used)) != NULL) {
                 size_t len = (size_t)(end - line) + 1;
 
-                status = write_record(ssl, (const unsigned char *)line, len);
+                status = o->rebind != 0 && sent++ == o->rebind ? rebind(link) : 0;
+                if (status == 0)
+                    status = write_record(ssl, (const unsigned char *)line, len);
                 if (status != 0)
                     return status;
                 used -= len;
@@ -495,7 +592,7 @@ int main(int argc, char **argv)
     int result;
 
     if (argc == 2 && strcmp(argv[1], "version") == 0) {
-        printf("mbedTLS %s\n", MBEDTLS_VERSION_STRING);
+        printf("mbedTLS %s\nconnection-id %s\n", MBEDTLS_VERSION_STRING, HAVE_CID ? "yes" : "no");
         return 0;
     }
     result = parse_options(&o, argc, argv);
@@ -543,7 +640,9 @@ int main(int argc, char **argv)
     printf("established suite=%s\n", mbedtls_ssl_get_ciphersuite(&ssl));
     fflush(stdout);
 
-    status = talk(&ssl, &link, &timer, &o);
+    status = report_cid(&ssl, &link, &o);
+    if (status == 0)
+        status = talk(&ssl, &link, &timer, &o);
     if (status != 0) {
         result = fail("session", status);
         goto out;
