@@ -3,7 +3,8 @@
  * The codec of the key-management messages; keymgmt.h draws them. Every kind has the fields of one row
  * below, always in the same order:
  *
- *     kind, message | group(2) | key number(4) | sender(2) | TGK or RAND(16) | address(5 or 16), port(2) | code
+ *     kind, message | group(2) | key or L2 number(4) | sender(2) | TGK, RAND or L2 key(16) | address(5 or 16), port(2) |
+ *     PAN ID(2), short address(2), prefix(8), manager(8 or 16), port(2) | code
  */
 #include "amikey/keymgmt.h"
 
@@ -18,6 +19,7 @@
 #define SECRET 16u
 #define ADDRESS 32u
 #define CODE 64u
+#define LINK (IOTSEC_ACCESS ? 128u : 0u)
 
 static const uint8_t fields_of[] = {
     [IOTSEC_KM_MASTER_KEY] = ALL | GROUP | KEY_NUMBER | SENDER | SECRET,
@@ -31,7 +33,15 @@ static const uint8_t fields_of[] = {
     [IOTSEC_KM_REFUSED] = ALL | GROUP | CODE,
     [IOTSEC_KM_EVICTED] = ALL,
     [IOTSEC_KM_GROUP_REMOVED] = ALL | GROUP,
+#if IOTSEC_ACCESS
+    [IOTSEC_KM_ACCESS] = ALL | KEY_NUMBER | SECRET | LINK | CODE,
+    [IOTSEC_KM_PATH_CHECK] = ALL,
+    [IOTSEC_KM_MOVED] = ALL,
+#endif
 };
+
+#define ADDRESS_BYTES 16u
+#define PREFIX_BYTES 8u
 
 static const struct {
     uint8_t field;
@@ -44,8 +54,15 @@ static const struct {
     { KEY_NUMBER, offsetof(struct iotsec_km_message, key_number), 4 },
     { SENDER, offsetof(struct iotsec_km_message, sender_id), 2 },
     { SECRET, offsetof(struct iotsec_km_message, secret), IOTSEC_KEY_BYTES },
-    { ADDRESS, offsetof(struct iotsec_km_message, addr.ip), 16 },
+    { ADDRESS, offsetof(struct iotsec_km_message, addr.ip), ADDRESS_BYTES },
     { ADDRESS, offsetof(struct iotsec_km_message, addr.port), 2 },
+#if IOTSEC_ACCESS
+    { LINK, offsetof(struct iotsec_km_message, pan_id), 2 },
+    { LINK, offsetof(struct iotsec_km_message, short_address), 2 },
+    { LINK, offsetof(struct iotsec_km_message, prefix), PREFIX_BYTES },
+    { LINK, offsetof(struct iotsec_km_message, addr.ip), ADDRESS_BYTES },
+    { LINK, offsetof(struct iotsec_km_message, addr.port), 2 },
+#endif
     { CODE, offsetof(struct iotsec_km_message, code), 1 },
 };
 #define LAYOUT_COUNT (sizeof layout / sizeof layout[0])
@@ -63,10 +80,11 @@ static unsigned find_fields(uint8_t kind)
 
 uint8_t iotsec_km_content_type(uint8_t kind)
 {
-    return kind == IOTSEC_KM_MASTER_KEY ? IOTSEC_CONTENT_MASTER_KEY_DATA : IOTSEC_CONTENT_SECURITY_PARAMETERS;
+    return kind == IOTSEC_KM_MASTER_KEY || (IOTSEC_ACCESS && kind == IOTSEC_KM_ACCESS) ? IOTSEC_CONTENT_MASTER_KEY_DATA
+                                                                                       : IOTSEC_CONTENT_SECURITY_PARAMETERS;
 }
 
-static void write_bytes(struct iotsec_writer *w, unsigned field, const uint8_t *p, size_t size)
+static void write_bytes(struct iotsec_writer *w, const struct iotsec_km_message *m, unsigned field, const uint8_t *p, size_t size)
 {
     static const uint8_t zeros[SHORT_LEFT_OUT];
 
@@ -74,6 +92,10 @@ static void write_bytes(struct iotsec_writer *w, unsigned field, const uint8_t *
         iotsec_wr_u8(w, p[SHORT_FROM]);
         p += SHORT_TAIL;
         size = SHORT_BYTES - 1;
+    }
+    if (IOTSEC_ACCESS && field == LINK && size == ADDRESS_BYTES && memcmp(p, m->prefix, PREFIX_BYTES) == 0) {
+        p += PREFIX_BYTES;
+        size -= PREFIX_BYTES;
     }
     iotsec_wr_copy(w, p, size);
 }
@@ -99,7 +121,7 @@ enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uin
         } else if (layout[i].size == 4) {
             iotsec_wr_u32(&w, *(const uint32_t *)p);
         } else {
-            write_bytes(&w, layout[i].field, p, layout[i].size);
+            write_bytes(&w, message, layout[i].field, p, layout[i].size);
         }
     }
     if (w.failed) {
@@ -110,12 +132,17 @@ enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uin
     return IOTSEC_OK;
 }
 
-/* An address takes what is left but the port: the length tells which form it has. */
-static bool read_bytes(struct iotsec_reader *r, unsigned field, uint8_t *p, size_t size)
+/* An address takes what is left but the port, and the flags of ACCESS: the length tells which form it has. */
+static bool read_bytes(struct iotsec_reader *r, const struct iotsec_km_message *m, unsigned field, uint8_t *p, size_t size)
 {
     if (field == ADDRESS && r->left == SHORT_BYTES + 2) {
         p[0] = 0xFF;
         return iotsec_rd_u8(r, p + SHORT_FROM) && iotsec_rd_copy(r, p + SHORT_TAIL, SHORT_BYTES - 1);
+    }
+    if (IOTSEC_ACCESS && field == LINK && size == ADDRESS_BYTES && r->left == ADDRESS_BYTES - PREFIX_BYTES + 3) {
+        memcpy(p, m->prefix, PREFIX_BYTES);
+        p += PREFIX_BYTES;
+        size -= PREFIX_BYTES;
     }
     return iotsec_rd_copy(r, p, size);
 }
@@ -137,7 +164,7 @@ static bool read_fields(struct iotsec_reader *r, struct iotsec_km_message *m)
         } else if (layout[i].size == 4) {
             ok = iotsec_rd_u32(r, p);
         } else {
-            ok = read_bytes(r, layout[i].field, p, layout[i].size);
+            ok = read_bytes(r, m, layout[i].field, p, layout[i].size);
         }
         fields = find_fields(m->kind);
     }
@@ -151,10 +178,11 @@ static bool fields_in_range(const struct iotsec_km_message *m, uint8_t content_t
     return content_type == iotsec_km_content_type(m->kind) &&
            /* group 0 means the domain, and only a refusal speaks of it */
            (!(fields & GROUP) || m->group_id != 0 || m->kind == IOTSEC_KM_REFUSED) &&
-           /* an epoch below 256 would be a unicast one */
-           (!(fields & KEY_NUMBER) || (m->key_number & 0xFF00u) != 0) &&
+           /* an epoch below 256 would be a unicast one; L2 keys have none */
+           (!(fields & KEY_NUMBER) || (m->key_number & (fields & LINK ? 0xFFFFFFFFu : 0xFF00u)) != 0) &&
            (!(fields & SENDER) || (m->sender_id >= IOTSEC_SENDER_ID_MIN && m->sender_id <= IOTSEC_SENDER_ID_MAX)) &&
-           (!(fields & ADDRESS) || (iotsec_addr_is_multicast(&m->addr) && m->addr.port != 0));
+           (!(fields & (ADDRESS | LINK)) ||
+            (iotsec_addr_is_multicast(&m->addr) == ((fields & ADDRESS) != 0) && m->addr.port != 0));
 }
 
 enum iotsec_status iotsec_km_decode(struct iotsec_km_message *message, uint8_t content_type, const uint8_t *data, size_t len)

@@ -15,14 +15,15 @@
  *   type 29, M -> D  REFUSED        9, message, group(2), reason                                     5 bytes
  *   type 29, M -> D  EVICTED       10, message                                                       2 bytes
  *   type 29, M -> D  GROUP_REMOVED 11, message, group(2)                                             4 bytes
- *   type 28, M -> D  ACCESS        12, message, L2 number(4), L2 key(16), manager(8 or 16), port(2),
- *                                  flags, PAN ID(2), short address(2), prefix(8)               45 or 53 bytes
+ *   type 28, M -> D  ACCESS        12, message, L2 number(4), L2 key(16), PAN ID(2), short address(2),
+ *                                  prefix(8), manager(8 or 16), port(2), flags                 45 or 53 bytes
  *   type 29, M -> D  PATH_CHECK    13, message                                                       2 bytes
  *   type 29, D -> M  MOVED         14, message                                                       2 bytes
  *
  * The multicast address takes 5 bytes when it is ffXY::gggg:gggg (second byte, low 32 bits), else
- * 16; the manager's own takes 8 when it begins with the prefix; the message's length tells. "message" is the sender's message ID: an ACK echoes it. Both halves
- * of a pair carry the same one. Longer messages than listed are malformed.
+ * 16; the manager's own takes 8 when it begins with the prefix, be that zeros; the message's length tells.
+ * "message" is the sender's message ID: an ACK echoes it. Both halves of a pair carry the same one. Longer
+ * messages than listed are malformed. Kinds 12 to 14 exist with IOTSEC_ACCESS.
  */
 #ifndef IOTSEC_SRC_AMIKEY_KEYMGMT_H
 #define IOTSEC_SRC_AMIKEY_KEYMGMT_H
@@ -30,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <iotsec/config.h>
 #include <iotsec/hal.h>
 #include <iotsec/protocol.h>
 
@@ -89,7 +91,7 @@ struct iotsec_km_message {
     uint8_t prefix[8];
 };
 
-#define IOTSEC_KM_MAX_BYTES 53u
+#define IOTSEC_KM_MAX_BYTES (IOTSEC_ACCESS ? 53u : 42u)
 
 /* The record content type that a kind travels in. */
 uint8_t iotsec_km_content_type(uint8_t kind);
