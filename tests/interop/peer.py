@@ -12,6 +12,14 @@
     ACK                                     -------->
     an empty group record to the group      - - - - ->  the other members
 
+and, where the manager has access parameters, with --configure-address:
+
+                                            <--------   ACCESS
+    ACK                                     -------->
+    MOVED, from its own address             -------->   the same session, known by its Connection ID
+                                            <--------   PATH_CHECK
+    ACK                                     -------->
+
 It shares no code with the C library, so that each checks the other, and it is meant to be read: the
 parts stand in the order of the document, whose section numbers they name. Standard library, and
 python3-cryptography for AES-CCM.
@@ -22,6 +30,7 @@ Commands on standard input, one a line:
     join GID            ask for one more group
     leave [GID]         leave a group, or the domain
     status              send a STATUS for every group
+    rebind              go on from another port, and say nothing of it
     quit                end the session and the program; the membership stays (so does end of input)
 
 Events on standard output, one a line:
@@ -33,6 +42,9 @@ Events on standard output, one a line:
     group-key gid=1 key=0x200               a newer key: a step or a generation
     status gid=1 result=DONE                the manager's answer to a STATUS
     refused gid=1 reason=2                  the manager gives no keys (gid=0: no admission at all)
+    access l2=1 use=1 prefix=fd01:: ...     access parameters
+    moved                                   the session has moved to this device's own address
+    error reason=NOT_MOVED                  it has not, and goes on from the old one
     group-left gid=1, left, group-removed gid=1, evicted, disconnected
     error reason=NO_ANSWER                  and exit status 1, if the join came to nothing
 """
@@ -52,6 +64,7 @@ import selectors
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 from collections import namedtuple
@@ -68,6 +81,7 @@ CHANGE_CIPHER_SPEC = 20
 ALERT = 21
 HANDSHAKE = 22
 APPLICATION_DATA = 23
+WITH_CONNECTION_ID = 25
 MASTER_KEY_DATA = 28
 SECURITY_PARAMETERS_DATA = 29
 
@@ -90,6 +104,7 @@ PSK_WITH_AES_128_CCM_8 = 0xC0A8
 EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
 
 EXTENDED_MASTER_SECRET = 23
+CONNECTION_ID = 54
 GROUP_REQUEST_EXTENSION = 0xFF10
 RENEGOTIATION_INFO = 0xFF01
 GROUPS_IN_HELLO_MAX = 8
@@ -109,15 +124,20 @@ DOMAIN_LEAVE = 8
 REFUSED = 9
 EVICTED = 10
 GROUP_REMOVED = 11
+ACCESS = 12
+PATH_CHECK = 13
+MOVED = 14
 
 LAYOUTS = {MASTER_KEY: '>BBHIH16s', ACK: '>BBB', STATUS: '>BBHIHB', GROUP_REQUEST: '>BBH', GROUP_LEAVE: '>BBH',
-           DOMAIN_LEAVE: '>BB', REFUSED: '>BBHB', EVICTED: '>BB', GROUP_REMOVED: '>BBH'}
+           DOMAIN_LEAVE: '>BB', REFUSED: '>BBHB', EVICTED: '>BB', GROUP_REMOVED: '>BBH', PATH_CHECK: '>BB', MOVED: '>BB'}
 PARAMETERS_LAYOUTS = {31: '>BBHI16s5sH', 42: '>BBHI16s16sH'}
+ACCESS_LAYOUTS = {45: '>BBI16s8sHBHH8s', 53: '>BBI16s16sHBHH8s'}
 
 RESULTS = ['DONE', 'KEYS_FOLLOW', 'CONFLICT', 'NO_ROOM', 'NOT_MEMBER', 'FAILED']
 DONE, KEYS_FOLLOW, CONFLICT, NO_ROOM, NOT_MEMBER, FAILED = range(6)
 STATUS_CONFLICT = 1
 STATUS_COUNTER_LOW = 2
+ACCESS_USE = 1
 
 # Times and limits (sections 3 and 8)
 FLIGHT_TIMER_S, FLIGHT_TIMER_MAX_S = 0.5, 4.0
@@ -212,26 +232,35 @@ def derive_next_tgk(tgk, group, rand, next_number):
 
 # ---- Records (section 2) -----------------------------------------------------------------------
 
-Record = namedtuple('Record', 'kind version epoch sequence body')
+Record = namedtuple('Record', 'kind version epoch sequence body cid', defaults=[b''])
 
 
-def make_record(kind, epoch, sequence, body, version=DTLS_1_2):
-    return struct.pack('>BHH', kind, version, epoch) + sequence.to_bytes(6, 'big') + vector(2, body)
+def make_record(kind, epoch, sequence, body, version=DTLS_1_2, cid=b''):
+    return struct.pack('>BHH', kind, version, epoch) + sequence.to_bytes(6, 'big') + cid + vector(2, body)
 
 
-def split_datagram(datagram):
-    """The records of a datagram. One that runs beyond the end of the datagram ends it."""
+def split_datagram(datagram, own_cid=b''):
+    """The records of a datagram. One that runs beyond the end of the datagram ends it, as does one with an ID of a
+    length that nobody can know."""
     reader = Reader(datagram)
     try:
         while reader:
-            yield Record(kind=reader.number(1), version=reader.number(2), epoch=reader.number(2),
-                         sequence=reader.number(6), body=reader.vector(2))
+            kind = reader.number(1)
+            if kind == WITH_CONNECTION_ID and not own_cid:
+                return
+            yield Record(kind, version=reader.number(2), epoch=reader.number(2), sequence=reader.number(6),
+                         cid=reader.take(len(own_cid)) if kind == WITH_CONNECTION_ID else b'', body=reader.vector(2))
     except Malformed:
         pass
 
 
 def record_aad(kind, epoch, sequence, plaintext_length):
     return struct.pack('>H6sBHH', epoch, sequence.to_bytes(6, 'big'), kind, DTLS_1_2, plaintext_length)
+
+
+def record_aad_cid(cid, epoch, sequence, plaintext_length):
+    return (b'\xff' * 8 + struct.pack('>BBBHH', WITH_CONNECTION_ID, len(cid), WITH_CONNECTION_ID, DTLS_1_2, epoch) +
+            sequence.to_bytes(6, 'big') + cid + struct.pack('>H', plaintext_length))
 
 
 class Window:
@@ -253,34 +282,51 @@ class Window:
 class Session:
     """The protection of epoch 1, seen from the client."""
 
-    def __init__(self, key_block):
+    def __init__(self, key_block, own_cid=b'', manager_cid=b''):
         reader = Reader(key_block)
         self.write_key = AESCCM(reader.take(16), tag_length=TAG_BYTES)
         self.read_key = AESCCM(reader.take(16), tag_length=TAG_BYTES)
         self.write_iv = reader.take(4)
         self.read_iv = reader.take(4)
+        self.own_cid = own_cid              # what the manager puts into its records, and what it wants in ours
+        self.manager_cid = manager_cid
         self.next_sequence = 0
         self.window = Window()
 
     def seal(self, kind, plaintext):
         sequence, self.next_sequence = self.next_sequence, self.next_sequence + 1
         explicit = (1).to_bytes(2, 'big') + sequence.to_bytes(6, 'big')
-        aad = record_aad(kind, 1, sequence, len(plaintext))
-        return make_record(kind, 1, sequence, explicit + self.write_key.encrypt(self.write_iv + explicit, plaintext, aad))
+        cid = self.manager_cid
+        if cid:
+            plaintext += bytes([kind])
+            kind = WITH_CONNECTION_ID
+            aad = record_aad_cid(cid, 1, sequence, len(plaintext))
+        else:
+            aad = record_aad(kind, 1, sequence, len(plaintext))
+        sealed = self.write_key.encrypt(self.write_iv + explicit, plaintext, aad)
+        return make_record(kind, 1, sequence, explicit + sealed, cid=cid)
 
     def open(self, record):
-        """The plaintext of a record; None if it is no good or has been here before."""
+        """(real type, plaintext) of a record; None if it is no good or has been here before."""
         plaintext_length = len(record.body) - 8 - TAG_BYTES
         if record.version != DTLS_1_2 or plaintext_length < 0 or not self.window.is_new(record.sequence):
             return None
+        if record.cid != self.own_cid:      # a session with an ID takes no record without it
+            return None
         explicit, sealed = record.body[:8], record.body[8:]
-        aad = record_aad(record.kind, record.epoch, record.sequence, plaintext_length)
+        if record.cid:
+            aad = record_aad_cid(record.cid, record.epoch, record.sequence, plaintext_length)
+        else:
+            aad = record_aad(record.kind, record.epoch, record.sequence, plaintext_length)
         try:
             plaintext = self.read_key.decrypt(self.read_iv + explicit, sealed, aad)
         except InvalidTag:
             return None
         self.window.mark(record.sequence)
-        return plaintext
+        if not record.cid:
+            return record.kind, plaintext
+        plaintext = plaintext.rstrip(b'\0')  # the type is the last byte that is not zero
+        return (plaintext[-1], plaintext[:-1]) if plaintext else None
 
 
 # ---- Handshake (sections 3 and 4) --------------------------------------------------------------
@@ -330,10 +376,12 @@ class Handshake:
 
     EARLY_RECORDS_MAX = 8
 
-    def __init__(self, identity, psk, groups, client_random=None):
+    def __init__(self, identity, psk, groups, client_random=None, own_cid=None):
         self.identity = identity
         self.psk = psk
         self.groups = groups
+        self.own_cid = own_cid              # None: no Connection IDs; empty: one for the manager only
+        self.manager_cid = b''
         self.random = client_random or os.urandom(32)
         self.cookie = None
         self.next_sequence = 0              # of epoch 0
@@ -356,8 +404,11 @@ class Handshake:
         body += vector(2, struct.pack('>HH', PSK_WITH_AES_128_CCM_8, EMPTY_RENEGOTIATION_INFO_SCSV))
         body += vector(1, b'\0')
         wanted = b''.join(group.to_bytes(2, 'big') for group in self.groups)
-        body += vector(2, struct.pack('>H', EXTENDED_MASTER_SECRET) + vector(2, b'') +
-                       struct.pack('>H', GROUP_REQUEST_EXTENSION) + vector(2, wanted))
+        extensions = struct.pack('>H', EXTENDED_MASTER_SECRET) + vector(2, b'')
+        if self.own_cid is not None:
+            extensions += struct.pack('>H', CONNECTION_ID) + vector(2, vector(1, self.own_cid))
+        extensions += struct.pack('>H', GROUP_REQUEST_EXTENSION) + vector(2, wanted)
+        body += vector(2, extensions)
         hello = make_handshake(CLIENT_HELLO, 0 if self.cookie is None else 1, body)
         self.transcript = hello             # an earlier hello and the HelloVerifyRequest do not count
         self.outgoing = [(HANDSHAKE, 0, hello)]
@@ -370,7 +421,8 @@ class Handshake:
 
         session_hash = hashlib.sha256(self.transcript).digest()
         self.master_secret = tls_prf(premaster_secret(self.psk), b'extended master secret', session_hash, 48)
-        self.session = Session(tls_prf(self.master_secret, b'key expansion', self.server_random + self.random, 40))
+        key_block = tls_prf(self.master_secret, b'key expansion', self.server_random + self.random, 40)
+        self.session = Session(key_block, self.read_cid, self.manager_cid)
 
         finished = make_handshake(FINISHED, message_seq + 1, self.verify_data(b'client finished'))
         self.transcript += finished
@@ -404,13 +456,12 @@ class Handshake:
             if record.kind == HANDSHAKE and record.version in (DTLS_1_2, DTLS_1_0):
                 self.receive_fragments(record.body, 0)
         elif record.epoch == 1 and self.session:
-            if record.kind == HANDSHAKE:
-                plaintext = self.session.open(record)
-                if plaintext is not None:
-                    self.others += 1
-                    self.receive_fragments(plaintext, 1)
-            elif len(self.early) < self.EARLY_RECORDS_MAX:
-                self.early.append(record)
+            opened = self.session.open(record)
+            if opened and opened[0] == HANDSHAKE:
+                self.others += 1
+                self.receive_fragments(opened[1], 1)
+            elif opened and len(self.early) < self.EARLY_RECORDS_MAX:
+                self.early.append(opened)
         return self.outgoing is not flight
 
     def receive_fragments(self, data, epoch):
@@ -496,9 +547,15 @@ class Handshake:
             raise Malformed('no secure renegotiation')
         if found.pop(GROUP_REQUEST_EXTENSION, None) != b'':
             raise Malformed('not a domain manager')
+        manager_cid, read_cid = b'', b''
+        if self.own_cid is not None and CONNECTION_ID in found:
+            answer = Reader(found.pop(CONNECTION_ID))
+            manager_cid, read_cid = answer.vector(1), self.own_cid
+            answer.end()
         if found:
             raise Malformed('an extension that was not offered')
         self.server_random = server_random
+        self.manager_cid, self.read_cid = manager_cid, read_cid
 
 
 # ---- Group keys and group records (sections 6 to 8) --------------------------------------------
@@ -633,11 +690,13 @@ def parse_message(content_type, data):
     if len(data) < 2:
         return None
     kind = data[0]
-    if (content_type == MASTER_KEY_DATA) != (kind == MASTER_KEY):
+    if (content_type == MASTER_KEY_DATA) != (kind in (MASTER_KEY, ACCESS)):
         return None
     if kind in (PARAMETERS, PARAMETERS_EVICTION):
         layout = PARAMETERS_LAYOUTS.get(len(data))
-    elif kind in (MASTER_KEY, ACK, REFUSED, EVICTED, GROUP_REMOVED):
+    elif kind == ACCESS:
+        layout = ACCESS_LAYOUTS.get(len(data))
+    elif kind in (MASTER_KEY, ACK, REFUSED, EVICTED, GROUP_REMOVED, PATH_CHECK):
         layout = LAYOUTS[kind]
     else:
         return None
@@ -707,29 +766,33 @@ class Peer:
         self.handshake_timeout = options.timeout
         self.status_interval = options.status_interval
         self.interface = socket.if_nametoindex(options.interface)
+        self.interface_name = options.interface
         self.manager = resolve(options.manager)
+        self.configure_address = options.configure_address
+        self.own_cid = {'off': None, 'on': b''}.get(options.connection_id)
+        if options.connection_id == 'link-local':
+            self.own_cid = b'' if ipaddress.IPv6Address(bare(self.manager[0])).is_link_local else None
+        elif options.connection_id not in ('off', 'on'):
+            self.own_cid = bytes.fromhex(options.connection_id)
 
         self.timers = Timers()
         self.selector = selectors.DefaultSelector()
+        self.socket = None
         self.groups = {gid: Group(gid) for gid in options.group}
         self.handshake = None
         self.session = None
         self.pending = {}                   # by message number
         self.next_message = 0
+        self.l2 = (0, 0)                    # number, flag: what this session has installed
+        self.old_way = None                 # to the manager, while it is not sure that the new one works
+        self.home = None                    # the manager's own address, for the next session
         self.has_joined = False
         self.evicted = False
         self.reconnect_delay = 0.0
         self.reconnect_timer = None
         self.exit_status = None
 
-        # One socket to talk to the manager and to send to the groups; each group has one more, to listen.
-        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self.interface)
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 8)
-        self.socket.bind(('::', 0))
-        self.socket.setblocking(False)
-        self.selector.register(self.socket, selectors.EVENT_READ, self.receive_unicast)
-
+        self.open_socket()
         self.input = b''
         self.selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self.receive_commands)
 
@@ -749,6 +812,18 @@ class Peer:
             self.disconnect()
 
     # Datagrams
+
+    def open_socket(self):
+        """One socket to talk to the manager and to send to the groups; each group has one more, to listen."""
+        if self.socket:
+            self.selector.unregister(self.socket)
+            self.socket.close()
+        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self.interface)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 8)
+        self.socket.bind(('::', 0))
+        self.socket.setblocking(False)
+        self.selector.register(self.socket, selectors.EVENT_READ, self.receive_unicast)
 
     def log(self, *words):
         if self.verbose:
@@ -783,9 +858,10 @@ class Peer:
 
     def receive_unicast(self):
         for datagram, origin in self.receive(self.socket):
-            if origin[:2] != self.manager[:2]:
+            ways = [(bare(way[0]), way[1]) for way in (self.manager, self.old_way) if way]
+            if (bare(origin[0]), origin[1]) not in ways:
                 continue
-            for record in split_datagram(datagram):
+            for record in split_datagram(datagram, self.own_cid or b''):
                 if self.handshake:
                     self.receive_handshake(record)
                 elif self.session and record.epoch == 1:
@@ -796,7 +872,9 @@ class Peer:
     def connect(self):
         wanted = [gid for gid, group in self.groups.items() if group.key is None]
         self.session = None
-        self.handshake = Handshake(self.identity, self.psk, wanted[:GROUPS_IN_HELLO_MAX])
+        self.l2, self.old_way = (0, 0), None
+        self.manager = self.home or self.manager
+        self.handshake = Handshake(self.identity, self.psk, wanted[:GROUPS_IN_HELLO_MAX], own_cid=self.own_cid)
         self.start_flight()
         self.handshake_deadline = self.timers.after(self.handshake_timeout, lambda: self.handshake_failed('NO_ANSWER'))
 
@@ -840,8 +918,8 @@ class Peer:
             handshake = self.end_handshake()
             self.session = handshake.session
             self.connected([gid for gid in self.groups if gid not in handshake.groups])
-            for early in handshake.early:
-                self.receive_session(early)
+            for kind, plaintext in handshake.early:
+                self.receive_content(kind, plaintext)
 
     def connected(self, not_in_hello):
         self.event('connected')
@@ -879,17 +957,19 @@ class Peer:
             self.session = None
 
     def receive_session(self, record):
-        plaintext = self.session.open(record) if self.session else None
-        if plaintext is None:
-            return
-        if record.kind == ALERT and len(plaintext) == 2:
+        opened = self.session.open(record) if self.session else None
+        if opened:
+            self.receive_content(*opened)
+
+    def receive_content(self, kind, plaintext):
+        if kind == ALERT and len(plaintext) == 2:
             if plaintext[0] == FATAL or plaintext[1] == CLOSE_NOTIFY:
                 self.log('alert', plaintext.hex())
                 self.reconnect_delay = max(self.reconnect_delay, BACKOFF_S)
                 self.reconnect_later()
-        elif record.kind in (MASTER_KEY_DATA, SECURITY_PARAMETERS_DATA):
+        elif kind in (MASTER_KEY_DATA, SECURITY_PARAMETERS_DATA):
             self.log('< message', plaintext.hex())
-            message = parse_message(record.kind, plaintext)
+            message = parse_message(kind, plaintext)
             if message:
                 self.reconnect_delay = 0.0
                 self.receive_message(*message)
@@ -911,6 +991,11 @@ class Peer:
     def send_pending(self, number):
         pending = self.pending[number]
         pending.timer = None
+        if self.session and pending.kind == MOVED and pending.rounds == MESSAGE_ROUNDS:
+            del self.pending[number]
+            self.manager, self.old_way = self.old_way, None
+            self.event('error', reason='NOT_MOVED')
+            return
         if self.session is None or pending.rounds == MESSAGE_ROUNDS:
             self.reconnect_later()
             return
@@ -963,7 +1048,9 @@ class Peer:
             self.receive_ack(number, *fields)
         elif kind in (MASTER_KEY, PARAMETERS, PARAMETERS_EVICTION):
             self.receive_key_half(kind, number, fields)
-        else:
+        elif kind == ACCESS:
+            self.receive_access(number, *fields)
+        else:                               # a PATH_CHECK asks for nothing but this
             self.acknowledge(number, DONE)
             if kind == REFUSED:
                 self.receive_refused(*fields)
@@ -994,6 +1081,9 @@ class Peer:
         elif pending.kind == DOMAIN_LEAVE:
             self.event('left')
             self.exit_status = 0
+        elif pending.kind == MOVED:
+            self.old_way = None
+            self.event('moved')
 
     def receive_refused(self, gid, reason):
         if gid == 0:
@@ -1002,6 +1092,31 @@ class Peer:
             self.exit_status = 1
         elif self.forget_group(gid):
             self.event('refused', gid=gid, reason=reason)
+
+    # Access parameters (section 13)
+
+    def receive_access(self, number, l2_number, l2_key, manager, port, flags, pan_id, short_address, prefix):
+        if (l2_number, flags & ACCESS_USE) > self.l2:
+            self.l2 = l2_number, flags & ACCESS_USE
+            if len(manager) == 8:
+                manager = prefix + manager
+            self.home = (str(ipaddress.IPv6Address(manager)), port, 0, 0)
+            self.event('access', l2=l2_number, index=1 + (l2_number - 1) % 255, use=flags & ACCESS_USE, l2_key=l2_key.hex(),
+                       pan=hex(pan_id), short=hex(short_address), prefix=ipaddress.IPv6Address(prefix + bytes(8)),
+                       manager=f'[{self.home[0]}]:{port}')
+            self.acknowledge(number, DONE)
+            if self.configure_address and prefix != bytes(8):
+                self.take_address(prefix)
+        else:
+            self.acknowledge(number, DONE)
+
+    def take_address(self, prefix):
+        """An address of one's own, and the move to it if the manager can know the session again."""
+        address = ipaddress.IPv6Address(prefix + interface_identifier(self.interface_name))
+        subprocess.run(['ip', '-6', 'address', 'replace', f'{address}/128', 'dev', self.interface_name, 'nodad'], check=True)
+        if self.session.manager_cid and self.manager[:2] != self.home[:2]:
+            self.old_way, self.manager = self.manager, self.home
+            self.tell(MOVED)
 
     def receive_key_half(self, kind, number, fields):
         gid, key_number = fields[:2]
@@ -1178,6 +1293,8 @@ class Peer:
             for gid, group in self.groups.items():
                 if group.key:
                     self.send_status(gid)
+        elif name == 'rebind':
+            self.open_socket()
         elif name == 'group':
             if group and group.key:
                 self.send_group(group, text.encode())
@@ -1206,6 +1323,20 @@ def resolve(text):
     if not match:
         sys.exit(f'error: BAD_ARGUMENT: not [ADDR]:PORT: {text}')
     return socket.getaddrinfo(match[1], int(match[2]), socket.AF_INET6, socket.SOCK_DGRAM)[0][4]
+
+
+def bare(address):
+    """Without the interface that link-local addresses have behind them."""
+    return address.partition('%')[0]
+
+
+def interface_identifier(name):
+    """The last 8 bytes of the interface's link-local address."""
+    for line in Path('/proc/net/if_inet6').read_text().splitlines():
+        digits, _, _, _, _, interface = line.split()
+        if interface == name and digits.startswith('fe80'):
+            return bytes.fromhex(digits)[8:]
+    sys.exit(f'error: BAD_ARGUMENT: {name} has no link-local address')
 
 
 def read_psk(path):
@@ -1247,9 +1378,9 @@ def check_example(text):
     equal(handshake.done, True, 'Finished of the example')
 
     session = handshake.session
-    kind, number, (gid, key_number, sender, tgk) = parse_message(MASTER_KEY_DATA, session.open(receive('MASTER_KEY')))
+    kind, number, (gid, key_number, sender, tgk) = parse_message(*session.open(receive('MASTER_KEY')))
     equal((kind, gid, key_number, sender), (MASTER_KEY, 7, 0x101, 1), 'MASTER_KEY of the example')
-    kind, partner, fields = parse_message(SECURITY_PARAMETERS_DATA, session.open(receive('PARAMETERS_EVICTION')))
+    kind, partner, fields = parse_message(*session.open(receive('PARAMETERS_EVICTION')))
     rand, address, port = fields[2:]
     equal((kind, partner, fields[:2]), (PARAMETERS_EVICTION, number, [7, 0x101]), 'PARAMETERS_EVICTION of the example')
     equal((str(unpack_address(address)), port), ('ff15::7', 0x1633), 'address of the example')
@@ -1314,9 +1445,30 @@ def self_test():
     equal(len(handshake.session.seal(SECURITY_PARAMETERS_DATA, struct.pack(LAYOUTS[ACK], ACK, 0, DONE))), 32, 'ACK')
     equal({kind: struct.calcsize(layout) for kind, layout in LAYOUTS.items()},
           {MASTER_KEY: 26, ACK: 3, STATUS: 11, GROUP_REQUEST: 4, GROUP_LEAVE: 4, DOMAIN_LEAVE: 2, REFUSED: 5,
-           EVICTED: 2, GROUP_REMOVED: 4}, 'messages')
+           EVICTED: 2, GROUP_REMOVED: 4, PATH_CHECK: 2, MOVED: 2}, 'messages')
     equal([struct.calcsize(layout) for layout in PARAMETERS_LAYOUTS.values()], list(PARAMETERS_LAYOUTS), 'PARAMETERS')
+    equal([struct.calcsize(layout) for layout in ACCESS_LAYOUTS.values()], list(ACCESS_LAYOUTS), 'ACCESS')
     equal(str(unpack_address(bytes.fromhex('1500000101'))), 'ff15::101', 'address')
+
+    # Connection IDs
+    def record(data, own_cid=b''):
+        return next(split_datagram(data, own_cid), None)
+    hello = Handshake(b'x' * 15, bytes(16), [1], own_cid=b'').flight()
+    equal(len(hello), 86, 'ClientHello with a Connection ID')
+    equal(hello[-11:].hex(), '0036000100' 'ff1000020001', 'its last extensions')
+    device, manager = Session(bytes(40), b'', b'\1\2'), Session(bytes(40), b'\1\2', b'')
+    sealed = device.seal(SECURITY_PARAMETERS_DATA, b'\x0e\0')
+    equal(sealed[:17].hex(), '19fefd' '0001000000000000' '0102' '0013' '0001', 'record with a Connection ID')
+    equal(record(sealed), None, 'an ID of unknown length')
+    equal(device.open(record(sealed, b'\1\2')), None, 'an ID where none was agreed')
+    equal(manager.open(record(manager.seal(SECURITY_PARAMETERS_DATA, b'\x0e\0'))), None, 'no ID where one was agreed')
+    equal(manager.open(record(sealed[:12] + b'\3' + sealed[13:], b'\1\2')), None, 'another ID')
+    equal(manager.open(record(sealed, b'\1\2')), (SECURITY_PARAMETERS_DATA, b'\x0e\0'), 'its content')
+    equal(manager.open(record(sealed, b'\1\2')), None, 'its replay')
+    explicit = bytes.fromhex('0001' '000000000007')
+    padded = b'hi' + bytes([APPLICATION_DATA]) + bytes(5)
+    sealed = device.write_key.encrypt(bytes(4) + explicit, padded, record_aad_cid(b'\1\2', 1, 7, len(padded)))
+    equal(manager.open(Record(WITH_CONNECTION_ID, DTLS_1_2, 1, 7, explicit + sealed, b'\1\2')), (APPLICATION_DATA, b'hi'), 'padding')
 
     # Windows
     window = Window(100)
@@ -1326,8 +1478,6 @@ def self_test():
     equal([window.is_new(n) for n in (100, 106, 107, 169, 170, 171)], [False, False, True, True, False, True], 'window')
 
     # Two members, one of them behind
-    def record(data):
-        return next(split_datagram(data))
     ahead, behind = Group(1), Group(1)
     key = GroupKey(1, 0x100, bytes(range(16)), bytes(16))
     behind.install(key, 1, None, False, 0)
@@ -1358,6 +1508,10 @@ def parse_arguments():
     parser.add_argument('--timeout', metavar='S', type=float, default=30, help='seconds that a handshake may take')
     parser.add_argument('--status-interval', metavar='S', type=float, default=3600,
                         help='seconds between routine STATUS messages')
+    parser.add_argument('--connection-id', metavar='WHICH', default='link-local',
+                        help='off, on, link-local (only if the manager\'s address is), or the one to be written to this device, in hex')
+    parser.add_argument('--configure-address', action='store_true',
+                        help='take an address of the prefix that the manager tells, and move the session there')
     parser.add_argument('--loss', metavar='P', type=float, default=0, help='drop datagrams both ways, with this probability')
     parser.add_argument('--seed', type=int, help='of the losses')
     parser.add_argument('--verbose', '-v', action='store_true', help='every datagram on standard error')
