@@ -5,6 +5,7 @@
 
 int cmd_manager(int count, char **list);
 int cmd_device(int count, char **list);
+int cmd_relay(int count, char **list);
 int cmd_dtls(int count, char **list);
 
 /* `iotsec manager serve`, which cmd_manager hands on. */

@@ -642,7 +642,7 @@ static int device_run(struct device *device)
     } else {
         out_begin("started");
         out_word("id", device->id);
-        out_addr("addr", &device->port.local);
+        out_addr("addr", &device->port.socket.local);
         out_end();
         status = device_loop(device);
         iotsec_device_wipe(&device->device);

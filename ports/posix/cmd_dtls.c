@@ -465,7 +465,7 @@ static int server_run(struct endpoint *end)
         return status;
     }
     out_begin("listening");
-    out_addr("addr", &end->port.local);
+    out_addr("addr", &end->port.socket.local);
     out_end();
     while ((port_wait(&end->port, iotsec_dtls_poll(&end->dtls), -1, end_input, end) & PORT_STOP) == 0) {
     }

@@ -674,7 +674,7 @@ static int serve_loop(struct serve *serve)
     (void)registry_changed(&serve->registry);
     do_wishes(serve);
     out_begin("serving");
-    out_addr("addr", &serve->port.local);
+    out_addr("addr", &serve->port.socket.local);
     out_end();
     serve->look_at = port_now_ms() + REGISTRY_LOOK_MS;
     report_problem(serve);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The `iotsec` program: a domain manager, a device, and plain DTLS-PSK for experiments. */
+/* The `iotsec` program: a domain manager, a device, a relay, and plain DTLS-PSK for experiments. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@ static const char help[] =
     "commands:\n"
     "  iotsec manager ...      keep a domain: its registry, its groups, its devices, and the server they join\n"
     "  iotsec device ...       join a domain and talk to its groups\n"
+    "  iotsec relay ...        let neighbours without an address of their own join through this host\n"
     "  iotsec dtls server ...  answer DTLS-PSK clients and echo what they send\n"
     "  iotsec dtls client ...  connect to a DTLS-PSK server\n"
     "\n"
@@ -42,10 +43,13 @@ static int run(int count, char **list)
     if (strcmp(list[1], "device") == 0) {
         return cmd_device(count - 2, list + 2);
     }
+    if (strcmp(list[1], "relay") == 0) {
+        return cmd_relay(count - 2, list + 2);
+    }
     if (strcmp(list[1], "dtls") == 0) {
         return cmd_dtls(count - 2, list + 2);
     }
-    return fail_usage("there is no command '%s': manager, device or dtls", list[1]);
+    return fail_usage("there is no command '%s': manager, device, relay or dtls", list[1]);
 }
 
 int main(int count, char **list)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,7 +115,7 @@ static int read_file(int directory, const char *name, uint8_t *data, size_t size
 static int write_file(int directory, const char *name, const uint8_t *data, size_t len)
 {
     uint8_t header[HEADER_BYTES];
-    char temporary[40];
+    char temporary[NAME_MAX + 8];
     bool written;
     int fd;
 
@@ -124,7 +125,7 @@ static int write_file(int directory, const char *name, const uint8_t *data, size
     memcpy(header, header_start, sizeof header_start);
     put_u32(header + 8, (uint32_t)len);
     put_u32(header + 12, crc32_of(data, len));
-    snprintf(temporary, sizeof temporary, "%.30s.new", name);
+    snprintf(temporary, sizeof temporary, "%.255s.new", name);
     fd = openat(directory, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return -1;
@@ -148,7 +149,7 @@ int nvm_file_read(const struct nvm_file *nvm, uint16_t slot, uint8_t *data, size
     char name[16];
 
     slot_name(slot, name);
-    return read_file(nvm->directory, name, data, size);
+    return read_file(nvm->directory, nvm->name != NULL ? nvm->name : name, data, size);
 }
 
 int nvm_file_write(const struct nvm_file *nvm, uint16_t slot, const uint8_t *data, size_t len)
@@ -156,7 +157,7 @@ int nvm_file_write(const struct nvm_file *nvm, uint16_t slot, const uint8_t *dat
     char name[16];
 
     slot_name(slot, name);
-    return write_file(nvm->directory, name, data, len);
+    return write_file(nvm->directory, nvm->name != NULL ? nvm->name : name, data, len);
 }
 
 static int check_owner(const struct nvm_file *nvm, const char *path, const uint8_t *identity, size_t identity_len)
@@ -184,6 +185,7 @@ int nvm_file_open(struct nvm_file *nvm, const char *directory, const uint8_t *id
 
     nvm->directory = -1;
     nvm->lock = -1;
+    nvm->name = NULL;
     if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
         return fail("STATE", "%s: cannot be made: %s", directory, strerror(errno));
     }
@@ -203,6 +205,31 @@ int nvm_file_open(struct nvm_file *nvm, const char *directory, const uint8_t *id
         nvm_file_close(nvm);
     }
     return status;
+}
+
+int nvm_file_open_single(struct nvm_file *nvm, const char *path)
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    struct stat about;
+
+    nvm->lock = -1;
+    nvm->name = slash != NULL ? slash + 1 : path;
+    snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path),
+             slash == NULL ? "." : path);
+    nvm->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (nvm->directory < 0 || nvm->name[0] == '\0') {
+        int status = fail("KEY_FILE", "%s: %s", path, nvm->directory < 0 ? strerror(errno) : "this is no file's name");
+
+        nvm_file_close(nvm);
+        return status;
+    }
+    if (fstatat(nvm->directory, nvm->name, &about, AT_SYMLINK_NOFOLLOW) == 0 &&
+        (!S_ISREG(about.st_mode) || (about.st_mode & (S_IRWXG | S_IRWXO)) != 0)) {
+        nvm_file_close(nvm);
+        return fail("KEY_FILE", "%s: it is no file, or others than its owner may use it: chmod 600 it", path);
+    }
+    return 0;
 }
 
 void nvm_file_close(struct nvm_file *nvm)

@@ -17,10 +17,13 @@
 struct nvm_file {
     int directory; /* -1: not open */
     int lock;
+    const char *name; /* of the one file that is all there is; NULL: one a slot */
 };
 
 /* Opens, or makes, the directory. 0, or what fail() returned: STATE, STATE_LOCKED, STATE_OTHER_DEVICE. */
 int nvm_file_open(struct nvm_file *nvm, const char *directory, const uint8_t *identity, size_t identity_len);
+/* A single file instead, for one slot; whoever may read it may use its content. 0, or what fail() returned: KEY_FILE. */
+int nvm_file_open_single(struct nvm_file *nvm, const char *path);
 void nvm_file_close(struct nvm_file *nvm);
 
 /* As struct iotsec_hal asks: > 0 bytes, 0 empty, < 0 damaged or unreadable, which is not the same as empty. */

@@ -25,6 +25,7 @@
 #endif
 
 #include "addr.h"
+#include "l2_keys.h"
 #include "output.h"
 
 /* Datagrams that one socket may bring before the library's timers are looked at again. */
@@ -108,24 +109,24 @@ static bool is_lost(struct port *port, const uint8_t *data, size_t len)
 
 /* ---- Ways back ---- */
 
-static struct port_route *route_of(struct port *port, const struct iotsec_addr *peer)
+static struct port_route *route_of(struct port_socket *from, const struct iotsec_addr *peer)
 {
     const uint8_t *bytes = (const uint8_t *)peer;
     uint32_t hash = 0x811C9DC5u;
     size_t i;
 
-    if (port->routes == NULL) {
+    if (from->routes == NULL) {
         return NULL;
     }
     for (i = 0; i < sizeof *peer; i++) {
         hash = (hash ^ bytes[i]) * 0x01000193u;
     }
-    return &port->routes[(hash ^ hash >> 16) % PORT_ROUTES];
+    return &from->routes[(hash ^ hash >> 16) % PORT_ROUTES];
 }
 
-static void remember_route(struct port *port, const struct iotsec_addr *peer, const struct in6_pktinfo *to)
+static void remember_route(struct port_socket *at, const struct iotsec_addr *peer, const struct in6_pktinfo *to)
 {
-    struct port_route *route = route_of(port, peer);
+    struct port_route *route = route_of(at, peer);
 
     if (route == NULL) {
         return;
@@ -139,10 +140,19 @@ static void remember_route(struct port *port, const struct iotsec_addr *peer, co
 
 /* ---- Sending ---- */
 
-static int hal_send(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+void port_send_from(struct port *port, const struct iotsec_addr *peer, const uint8_t local[16])
 {
-    struct port *port = user;
-    struct port_route *route = route_of(port, to);
+    struct in6_pktinfo from;
+
+    memset(&from, 0, sizeof from);
+    memcpy(&from.ipi6_addr, local, 16);
+    remember_route(&port->socket, peer, &from);
+}
+
+int port_socket_send(struct port *port, struct port_socket *from_socket, const struct iotsec_addr *to, const uint8_t *data,
+                     size_t len)
+{
+    struct port_route *route = route_of(from_socket, to);
     struct sockaddr_in6 address;
     struct iovec part;
     struct msghdr message;
@@ -178,7 +188,7 @@ static int hal_send(void *user, const struct iotsec_addr *to, const uint8_t *dat
         header->cmsg_type = IPV6_PKTINFO;
         header->cmsg_len = CMSG_LEN(sizeof from);
         memcpy(CMSG_DATA(header), &from, sizeof from);
-        if (sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+        if (sendmsg(from_socket->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
             return 0;
         }
         /* an address that this host has lost: let the kernel choose */
@@ -187,11 +197,18 @@ static int hal_send(void *user, const struct iotsec_addr *to, const uint8_t *dat
         message.msg_controllen = 0;
     }
     /* errors of earlier datagrams (ICMP) may show here; a repeat tells them from this one's own */
-    if (sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-        (errno != ECONNREFUSED || sendmsg(port->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)) {
+    if (sendmsg(from_socket->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+        (errno != ECONNREFUSED || sendmsg(from_socket->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)) {
         return -1;
     }
     return 0;
+}
+
+static int hal_send(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+{
+    struct port *port = user;
+
+    return port_socket_send(port, &port->socket, to, data, len);
 }
 
 /* ---- Multicast ---- */
@@ -378,22 +395,22 @@ static int set_up_multicast(struct port *port)
 
     memset(&interface_ipv4, 0, sizeof interface_ipv4);
     interface_ipv4.imr_ifindex = interface;
-    if (setsockopt(port->fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof hops) != 0 ||
-        setsockopt(port->fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &on, sizeof on) != 0 ||
+    if (setsockopt(port->socket.fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof hops) != 0 ||
+        setsockopt(port->socket.fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &on, sizeof on) != 0 ||
         (interface != 0 &&
-         setsockopt(port->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &interface, sizeof interface) != 0)) {
+         setsockopt(port->socket.fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &interface, sizeof interface) != 0)) {
         return -1;
     }
     /* the same for mapped addresses; without IPv4 there is nothing to set */
-    (void)setsockopt(port->fd, IPPROTO_IP, IP_MULTICAST_TTL, &hops, sizeof hops);
-    (void)setsockopt(port->fd, IPPROTO_IP, IP_MULTICAST_LOOP, &on, sizeof on);
+    (void)setsockopt(port->socket.fd, IPPROTO_IP, IP_MULTICAST_TTL, &hops, sizeof hops);
+    (void)setsockopt(port->socket.fd, IPPROTO_IP, IP_MULTICAST_LOOP, &on, sizeof on);
     if (interface != 0) {
-        (void)setsockopt(port->fd, IPPROTO_IP, IP_MULTICAST_IF, &interface_ipv4, sizeof interface_ipv4);
+        (void)setsockopt(port->socket.fd, IPPROTO_IP, IP_MULTICAST_IF, &interface_ipv4, sizeof interface_ipv4);
     }
     return 0;
 }
 
-static int open_socket(struct port *port, const struct port_options *options)
+static int open_socket(struct port_socket *opened, const struct iotsec_addr *listen, const char *interface, bool routes)
 {
     struct sockaddr_in6 address;
     socklen_t address_len = sizeof address;
@@ -402,21 +419,26 @@ static int open_socket(struct port *port, const struct port_options *options)
     int off = 0;
     int room = 1 << 20;
 
-    addr_format(&options->listen, text);
-    port->fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (port->fd < 0) {
+    addr_format(listen, text);
+    opened->fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (opened->fd < 0) {
         return fail("SOCKET", "this machine gives no IPv6 socket: %s", strerror(errno));
     }
-    (void)setsockopt(port->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    (void)setsockopt(opened->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
 #if defined(IPV6_MULTICAST_ALL)
-    (void)setsockopt(port->fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &off, sizeof off);
+    (void)setsockopt(opened->fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &off, sizeof off);
 #endif
-    addr_to_socket(&options->listen, &address);
-    if (setsockopt(port->fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0 ||
-        setsockopt(port->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) != 0) {
+    addr_to_socket(listen, &address);
+    if (setsockopt(opened->fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0 ||
+        setsockopt(opened->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) != 0) {
         return fail("SOCKET", "the socket cannot be set up: %s", strerror(errno));
     }
-    if (bind(port->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    if (interface != NULL &&
+        setsockopt(opened->fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface) + 1) != 0) {
+        return errno == ENODEV ? fail("NO_INTERFACE", "%s: there is no interface of that name", interface)
+                               : fail("SOCKET", "%s: the socket cannot be bound to this interface: %s", interface, strerror(errno));
+    }
+    if (bind(opened->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         switch (errno) {
         case EADDRINUSE:
             return fail("ADDRESS_IN_USE", "%s: another program listens there", text);
@@ -429,18 +451,95 @@ static int open_socket(struct port *port, const struct port_options *options)
         }
     }
     /* only now: two programs must not share the unicast port, but a group's socket may have the same one */
-    (void)setsockopt(port->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (getsockname(port->fd, (struct sockaddr *)&address, &address_len) != 0) {
+    (void)setsockopt(opened->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (getsockname(opened->fd, (struct sockaddr *)&address, &address_len) != 0) {
         return fail("SOCKET", "%s: cannot listen: %s", text, strerror(errno));
     }
-    addr_from_socket(&address, &port->local);
-    if (addr_is_unspecified(&port->local)) {
-        port->routes = calloc(PORT_ROUTES, sizeof port->routes[0]);
-        if (port->routes == NULL) {
+    addr_from_socket(&address, &opened->local);
+    if (routes && addr_is_unspecified(&opened->local)) {
+        opened->routes = calloc(PORT_ROUTES, sizeof opened->routes[0]);
+        if (opened->routes == NULL) {
             return fail("MEMORY", "out of memory");
         }
     }
     return 0;
+}
+
+static void close_socket(struct port_socket *closed)
+{
+    if (closed->fd >= 0) {
+        close(closed->fd);
+    }
+    free(closed->routes);
+    closed->fd = -1;
+    closed->routes = NULL;
+}
+
+int port_socket_open(struct port_socket *opened, const struct iotsec_addr *listen, const char *interface, bool routes)
+{
+    int status;
+
+    memset(opened, 0, sizeof *opened);
+    status = open_socket(opened, listen, interface, routes);
+    if (status != 0) {
+        close_socket(opened);
+    }
+    return status;
+}
+
+static struct port_watch *find_watch(struct port *port, const struct port_socket *watched)
+{
+    size_t i;
+
+    for (i = 0; i < port->watch_count; i++) {
+        if (port->watches[i].socket == watched) {
+            return &port->watches[i];
+        }
+    }
+    return NULL;
+}
+
+void port_socket_close(struct port *port, struct port_socket *closed)
+{
+    struct port_watch *watch = find_watch(port, closed);
+
+    if (watch != NULL) {
+        *watch = port->watches[--port->watch_count];
+    }
+    close_socket(closed);
+}
+
+bool port_watch(struct port *port, struct port_socket *watched, port_input input, void *user)
+{
+    struct port_watch *watch = &port->watches[port->watch_count];
+
+    if (port->watch_count == PORT_SOCKETS_MAX) {
+        return false;
+    }
+    watch->socket = watched;
+    watch->input = input;
+    watch->user = user;
+    port->watch_count++;
+    return true;
+}
+
+int port_rebind(struct port *port, struct port_socket *old, port_input input, void *user)
+{
+    struct port_socket fresh;
+    struct iotsec_addr listen = port->socket.local;
+    int status;
+
+    listen.port = 0;
+    status = port_socket_open(&fresh, &listen, NULL, true);
+    if (status != 0) {
+        return status;
+    }
+    *old = port->socket;
+    port->socket = fresh;
+    if (!port_watch(port, old, input, user)) {
+        close_socket(old);
+    }
+    return set_up_multicast(port) == 0 ? 0 : fail("MULTICAST", "the new socket cannot be set up: %s", strerror(errno));
 }
 
 static int open_signals(struct port *port)
@@ -476,12 +575,33 @@ static int hal_nvm_write(void *user, uint16_t slot, const uint8_t *data, size_t 
     return nvm_file_write(port->nvm, slot, data, len);
 }
 
+static int hal_l2_key_install(void *user, uint8_t index, const uint8_t key[16])
+{
+    struct port *port = user;
+
+    return l2_keys_install(port->l2, index, key);
+}
+
+static int hal_l2_key_use(void *user, uint8_t index)
+{
+    struct port *port = user;
+
+    return l2_keys_use(port->l2, index);
+}
+
+static void hal_l2_key_remove(void *user, uint8_t index)
+{
+    struct port *port = user;
+
+    l2_keys_remove(port->l2, index);
+}
+
 int port_open(struct port *port, const struct port_options *options)
 {
     int status;
 
     memset(port, 0, sizeof *port);
-    port->fd = -1;
+    port->socket.fd = -1;
     port->signal_fd = -1;
     port->loss = options->loss;
     port->loss_handshake_only = options->loss_handshake_only;
@@ -498,6 +618,12 @@ int port_open(struct port *port, const struct port_options *options)
         port->hal.nvm_read = hal_nvm_read;
         port->hal.nvm_write = hal_nvm_write;
     }
+    port->l2 = options->l2;
+    if (port->l2 != NULL) {
+        port->hal.l2_key_install = hal_l2_key_install;
+        port->hal.l2_key_use = hal_l2_key_use;
+        port->hal.l2_key_remove = hal_l2_key_remove;
+    }
 #if !defined(IOTSEC_WITH_MBEDTLS)
     if (psa_crypto_init() != PSA_SUCCESS) {
         return fail("CRYPTO", "the crypto library cannot be started");
@@ -511,8 +637,8 @@ int port_open(struct port *port, const struct port_options *options)
     } else {
         port->interface = choose_interface(&options->peer);
     }
-    status = open_socket(port, options);
-    if (status == 0 && set_up_multicast(port) != 0) {
+    status = options->no_socket ? 0 : open_socket(&port->socket, &options->listen, NULL, true);
+    if (status == 0 && !options->no_socket && set_up_multicast(port) != 0) {
         status = fail("MULTICAST", "multicast cannot be sent through interface %u: %s", port->interface, strerror(errno));
     }
     if (status == 0) {
@@ -529,16 +655,14 @@ void port_close(struct port *port)
     while (port->group_count > 0) {
         close(port->groups[--port->group_count].fd);
     }
-    if (port->fd >= 0) {
-        close(port->fd);
-        port->fd = -1;
+    while (port->watch_count > 0) {
+        close_socket(port->watches[--port->watch_count].socket);
     }
+    close_socket(&port->socket);
     if (port->signal_fd >= 0) {
         close(port->signal_fd);
         port->signal_fd = -1;
     }
-    free(port->routes);
-    port->routes = NULL;
     explicit_bzero(port->buffer, sizeof port->buffer);
 }
 
@@ -594,8 +718,9 @@ static bool read_source(const struct sockaddr_storage *source, struct iotsec_add
     return false;
 }
 
-/* Takes one datagram from a socket. False when there is none. */
-static bool receive_one(struct port *port, int fd, const struct iotsec_addr *group, port_input input, void *user)
+/* Takes one datagram from a unicast socket, or (`at` NULL) from a group's. False when there is none. */
+static bool receive_one(struct port *port, struct port_socket *at, int fd, const struct iotsec_addr *group, port_input input,
+                        void *user)
 {
     struct sockaddr_storage source;
     struct iovec part;
@@ -626,7 +751,7 @@ static bool receive_one(struct port *port, int fd, const struct iotsec_addr *gro
     }
     memset(&to, 0, sizeof to);
     memcpy(to.ip, &destination.ipi6_addr, sizeof to.ip);
-    if (group != NULL) {
+    if (at == NULL) {
         /* what another interface or another group's socket brought is not this group's */
         if (memcmp(to.ip, group->ip, sizeof to.ip) != 0 ||
             (port->interface != 0 && destination.ipi6_ifindex != port->interface)) {
@@ -634,7 +759,7 @@ static bool receive_one(struct port *port, int fd, const struct iotsec_addr *gro
         }
         to.port = group->port;
     } else {
-        to.port = port->local.port;
+        to.port = at->local.port;
         if (iotsec_addr_is_multicast(&to)) {
             return true;
         }
@@ -645,34 +770,59 @@ static bool receive_one(struct port *port, int fd, const struct iotsec_addr *gro
     if (is_lost(port, port->buffer, (size_t)len)) {
         return true;
     }
-    if (group == NULL) {
-        remember_route(port, &from, &destination);
+    if (at != NULL) {
+        remember_route(at, &from, &destination);
     }
     input(user, &from, &to, port->buffer, (size_t)len);
     return true;
 }
 
+static void receive_unicast(struct port *port, struct port_socket *at, port_input input, void *user)
+{
+    int left = DATAGRAMS_A_TURN;
+
+    while (left-- > 0 && receive_one(port, at, at->fd, NULL, input, user)) {
+    }
+}
+
+/* As receive_unicast; but what arrives may close any of these sockets. */
+static void receive_watched(struct port *port, const struct port_watch *watched)
+{
+    int left = DATAGRAMS_A_TURN;
+
+    while (left-- > 0 && find_watch(port, watched->socket) != NULL &&
+           receive_one(port, watched->socket, watched->socket->fd, NULL, watched->input, watched->user)) {
+    }
+}
+
 unsigned port_wait(struct port *port, uint32_t timeout_ms, int extra, port_input input, void *user)
 {
-    struct pollfd waiting[3 + PORT_GROUPS_MAX];
+    struct pollfd waiting[3 + PORT_GROUPS_MAX + PORT_SOCKETS_MAX];
     struct iotsec_addr groups[PORT_GROUPS_MAX];
+    struct port_watch watches[PORT_SOCKETS_MAX];
     size_t group_count = port->group_count;
+    size_t watch_count = port->watch_count;
+    size_t count = 3 + group_count + watch_count;
     size_t i;
     unsigned events = 0;
     int timeout = timeout_ms > 3600000u ? 3600000 : (int)timeout_ms;
 
-    waiting[0].fd = port->fd;
+    waiting[0].fd = port->socket.fd;
     waiting[1].fd = port->signal_fd;
     waiting[2].fd = extra;
     for (i = 0; i < group_count; i++) {
         waiting[3 + i].fd = port->groups[i].fd;
         groups[i] = port->groups[i].addr;
     }
-    for (i = 0; i < 3 + group_count; i++) {
+    for (i = 0; i < watch_count; i++) {
+        watches[i] = port->watches[i];
+        waiting[3 + group_count + i].fd = watches[i].socket->fd;
+    }
+    for (i = 0; i < count; i++) {
         waiting[i].events = POLLIN;
         waiting[i].revents = 0;
     }
-    if (poll(waiting, (nfds_t)(3 + group_count), timeout) <= 0) {
+    if (poll(waiting, (nfds_t)count, timeout) <= 0) {
         return 0;
     }
     if (waiting[1].revents != 0) {
@@ -686,9 +836,11 @@ unsigned port_wait(struct port *port, uint32_t timeout_ms, int extra, port_input
         events |= PORT_EXTRA;
     }
     if (waiting[0].revents != 0) {
-        int left = DATAGRAMS_A_TURN;
-
-        while (left-- > 0 && receive_one(port, port->fd, NULL, input, user)) {
+        receive_unicast(port, &port->socket, input, user);
+    }
+    for (i = 0; i < watch_count; i++) {
+        if (waiting[3 + group_count + i].revents != 0) {
+            receive_watched(port, &watches[i]);
         }
     }
     for (i = 0; i < group_count; i++) {
@@ -701,7 +853,7 @@ unsigned port_wait(struct port *port, uint32_t timeout_ms, int extra, port_input
             /* the input before may have left this group, or moved it */
             struct port_group *group = find_group(port, &groups[i]);
 
-            if (group == NULL || !receive_one(port, group->fd, &groups[i], input, user)) {
+            if (group == NULL || !receive_one(port, NULL, group->fd, &groups[i], input, user)) {
                 break;
             }
         }
