@@ -3,6 +3,7 @@
 #include "cmd.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,26 +13,31 @@
 
 #include "addr.h"
 #include "coap.h"
+#include "l2_keys.h"
+#include "lines.h"
 #include "nvm_file.h"
 #include "options.h"
 #include "output.h"
+#include "own_address.h"
 #include "port.h"
+#include "relay_port.h"
 #include "secret.h"
 
 #define GROUPS_MAX 16
 #define SENDERS_A_GROUP 256
 #define TX_BYTES (IOTSEC_GROUP_PAYLOAD_MAX + 256)
-#define COMMAND_MAX 4096
+#define RELAY_NVM_SLOT 100 /* groups have those from 1 on */
 #define RETRY_INITIAL_MS 10000u
 #define RETRY_MAX_MS 600000u
 
 enum {
     OPTION_MANAGER = 1, OPTION_ID, OPTION_PSK, OPTION_PSK_FILE, OPTION_GROUP, OPTION_INTERFACE, OPTION_STATE, OPTION_LISTEN,
-    OPTION_STATUS, OPTION_TIMEOUT, OPTION_HIDE, OPTION_EOF
+    OPTION_STATUS, OPTION_TIMEOUT, OPTION_HIDE, OPTION_EOF, OPTION_CID, OPTION_CONFIGURE, OPTION_HOOK, OPTION_L2_FILE,
+    OPTION_RELAY, OPTION_RELAY_INTERFACE, OPTION_RELAY_OPEN, OPTION_RELAY_PORT
 };
 
 static const struct option_row device_rows[] = {
-    { "--manager", OPTION_MANAGER, "[ADDR]:PORT", "the domain manager" },
+    { "--manager", OPTION_MANAGER, "[ADDR]:PORT", "the domain manager, or a relay's link-local address: [fe80::1%eth0]:5684" },
     { "--id", OPTION_ID, "ID", "who this device is" },
     { "--psk-file", OPTION_PSK_FILE, "FILE", "its key: one line of 32 to 128 hexadecimal digits, readable for its owner only" },
     { "--psk", OPTION_PSK, "HEX", "its key on the command line, where others can read it: for experiments" },
@@ -42,6 +48,14 @@ static const struct option_row device_rows[] = {
     { "--status-interval", OPTION_STATUS, "SECONDS", "report to the manager this often (default 3600)" },
     { "--timeout", OPTION_TIMEOUT, "SECONDS", "give up joining after so long (default 60; a silent manager 20)" },
     { "--hide-groups", OPTION_HIDE, NULL, "ask for groups inside the protected session: the hello names none" },
+    { "--connection-id", OPTION_CID, "WHEN", "off, link-local or on: keep the session when our address changes (default link-local: if it was one)" },
+    { "--configure-address", OPTION_CONFIGURE, NULL, "after a link-local join, take an address of the domain's prefix, and go on from there" },
+    { "--access-hook", OPTION_HOOK, "COMMAND", "have sh -c COMMAND set that address up; exit status 0 says that it is there" },
+    { "--l2-key-file", OPTION_L2_FILE, "FILE", "write the link-layer keys to this file, for a daemon" },
+    { "--relay", OPTION_RELAY, "[MODE]", "once joined, relay for neighbours that want to join: stateless (default) or stateful" },
+    { "--relay-interface", OPTION_RELAY_INTERFACE, "IF", "the interface towards them (default: the one of --interface, or towards the manager)" },
+    { "--relay-open", OPTION_RELAY_OPEN, "SECONDS", "open joining for so long, or always (default: closed until the command relay open)" },
+    { "--relay-port", OPTION_RELAY_PORT, "PORT", "the port that neighbours send to (default 5684)" },
     { "--exit-on-eof", OPTION_EOF, NULL, "end when standard input does" },
     { NULL, 0, NULL, NULL },
 };
@@ -55,7 +69,14 @@ static const struct command device_command = {
     "  join GID                     join one more group; after an eviction, try to join again\n"
     "  leave GID                    leave a group\n"
     "  leave                        leave the domain, and end\n"
-    "  quit                         end; the domain manager keeps us as a member",
+    "  relay open SECONDS|always    with --relay: let neighbours join; relay close, relay stats, relay rotate\n"
+    "  quit                         end; the domain manager keeps us as a member\n"
+    "\n"
+    "Where the join went to a link-local address, the domain's access parameters name the manager's own address and a\n"
+    "prefix. The device then takes an address of that prefix (--configure-address, --access-hook, or one that the\n"
+    "interface has already) and goes on from there in the same session; without any of these it stays where it is.\n"
+    "COMMAND finds IOTSEC_ADDRESS, IOTSEC_PREFIX, IOTSEC_INTERFACE, IOTSEC_PAN_ID, IOTSEC_SHORT_ADDRESS,\n"
+    "IOTSEC_L2_INDEX and IOTSEC_MANAGER in its environment, and has ten seconds.",
     device_rows, true,
 };
 
@@ -71,7 +92,8 @@ struct device {
     struct port_options port_options;
     struct common_options common;
     struct nvm_file nvm;
-    struct iotsec_addr manager;
+    struct l2_keys l2;
+    struct iotsec_addr manager;  /* of the command line: the domain manager, or a relay */
     bool manager_given;
     const char *id;
     struct psk psk;
@@ -86,13 +108,25 @@ struct device {
     uint32_t retry_at;
     uint32_t retry_wait;
     bool ended;
-    bool input_over;
     enum iotsec_status result;   /* why it ended; OK for an end that was asked for */
     uint16_t message_id;         /* of the next CoAP request */
     uint16_t token;
-    size_t command_len;
-    bool command_too_long;
-    char command[COMMAND_MAX];
+    struct lines lines;
+
+    /* an address of its own */
+    bool configure_address;
+    const char *access_command;
+    struct iotsec_access access; /* as told last, if access_told */
+    bool access_told;
+    uint8_t address[16];         /* to be taken, or taken; zeros: none */
+    uint8_t joined_from[16];     /* our address that the manager or relay answered to; zeros: not known */
+    bool moved;                  /* the session has gone on from there */
+    bool hook_again;             /* the parameters have changed meanwhile */
+    struct hook hook;
+
+    struct relay_port relay;
+    struct relay_options relay_options;
+    bool relay_wanted;
 };
 
 /* ---- The command line ---- */
@@ -119,6 +153,7 @@ static int take_group(struct device *device, const char *text)
 
 static int take_option(struct device *device, const struct arguments *arguments, int id)
 {
+    uint64_t number;
     int status = 0;
 
     switch (id) {
@@ -157,6 +192,35 @@ static int take_option(struct device *device, const struct arguments *arguments,
     case OPTION_HIDE:
         device->config.hide_groups = 1;
         break;
+    case OPTION_CID:
+        status = argument_connection_id(arguments, true, &device->config.connection_id);
+        break;
+    case OPTION_CONFIGURE:
+        device->configure_address = true;
+        break;
+    case OPTION_HOOK:
+        device->access_command = arguments->value;
+        break;
+    case OPTION_L2_FILE:
+        device->l2.path = arguments->value;
+        break;
+    case OPTION_RELAY:
+        status = relay_take_mode(arguments, "--relay", &device->relay_options);
+        device->relay_wanted = true;
+        break;
+    case OPTION_RELAY_INTERFACE:
+        device->relay_options.interface = arguments->value;
+        if (if_nametoindex(arguments->value) == 0) {
+            status = fail("NO_INTERFACE", "%s: there is no interface of that name", arguments->value);
+        }
+        break;
+    case OPTION_RELAY_OPEN:
+        status = relay_take_open(arguments, "--relay-open", &device->relay_options);
+        break;
+    case OPTION_RELAY_PORT:
+        status = argument_number(arguments, "--relay-port", 1, UINT16_MAX, &number);
+        device->relay_options.join_port = status == 0 ? (uint16_t)number : 0;
+        break;
     case OPTION_EOF:
         device->exit_on_eof = true;
         break;
@@ -173,6 +237,8 @@ static int take_command_line(struct device *device, int count, char **list)
     int status = 0;
     int id;
 
+    relay_options_start(&device->relay_options);
+    device->config.connection_id = IOTSEC_CONNECTION_ID_LINK_LOCAL;
     arguments_start(&arguments, &device_command, &device->common, count, list);
     while (status == 0 && (id = arguments_next(&arguments)) != ARGUMENT_END) {
         if (id == ARGUMENT_DONE) {
@@ -195,7 +261,238 @@ static int take_command_line(struct device *device, int count, char **list)
     if (device->psk.len == 0) {
         return fail_usage("--psk-file is missing (or --psk, for experiments)");
     }
+    if (!device->relay_wanted && (device->relay_options.open || device->relay_options.interface != NULL)) {
+        return fail_usage("--relay-open and --relay-interface go with --relay");
+    }
     return -1;
+}
+
+/* ---- An address of its own ---- */
+
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
+    while (len > 0 && *bytes == 0) {
+        bytes++;
+        len--;
+    }
+    return len == 0;
+}
+
+static void out_ip(const char *key, const uint8_t ip[16])
+{
+    struct iotsec_addr addr;
+    char text[ADDR_TEXT_BYTES];
+
+    memset(&addr, 0, sizeof addr);
+    memcpy(addr.ip, ip, sizeof addr.ip);
+    addr_format_ip(&addr, text);
+    out_word(key, text);
+}
+
+static void out_address_failed(const struct device *device, const char *reason, const char *detail)
+{
+    out_begin("address-failed");
+    out_word("reason", reason);
+    out_ip("address", device->address);
+    if (detail != NULL) {
+        out_word("detail", detail);
+    }
+    out_end();
+}
+
+/* The interface that the join went through. */
+static unsigned join_interface(const struct device *device)
+{
+    return device->manager.interface != 0 ? device->manager.interface : device->port.interface;
+}
+
+/* The prefix, and behind it what our link-local address has there. False: there is no prefix, or no such address. */
+static bool derive_address(struct device *device)
+{
+    memset(device->address, 0, sizeof device->address);
+    if (is_zero(device->access.prefix, sizeof device->access.prefix)) {
+        return false;
+    }
+    if (is_zero(device->joined_from, sizeof device->joined_from) &&
+        !own_link_local(join_interface(device), device->joined_from)) {
+        return false;
+    }
+    memcpy(device->address, device->access.prefix, sizeof device->access.prefix);
+    memcpy(device->address + 8, device->joined_from + 8, 8);
+    return true;
+}
+
+static void out_access(const struct device *device)
+{
+    const struct iotsec_access *access = &device->access;
+    char text[ADDR_TEXT_BYTES];
+
+    out_begin("access");
+    prefix_format(access->prefix, text);
+    out_word("prefix", text);
+    if (!is_zero(device->address, sizeof device->address)) {
+        out_ip("address", device->address);
+    }
+    out_hex("pan", access->pan_id);
+    out_hex("short", access->short_address);
+    out_uint("index", access->key_index);
+    out_addr("manager", &access->manager);
+    out_end();
+}
+
+/* The address is there: the session goes on from it. */
+static void move_there(struct device *device)
+{
+    enum iotsec_status status;
+
+    if (addr_is_link_local(&device->port.socket.local)) {
+        out_address_failed(device, "LISTEN", "--listen names a link-local address");
+        return;
+    }
+    /* the host may have other addresses that would do; this is the one that the domain's prefix stands for */
+    port_send_from(&device->port, &device->access.manager, device->address);
+    status = iotsec_moved(&device->device, &device->access.manager);
+    if (status != IOTSEC_OK) {
+        out_address_failed(device, iotsec_status_name(status), NULL);
+    }
+}
+
+static void start_hook(struct device *device)
+{
+    const struct iotsec_access *access = &device->access;
+    struct iotsec_addr addr;
+    char ip[ADDR_TEXT_BYTES];
+    char prefix[ADDR_TEXT_BYTES];
+    char manager[ADDR_TEXT_BYTES];
+    char interface[IF_NAMESIZE] = "";
+    char texts[7][ADDR_TEXT_BYTES + 32];
+    char *variables[8];
+    size_t i;
+    int code;
+
+    memset(&addr, 0, sizeof addr);
+    memcpy(addr.ip, device->address, sizeof addr.ip);
+    addr_format_ip(&addr, ip);
+    prefix_format(access->prefix, prefix);
+    addr_format(&access->manager, manager);
+    (void)if_indextoname(join_interface(device), interface);
+    snprintf(texts[0], sizeof texts[0], "IOTSEC_ADDRESS=%s", ip);
+    snprintf(texts[1], sizeof texts[1], "IOTSEC_PREFIX=%s", prefix);
+    snprintf(texts[2], sizeof texts[2], "IOTSEC_INTERFACE=%s", interface);
+    snprintf(texts[3], sizeof texts[3], "IOTSEC_PAN_ID=0x%04x", access->pan_id);
+    snprintf(texts[4], sizeof texts[4], "IOTSEC_SHORT_ADDRESS=0x%04x", access->short_address);
+    snprintf(texts[5], sizeof texts[5], "IOTSEC_L2_INDEX=%u", access->key_index);
+    snprintf(texts[6], sizeof texts[6], "IOTSEC_MANAGER=%s", manager);
+    for (i = 0; i < 7; i++) {
+        variables[i] = texts[i];
+    }
+    variables[7] = NULL;
+    device->hook_again = false;
+    code = hook_start(&device->hook, device->access_command, variables);
+    if (code != 0) {
+        out_address_failed(device, "HOOK", strerror(code));
+    }
+}
+
+static void take_address(struct device *device)
+{
+    if (device->configure_address) {
+        int code = own_address_add(join_interface(device), device->address);
+
+        if (code != 0) {
+            out_address_failed(device, code == EPERM ? "NOT_PERMITTED" : "INTERFACE", strerror(code));
+            return;
+        }
+    }
+    if (device->access_command != NULL && device->hook.pid != 0) {
+        device->hook_again = true;
+    } else if (device->access_command != NULL) {
+        start_hook(device);
+    } else if (device->configure_address || own_address_there(device->address)) {
+        move_there(device);
+    }
+}
+
+static void device_access(void *user, const struct iotsec_access *access)
+{
+    struct device *device = user;
+    struct iotsec_addr manager = device->access.manager;
+    uint8_t address[16];
+    bool same;
+
+    memcpy(address, device->address, sizeof address);
+    device->access = *access;
+    device->access_told = true;
+    /* whoever joined from an address that is routable has one */
+    if (!addr_is_link_local(&device->manager)) {
+        memset(device->address, 0, sizeof device->address);
+        out_access(device);
+        return;
+    }
+    (void)derive_address(device);
+    out_access(device);
+    if (is_zero(device->address, sizeof device->address)) {
+        return;
+    }
+    same = memcmp(address, device->address, sizeof address) == 0 && iotsec_addr_equal(&manager, &device->access.manager);
+    /* they come with each new key: what is under way, or done, is not begun again */
+    if (!same || (device->hook.pid == 0 && iotsec_dtls_find(&device->device.dtls, &device->access.manager) == 0)) {
+        take_address(device);
+    }
+}
+
+/* Looks whether the hook has ended; lowers `wait` while it runs. */
+static void look_at_hook(struct device *device, uint32_t *wait)
+{
+    char text[32];
+    int status;
+
+    if (device->hook.pid == 0) {
+        return;
+    }
+    if (!hook_ended(&device->hook, &status)) {
+        *wait = *wait < HOOK_LOOK_MS ? *wait : HOOK_LOOK_MS;
+        return;
+    }
+    *wait = 0;
+    if (device->hook_again) {
+        start_hook(device);
+    } else if (status == 0) {
+        move_there(device);
+    } else {
+        snprintf(text, sizeof text, "exit status %d", status);
+        out_address_failed(device, status < 0 ? "HOOK_TIMEOUT" : "HOOK", status < 0 ? NULL : text);
+    }
+}
+
+/* ---- Relaying for neighbours ---- */
+
+/* As soon as the manager can be reached by a routable address, and from one. */
+static void start_relay(struct device *device)
+{
+    struct iotsec_addr manager = device->access_told ? device->access.manager : device->manager;
+    char interface[IF_NAMESIZE] = "";
+
+    if (!device->relay_wanted || device->relay.running || !device->joined ||
+        (addr_is_link_local(&device->manager) && !device->moved)) {
+        return;
+    }
+    if (device->relay_options.interface == NULL) {
+        (void)if_indextoname(join_interface(device), interface);
+        device->relay_options.interface = interface;
+    }
+    device->relay_options.keep_key = device->state != NULL;
+    device->relay_options.nvm_slot = RELAY_NVM_SLOT;
+    if (device->relay_options.interface[0] == '\0' ||
+        relay_port_start(&device->relay, &device->port, &device->relay_options, &manager) != 0) {
+        out_begin("relay-failed");
+        out_word("interface", device->relay_options.interface);
+        out_end();
+        device->relay_wanted = false;
+    }
+    if (device->relay_options.interface == interface) {
+        device->relay_options.interface = NULL;
+    }
 }
 
 /* ---- Events ---- */
@@ -234,6 +531,28 @@ static void fail_join(struct device *device, enum iotsec_status reason)
     out_end();
 }
 
+static void report_move(struct device *device, const struct iotsec_device_event *event)
+{
+    device->moved = event->reason == IOTSEC_OK;
+    out_begin(event->reason == IOTSEC_OK ? "moved" : "move-failed");
+    if (event->reason != IOTSEC_OK) {
+        out_reason("reason", event->reason);
+    }
+    out_ip("address", device->address);
+    out_addr("manager", &device->access.manager);
+    out_end();
+    start_relay(device);
+}
+
+/* Out of the domain: no relay, and a later join begins where the first one did. */
+static void leave_network(struct device *device)
+{
+    relay_port_stop(&device->relay);
+    hook_kill(&device->hook);
+    device->access_told = false;
+    device->moved = false;
+}
+
 static void device_event(void *user, const struct iotsec_device_event *event)
 {
     struct device *device = user;
@@ -248,6 +567,7 @@ static void device_event(void *user, const struct iotsec_device_event *event)
         out_word("id", device->id);
         out_addr("manager", &device->manager);
         out_end();
+        start_relay(device);
         break;
     case IOTSEC_DEVICE_JOIN_FAILED:
         fail_join(device, event->reason);
@@ -280,12 +600,14 @@ static void device_event(void *user, const struct iotsec_device_event *event)
         device->joined = false;
         device->out = true;
         out_device_event("evicted", event, true);
+        leave_network(device);
         break;
     case IOTSEC_DEVICE_LEFT:
         device->joined = false;
         device->ended = true;
         device->result = IOTSEC_OK;
         out_device_event("left", event, true);
+        leave_network(device);
         break;
     case IOTSEC_DEVICE_CONTACT_LOST:
         out_device_event("contact-lost", event, true);
@@ -294,7 +616,7 @@ static void device_event(void *user, const struct iotsec_device_event *event)
         out_device_event("contact", event, false);
         break;
     case IOTSEC_DEVICE_MOVED:
-        out_device_event("moved", event, event->reason != IOTSEC_OK);
+        report_move(device, event);
         break;
     }
 }
@@ -324,14 +646,6 @@ static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_
 }
 
 /* ---- Commands on standard input ---- */
-
-static void out_refused(const char *command, const char *reason)
-{
-    out_begin("refused");
-    out_word("what", command);
-    out_word("reason", reason);
-    out_end();
-}
 
 static void report(const char *command, uint16_t gid, enum iotsec_status status)
 {
@@ -406,20 +720,21 @@ static void command_leave(struct device *device)
     report("leave", 0, status);
 }
 
-/* Cuts the next word off; "" at the end. */
-static char *next_word(char **rest)
+static void command_relay(struct device *device, char *rest)
 {
-    char *word = *rest + strspn(*rest, " \t");
-    char *end = word + strcspn(word, " \t");
+    const char *verb = lines_word(&rest);
+    const char *argument = lines_word(&rest);
+    const char *problem = relay_port_command(&device->relay, verb, argument);
 
-    *rest = *end != '\0' ? end + 1 : end;
-    *end = '\0';
-    return word;
+    if (problem != NULL) {
+        out_refused("relay", problem);
+    }
 }
 
-static void run_command(struct device *device, char *rest)
+static void run_command(void *user, char *rest)
 {
-    const char *verb = next_word(&rest);
+    struct device *device = user;
+    const char *verb = lines_word(&rest);
     const char *word;
     uint64_t gid;
 
@@ -430,11 +745,15 @@ static void run_command(struct device *device, char *rest)
         device->ended = true;
         return;
     }
+    if (strcmp(verb, "relay") == 0) {
+        command_relay(device, rest);
+        return;
+    }
     if (strcmp(verb, "group") != 0 && strcmp(verb, "coap") != 0 && strcmp(verb, "join") != 0 && strcmp(verb, "leave") != 0) {
         out_refused(verb, "NO_SUCH_COMMAND");
         return;
     }
-    word = next_word(&rest);
+    word = lines_word(&rest);
     if (strcmp(verb, "leave") == 0 && word[0] == '\0') {
         command_leave(device);
         return;
@@ -446,8 +765,8 @@ static void run_command(struct device *device, char *rest)
     if (strcmp(verb, "group") == 0) {
         send_to_group(device, "group", (uint16_t)gid, (const uint8_t *)rest, strlen(rest));
     } else if (strcmp(verb, "coap") == 0) {
-        const char *method = next_word(&rest);
-        const char *path = next_word(&rest);
+        const char *method = lines_word(&rest);
+        const char *path = lines_word(&rest);
 
         command_coap(device, (uint16_t)gid, method, path, rest);
     } else if (strcmp(verb, "join") == 0) {
@@ -457,58 +776,16 @@ static void run_command(struct device *device, char *rest)
     }
 }
 
-static void end_command(struct device *device)
-{
-    if (device->command_len > 0 && device->command[device->command_len - 1] == '\r') {
-        device->command_len--;
-    }
-    device->command[device->command_len] = '\0';
-    if (device->command_too_long) {
-        out_refused("command", "TOO_LONG");
-    } else if (strlen(device->command) != device->command_len) {
-        out_refused("command", "NOT_TEXT");
-    } else {
-        run_command(device, device->command);
-    }
-    device->command_len = 0;
-    device->command_too_long = false;
-}
-
-static void read_commands(struct device *device)
-{
-    char input[1024];
-    ssize_t n = read(STDIN_FILENO, input, sizeof input);
-    ssize_t i;
-
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-        return;
-    }
-    for (i = 0; i < n && !device->ended; i++) {
-        if (input[i] == '\n') {
-            end_command(device);
-        } else if (device->command_len < sizeof device->command - 1) {
-            device->command[device->command_len++] = input[i];
-        } else {
-            device->command_too_long = true;
-        }
-    }
-    if (n <= 0) {
-        if (device->command_len > 0) {
-            end_command(device);
-        }
-        device->input_over = true;
-        if (device->exit_on_eof) {
-            device->ended = true;
-        }
-    }
-}
-
 /* ---- Running ---- */
 
 static void device_input(void *user, const struct iotsec_addr *from, const struct iotsec_addr *to, uint8_t *data, size_t len)
 {
     struct device *device = user;
 
+    /* a host may have several link-local addresses: the one that the other end knows us by tells who we are */
+    if (addr_is_link_local(to) && iotsec_addr_equal(from, &device->manager)) {
+        memcpy(device->joined_from, to->ip, sizeof device->joined_from);
+    }
     (void)iotsec_input(&device->device, from, to, data, len);
 }
 
@@ -517,6 +794,9 @@ static void close_session(struct device *device)
 {
     iotsec_dtls_handle session = iotsec_dtls_find(&device->device.dtls, &device->manager);
 
+    if (session == 0 && device->access_told) {
+        session = iotsec_dtls_find(&device->device.dtls, &device->access.manager);
+    }
     if (session != 0) {
         (void)iotsec_dtls_close(&device->device.dtls, session, IOTSEC_ALERT_CLOSE_NOTIFY);
         (void)iotsec_dtls_flush(&device->device.dtls);
@@ -558,21 +838,26 @@ static int device_loop(struct device *device)
     start_join(device);
     while (!device->ended) {
         uint32_t wait = iotsec_poll(&device->device);
-        bool reading = !device->input_over && (device->joined || device->out || device->offline);
+        bool reading = !device->lines.over && (device->joined || device->out || device->offline);
         unsigned events;
 
         if (device->ended) {
             break;
         }
         retry_join(device, &wait);
+        look_at_hook(device, &wait);
+        relay_port_poll(&device->relay, &wait);
         events = port_wait(&device->port, wait, reading ? STDIN_FILENO : -1, device_input, device);
         if ((events & PORT_STOP) != 0) {
             break;
         }
         if ((events & PORT_EXTRA) != 0) {
-            read_commands(device);
+            lines_read(&device->lines, run_command, device, &device->ended);
+            device->ended = device->ended || (device->lines.over && device->exit_on_eof);
         }
     }
+    hook_kill(&device->hook);
+    relay_port_stop(&device->relay);
     close_session(device);
     if (device->common.verbose) {
         out_stats("device", &device->device.stats);
@@ -597,11 +882,13 @@ static int device_run(struct device *device)
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.event = device_event;
     callbacks.group_receive = device_group_receive;
+    callbacks.access = device_access;
 #if IOTSEC_KEYLOG
     callbacks.keylog = device->common.keylog != NULL ? keylog_write : NULL;
 #endif
     options_to_port(&device->common, &device->port_options);
     device->port_options.peer = device->manager;
+    device->port_options.l2 = &device->l2;
     device->port_options.nvm = device->state != NULL ? &device->nvm : NULL;
     config->hal = &device->port.hal;
     config->callbacks = &callbacks;

@@ -32,7 +32,8 @@
 
 enum {
     OPTION_LISTEN = 1, OPTION_CONNECT, OPTION_IDENTITY, OPTION_PSK, OPTION_PSK_FILE, OPTION_CIPHER, OPTION_COOKIE, OPTION_EMS,
-    OPTION_RENEGOTIATION, OPTION_PLAIN_HELLO, OPTION_WAIT, OPTION_TIMEOUT, OPTION_SESSIONS, OPTION_IDLE, OPTION_FRAGMENT
+    OPTION_RENEGOTIATION, OPTION_PLAIN_HELLO, OPTION_WAIT, OPTION_TIMEOUT, OPTION_SESSIONS, OPTION_IDLE, OPTION_FRAGMENT,
+    OPTION_CID, OPTION_RELAYED, OPTION_REBIND
 };
 
 static const struct option_row server_rows[] = {
@@ -47,12 +48,17 @@ static const struct option_row server_rows[] = {
     { "--refuse-plain-hello", OPTION_PLAIN_HELLO, NULL, "refuse hellos without any extension" },
     { "--max-sessions", OPTION_SESSIONS, "N", "clients at once (default 1024)" },
     { "--idle-timeout", OPTION_IDLE, "SECONDS", "close sessions that are silent for so long (default: never)" },
+    { "--connection-id", OPTION_CID, "WHEN", "off or on: whether clients that ask for it keep their session when their address changes (default off)" },
+    { "--relayed", OPTION_RELAYED, NULL, "take datagrams that stateless relays have wrapped, and answer in kind" },
     { NULL, 0, NULL, NULL },
 };
 
 static const struct command server_command = {
     "iotsec dtls server --listen [ADDR]:PORT --psk-identity ID --psk-file FILE [option]...",
-    "Answers DTLS 1.2 clients with a pre-shared key and echoes what they send, until Ctrl-C or SIGTERM.",
+    "Answers DTLS 1.2 clients with a pre-shared key and echoes what they send, until Ctrl-C or SIGTERM.\n"
+    "With a Connection ID a client may go on from another address: what comes from there is echoed there, and its next\n"
+    "message from there makes that its address. (An echo is no proof that a particular message was received, which is\n"
+    "good enough here; a domain manager asks for one.)",
     server_rows, true,
 };
 
@@ -65,6 +71,8 @@ static const struct option_row client_rows[] = {
     { "--require-ems", OPTION_EMS, NULL, "refuse a server without extended master secret (RFC 7627)" },
     { "--require-renegotiation-info", OPTION_RENEGOTIATION, NULL, "refuse a server without RFC 5746 signalling" },
     { "--max-fragment-length", OPTION_FRAGMENT, "BYTES", "ask for records of up to 512, 1024, 2048 or 4096 bytes (RFC 6066)" },
+    { "--connection-id", OPTION_CID, "WHEN", "off or on: ask that the session outlives a change of our address (RFC 9146; default off)" },
+    { "--rebind-after", OPTION_REBIND, "N", "after N messages go on from another port" },
     { "--timeout", OPTION_TIMEOUT, "SECONDS", "give up a handshake after so long (default 9)" },
     { "--wait", OPTION_WAIT, "MS", "after the input's end, wait for answers until none came for so long (default 1000)" },
     { NULL, 0, NULL, NULL },
@@ -95,7 +103,9 @@ struct endpoint {
     struct {
         iotsec_dtls_handle session;
         struct iotsec_addr addr;
+        struct iotsec_addr candidate; /* another address, which an echo went to; port 0: none */
     } *known;
+    struct iotsec_addr from;      /* of the datagram that is being taken */
 
     /* the client */
     enum iotsec_status result;    /* OK until something ended it */
@@ -107,6 +117,9 @@ struct endpoint {
     uint64_t received;
     uint32_t last_sent;
     uint32_t last_heard;
+    uint64_t messages;
+    uint64_t rebind_after;        /* 0: never */
+    struct port_socket old;       /* before that */
     size_t line_len;
     char line[IOTSEC_RECORD_PAYLOAD_MAX];
 };
@@ -207,6 +220,15 @@ static int take_option(struct endpoint *end, struct arguments *arguments, int id
     case OPTION_WAIT:
         status = argument_number(arguments, "--wait", 0, 3600000, &number);
         end->wait_ms = status == 0 ? (uint32_t)number : 0;
+        break;
+    case OPTION_CID:
+        status = argument_connection_id(arguments, false, &end->config.connection_id);
+        break;
+    case OPTION_RELAYED:
+        end->config.relayed = 1;
+        break;
+    case OPTION_REBIND:
+        status = argument_number(arguments, "--rebind-after", 1, 1000000, &end->rebind_after);
         break;
     case OPTION_SESSIONS:
         status = argument_number(arguments, "--max-sessions", 1, 65534, &number);
@@ -322,15 +344,20 @@ static void end_input(void *user, const struct iotsec_addr *from, const struct i
     struct endpoint *end = user;
 
     (void)to;
+    end->from = *from;
     (void)iotsec_dtls_input(&end->dtls, from, data, len);
 }
 
-static void print_connected(const struct iotsec_dtls_info *info)
+static void print_connected(const struct iotsec_dtls_info *info, bool connection_id)
 {
     out_begin("connected");
     out_addr("addr", info->addr);
     out_word("cipher", info->suite == IOTSEC_SUITE_PSK_AES_128_CCM ? "CCM" : "CCM8");
     out_word("ems", info->extended_master_secret ? "yes" : "no");
+    out_word("cid", connection_id ? "yes" : "no");
+    if (info->relayed) {
+        out_word("via", "relay");
+    }
     out_end();
 }
 
@@ -379,10 +406,11 @@ static void server_established(void *user, const struct iotsec_dtls_info *info)
         if (end->known[i].session == 0) {
             end->known[i].session = info->session;
             end->known[i].addr = *info->addr;
+            memset(&end->known[i].candidate, 0, sizeof end->known[i].candidate);
             break;
         }
     }
-    print_connected(info);
+    print_connected(info, info->connection_id != 0);
 }
 
 static void server_failed(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
@@ -410,6 +438,29 @@ static void server_closed(void *user, iotsec_dtls_handle session, uint32_t peer,
     out_end();
 }
 
+/* A record from elsewhere that is the newest: its address is a candidate, and the next such record makes it the session's. */
+static void follow_client(struct endpoint *end, iotsec_dtls_handle session)
+{
+    size_t i;
+
+    for (i = 0; i < end->config.session_count && end->known[i].session != session; i++) {
+    }
+    if (i == end->config.session_count || !iotsec_dtls_moved(&end->dtls, session)) {
+        return;
+    }
+    if (!iotsec_addr_equal(&end->known[i].candidate, &end->from)) {
+        end->known[i].candidate = end->from;
+        return;
+    }
+    if (iotsec_dtls_move(&end->dtls, session) == IOTSEC_OK) {
+        end->known[i].addr = end->from;
+        memset(&end->known[i].candidate, 0, sizeof end->known[i].candidate);
+        out_begin("moved");
+        out_addr("addr", &end->from);
+        out_end();
+    }
+}
+
 static void server_receive(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
 {
     struct endpoint *end = user;
@@ -417,6 +468,7 @@ static void server_receive(void *user, iotsec_dtls_handle session, uint32_t peer
     enum iotsec_status status;
 
     (void)peer;
+    follow_client(end, session);
     if (end->common.verbose && iotsec_dtls_peer(&end->dtls, session, &addr, NULL) == IOTSEC_OK) {
         out_begin("received");
         out_addr("addr", &addr);
@@ -487,7 +539,9 @@ static void client_established(void *user, const struct iotsec_dtls_info *info)
 
     end->connected = true;
     end->session = info->session;
-    print_connected(info);
+    /* the question is here whether the server wants to see one: then it could be spoken to elsewhere as well */
+    print_connected(info, end->config.connection_id != IOTSEC_CONNECTION_ID_OFF &&
+                              iotsec_dtls_readdress(&end->dtls, info->session, info->addr) != IOTSEC_ERR_STATE);
 }
 
 static void client_failed(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
@@ -561,6 +615,16 @@ static void client_send_line(struct endpoint *end)
     (void)iotsec_dtls_flush(&end->dtls);
     end->line_len = 0;
     end->last_sent = port_now_ms();
+    if (++end->messages == end->rebind_after) {
+        if (port_rebind(&end->port, &end->old, end_input, end) != 0) {
+            end->ended = true;
+            end->result = IOTSEC_ERR_SEND;
+            return;
+        }
+        out_begin("rebound");
+        out_addr("addr", &end->port.socket.local);
+        out_end();
+    }
 }
 
 static void client_read(struct endpoint *end)

@@ -182,6 +182,10 @@ int arguments_next(struct arguments *arguments)
         }
         if (row->value != NULL && equals != NULL) {
             arguments->value = equals + 1;
+        } else if (row->value != NULL && row->value[0] == '[' && row->value[strlen(row->value) - 1] == ']') {
+            if (arguments->next < arguments->count && arguments->list[arguments->next][0] != '-') {
+                arguments->value = arguments->list[arguments->next++];
+            }
         } else if (row->value != NULL) {
             if (arguments->next == arguments->count) {
                 arguments->status = fail_usage("%s needs a value: %s %s", row->name, row->name, row->value);

@@ -16,7 +16,7 @@
 struct option_row {
     const char *name;  /* "--listen" */
     int id;            /* 1 and up */
-    const char *value; /* what it is called in the help; NULL: takes none */
+    const char *value; /* what it is called in the help; NULL: takes none; "[NAME]": may take one that begins with no - */
     const char *help;  /* one sentence; NULL: not shown */
 };
 

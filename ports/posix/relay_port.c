@@ -25,7 +25,7 @@ void relay_options_start(struct relay_options *options)
 
 int relay_take_mode(const struct arguments *arguments, const char *name, struct relay_options *options)
 {
-    if (strcmp(arguments->value, "stateless") == 0) {
+    if (arguments->value == NULL || strcmp(arguments->value, "stateless") == 0) {
         options->mode = IOTSEC_RELAY_STATELESS;
     } else if (strcmp(arguments->value, "stateful") == 0) {
         options->mode = IOTSEC_RELAY_STATEFUL;
