@@ -131,7 +131,7 @@ MOVED = 14
 LAYOUTS = {MASTER_KEY: '>BBHIH16s', ACK: '>BBB', STATUS: '>BBHIHB', GROUP_REQUEST: '>BBH', GROUP_LEAVE: '>BBH',
            DOMAIN_LEAVE: '>BB', REFUSED: '>BBHB', EVICTED: '>BB', GROUP_REMOVED: '>BBH', PATH_CHECK: '>BB', MOVED: '>BB'}
 PARAMETERS_LAYOUTS = {31: '>BBHI16s5sH', 42: '>BBHI16s16sH'}
-ACCESS_LAYOUTS = {45: '>BBI16s8sHBHH8s', 53: '>BBI16s16sHBHH8s'}
+ACCESS_LAYOUTS = {45: '>BBI16sHH8s8sHB', 53: '>BBI16sHH8s16sHB'}
 
 RESULTS = ['DONE', 'KEYS_FOLLOW', 'CONFLICT', 'NO_ROOM', 'NOT_MEMBER', 'FAILED']
 DONE, KEYS_FOLLOW, CONFLICT, NO_ROOM, NOT_MEMBER, FAILED = range(6)
@@ -1095,7 +1095,7 @@ class Peer:
 
     # Access parameters (section 13)
 
-    def receive_access(self, number, l2_number, l2_key, manager, port, flags, pan_id, short_address, prefix):
+    def receive_access(self, number, l2_number, l2_key, pan_id, short_address, prefix, manager, port, flags):
         if (l2_number, flags & ACCESS_USE) > self.l2:
             self.l2 = l2_number, flags & ACCESS_USE
             if len(manager) == 8:
