@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A datagram of records: parsed, opened with keys that some inputs were sealed with, sealed again. */
+/*
+ * A datagram of records: parsed, with and without Connection IDs, opened with keys that some inputs were sealed with,
+ * sealed again. The same datagram as a stateless relay's message: taken apart and put together again.
+ */
 #include <iotsec/record.h>
 
 #include "crypto.h"
+#include "record/join_proxy.h"
 #include "script.h"
 
 static const struct iotsec_record_key key = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 }, { 1, 2, 3, 4 } };
@@ -33,9 +37,73 @@ static void seal_again(const struct iotsec_hal *hal, const struct iotsec_record 
     }
 }
 
+#if IOTSEC_CONNECTION_ID
+/* Only open_cid may try such a record, and only the padding may be lost. */
+static void take_cid_record(const struct iotsec_hal *hal, struct iotsec_record *record, const uint8_t *before, size_t tag_len)
+{
+    static uint8_t out[65536 + 64];
+    size_t total = IOTSEC_RECORD_HEADER_BYTES + (size_t)record->cid_len + record->length;
+    uint8_t *content;
+    uint8_t type;
+    size_t len;
+    size_t out_len;
+    enum iotsec_status status;
+
+    script_check(iotsec_record_open(hal, &key, tag_len, record, &content, &len) == IOTSEC_ERR_ARGUMENT);
+    script_check(memcmp(record->header, before, total) == 0);
+    if (iotsec_record_open_cid(hal, &key, tag_len, record, &type, &content, &len) != IOTSEC_OK) {
+        return;
+    }
+    script_check(type != 0 && content[len] == type);
+    script_check(content >= record->body && content + len < record->body + record->length);
+    status = iotsec_record_seal_cid(hal, &key, tag_len, before + 11, record->cid_len, out, sizeof out, &out_len, type,
+                                    record->epoch, record->sequence, content, len);
+    if (status != IOTSEC_OK) {
+        script_check(status == IOTSEC_ERR_TOO_LONG);
+        return;
+    }
+    script_check(out_len <= total);
+    if (out_len == total && record->version == IOTSEC_VERSION_DTLS_1_2 &&
+        memcmp(record->body, before + 3, IOTSEC_EXPLICIT_NONCE_BYTES) == 0) {
+        script_check(memcmp(out, before, out_len) == 0);
+    }
+}
+#endif
+
+#if IOTSEC_ROLE_RELAY || IOTSEC_RELAYED
+static void take_relayed(const uint8_t *data, size_t size)
+{
+    static uint8_t out[65536 + IOTSEC_RELAY_OVERHEAD_MAX];
+    const uint8_t *header;
+    const uint8_t *content;
+    size_t header_len;
+    size_t content_len;
+    size_t overhead;
+
+    if (iotsec_join_proxy_read(data, size, &header, &header_len, &content, &content_len) != IOTSEC_OK) {
+        return;
+    }
+    script_check(iotsec_join_proxy_is(data, size) && !iotsec_join_proxy_is_dtls(data, size));
+    script_check(header > data && header_len <= IOTSEC_RELAY_HEADER_MAX && header + header_len < content);
+    script_check(content_len != 0 && content + content_len == data + size);
+    script_check(iotsec_join_proxy_read(data, size - 1, &header, &header_len, &content, &content_len) != IOTSEC_OK);
+    if (content_len > 0xFFFF) {
+        return;
+    }
+    overhead = iotsec_join_proxy_overhead(header_len, content_len);
+    script_check(overhead <= IOTSEC_RELAY_OVERHEAD_MAX && overhead + content_len <= size);
+    iotsec_join_proxy_write(out, header, header_len, content_len);
+    memcpy(out + overhead, content, content_len);
+    /* heads may have been longer than need be; then the parts have to be the same */
+    script_check(overhead + content_len != size || memcmp(out, data, size) == 0);
+    script_check(iotsec_join_proxy_read(out, overhead + content_len, &header, &header_len, &content, &content_len) == IOTSEC_OK);
+    script_check(content == out + overhead);
+}
+#endif
+
 static void take_record(const struct iotsec_hal *hal, struct iotsec_record *record, struct iotsec_replay *window)
 {
-    size_t total = IOTSEC_RECORD_HEADER_BYTES + (size_t)record->length;
+    size_t total = IOTSEC_RECORD_HEADER_BYTES + (size_t)record->cid_len + record->length;
     uint8_t *copy = malloc(total);
     unsigned kind;
 
@@ -47,6 +115,12 @@ static void take_record(const struct iotsec_hal *hal, struct iotsec_record *reco
         enum iotsec_status status;
 
         memcpy(record->header, copy, total);
+#if IOTSEC_CONNECTION_ID
+        if (record->type == IOTSEC_CONTENT_TLS12_CID) {
+            take_cid_record(hal, record, copy, kind == 0 ? 8 : 16);
+            continue;
+        }
+#endif
         status = kind == 2 ? iotsec_record_group_open(hal, key.key, 7, record, &content, &len)
                            : iotsec_record_open(hal, &key, kind == 0 ? 8 : 16, record, &content, &len);
         if (status == IOTSEC_OK) {
@@ -62,9 +136,9 @@ static void take_record(const struct iotsec_hal *hal, struct iotsec_record *reco
     free(copy);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* As it arrives at somebody who asks for Connection IDs of that length, 0 for none. */
+static void take_datagram(const struct iotsec_hal *hal, size_t cid_len, const uint8_t *data, size_t size)
 {
-    struct iotsec_hal hal;
     struct iotsec_replay window;
     struct iotsec_record record;
     uint8_t *copy = malloc(size != 0 ? size : 1);
@@ -75,13 +149,40 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size != 0) {
         memcpy(copy, data, size);
     }
-    memset(&hal, 0, sizeof hal);
-    hal.crypto = fuzz_crypto();
     iotsec_replay_init(&window);
-    while (left != 0 && iotsec_record_parse(&record, &next, &left) == IOTSEC_OK) {
+    while (left != 0) {
+#if IOTSEC_CONNECTION_ID
+        if (iotsec_record_parse_cid(&record, cid_len, &next, &left) != IOTSEC_OK) {
+            break;
+        }
+        script_check(record.cid_len == (record.type == IOTSEC_CONTENT_TLS12_CID ? cid_len : 0));
+#else
+        if (iotsec_record_parse(&record, &next, &left) != IOTSEC_OK) {
+            break;
+        }
+        script_check(cid_len == 0 && record.cid_len == 0);
+#endif
+        script_check(record.body == record.header + IOTSEC_RECORD_HEADER_BYTES + record.cid_len);
         script_check(record.body + record.length == next && next + left == copy + size);
-        take_record(&hal, &record, &window);
+        take_record(hal, &record, &window);
     }
     free(copy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct iotsec_hal hal;
+
+    memset(&hal, 0, sizeof hal);
+    hal.crypto = fuzz_crypto();
+    take_datagram(&hal, 0, data, size);
+#if IOTSEC_CONNECTION_ID
+    take_datagram(&hal, 1, data, size);
+    take_datagram(&hal, IOTSEC_CID_OWN_BYTES, data, size);
+    take_datagram(&hal, IOTSEC_CID_MAX, data, size);
+#endif
+#if IOTSEC_ROLE_RELAY || IOTSEC_RELAYED
+    take_relayed(data, size);
+#endif
     return 0;
 }

@@ -12,6 +12,9 @@ import pathlib
 import struct
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "vectors"))
+from cid_records import ccm  # noqa: E402
+
 folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "corpus")
 
 
@@ -69,6 +72,31 @@ def server_hello(extensions=extension(23, b"") + extension(0xFF01, b"\0") + exte
     return body + (u16(len(extensions)) + extensions if extensions else b"")
 
 
+def sealed(kind, epoch, sequence, content, tag_len=8, cid=None, padding=0):
+    """A record under the key of fuzz_record.c; with a Connection ID: RFC 9146, sections 4 and 5.3."""
+    head = u8(kind) + u16(0xFEFD) + u16(epoch) + sequence.to_bytes(6, "big")
+    nonce = head[3:]
+    if cid is None:
+        aad = nonce + head[:3] + u16(len(content))
+    else:
+        content += u8(kind) + bytes(padding)
+        head = u8(25) + head[1:] + cid
+        aad = b"\xff" * 8 + u8(25) + u8(len(cid)) + head + u16(len(content))
+    body = nonce + ccm(bytes(range(1, 17)), b"\1\2\3\4" + nonce, aad, content, tag_len)
+    return head + u16(len(body)) + body
+
+
+def bytes_head(length, size):
+    """CBOR's head of a byte string with `size` bytes of length, 0 for none."""
+    if size == 0:
+        return u8(0x40 + length)
+    return u8(0x58 + (1, 2, 4, 8).index(size)) + length.to_bytes(size, "big")
+
+
+def relayed(header, content, header_size=0, content_size=1):
+    return b"\x82" + bytes_head(len(header), header_size) + header + bytes_head(len(content), content_size) + content
+
+
 # ---- Records: sealed ones were made with the key of fuzz_record.c ----
 
 hello = record(22, 0, 0, message(1, 0, client_hello()))
@@ -76,6 +104,21 @@ write("record", "hello", hello)
 write("record", "several", hello + record(20, 0, 1, b"\1") + record(21, 0, 2, b"\2\x33") + record(23, 1, 0, bytes(24)))
 write("record", "group", record(23, 257, 0x000100000005, bytes(16)))
 write("record", "too-long", record(23, 1, 1, bytes(20))[:-1])
+write("record", "sealed", sealed(23, 1, 1, b"data") + sealed(23, 1, 2, b"data", 16))
+for cid in (b"\xc1", b"\xc1\xc2", bytes(range(8))):
+    write("record", "cid-%d" % len(cid), sealed(22, 1, 0, bytes(24), cid=cid) + sealed(29, 1, 1, b"\4\1\0", cid=cid) +
+          sealed(23, 1, 2, b"data", 16, cid))
+write("record", "cid-padded", sealed(23, 1, 3, b"data\0", cid=b"\xc1\xc2", padding=20))
+write("record", "cid-only-padding", sealed(0, 1, 3, b"\0\0", cid=b"\xc1\xc2", padding=3))
+write("record", "cid-and-plain", sealed(23, 1, 4, b"data") + sealed(23, 1, 5, b"data", cid=b"\xc1\xc2"))
+write("record", "relayed", relayed(bytes(21), hello))
+write("record", "relayed-no-header", relayed(b"", b"\x16", content_size=0))
+write("record", "relayed-long-heads", relayed(bytes(32), hello, 8, 4))
+write("record", "relayed-content", relayed(bytes(24), bytes(300), 1, 2))
+write("record", "relayed-header-too-long", relayed(bytes(33), hello, 1))
+write("record", "relayed-indefinite", b"\x82\x5f\x41\xa1\xff\x41\x16")
+write("record", "relayed-nested", relayed(bytes(21), relayed(bytes(21), hello)))
+write("record", "relayed-trailing", relayed(bytes(21), hello) + b"\0")
 
 # ---- Hellos ----
 
@@ -97,6 +140,7 @@ GROUP = u16(7)
 KEY = bytes(range(16))
 SHORT = b"\x15\0\0\1\1" + u16(5683)
 LONG = b"\xff\x15" + bytes(12) + b"\1\1" + u16(5683)
+PREFIX = b"\x20\1\x0d\xb8\0\1\0\2"
 messages = {
     "master-key": (28, b"\1\1" + GROUP + u32(0x102) + u16(3) + KEY),
     "parameters": (29, b"\2\1" + GROUP + u32(0x102) + KEY + SHORT),
@@ -115,6 +159,12 @@ messages = {
     "refused-domain": (29, b"\x09\1\0\0\1"),
     "evicted": (29, b"\x0a\1"),
     "removed": (29, b"\x0b\1" + GROUP),
+    "access": (28, b"\x0c\1" + u32(1) + KEY + b"\xca\xfe\xff\xfe" + PREFIX + bytes(7) + b"\1" + u16(5684) + b"\1"),
+    "access-next": (28, b"\x0c\2" + u32(2) + KEY[::-1] + b"\xca\xfe\xff\xfe" + PREFIX + bytes(7) + b"\1" + u16(5684) + b"\0"),
+    "access-long": (28, b"\x0c\1" + u32(1) + KEY + b"\xca\xfe\0\2" + PREFIX + b"\xfd" + bytes(14) + b"\1" + u16(5684) + b"\1"),
+    "access-no-prefix": (28, b"\x0c\1" + u32(1) + KEY + b"\xca\xfe\0\2" + bytes(8) + PREFIX + bytes(7) + b"\1" + u16(5684) + b"\1"),
+    "path-check": (29, b"\x0d\1"),
+    "moved": (29, b"\x0e\1"),
 }
 for name, (kind, body) in messages.items():
     write("keymgmt", name, body)

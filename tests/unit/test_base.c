@@ -235,16 +235,28 @@ static void tells_addresses_apart(void **state)
     static const struct {
         const char *ip;
         int multicast;
+        int link_local;
     } rows[] = {
-        /* 1 */ { "ff020000000000000000000000000001", 1 },
-        /* 2 */ { "ff3e0000000000000000000000001234", 1 },
-        /* 3 */ { "fe800000000000000000000000000001", 0 },
-        /* 4 */ { "00000000000000000000ffffe0000001", 1 },
-        /* 5 */ { "00000000000000000000ffffefffffff", 1 },
-        /* 6 */ { "00000000000000000000fffff0000001", 0 },
-        /* 7 */ { "00000000000000000000ffffdfffffff", 0 },
-        /* 8 */ { "000000000000000000000000e0000001", 0 },
-        /* 9 */ { "00000000000000000000000000000000", 0 },
+        /*  1 */ { "ff020000000000000000000000000001", 1, 0 },
+        /*  2 */ { "ff3e0000000000000000000000001234", 1, 0 },
+        /*  3 */ { "fe800000000000000000000000000001", 0, 1 },
+        /*  4 */ { "00000000000000000000ffffe0000001", 1, 0 },
+        /*  5 */ { "00000000000000000000ffffefffffff", 1, 0 },
+        /*  6 */ { "00000000000000000000fffff0000001", 0, 0 },
+        /*  7 */ { "00000000000000000000ffffdfffffff", 0, 0 },
+        /*  8 */ { "000000000000000000000000e0000001", 0, 0 },
+        /*  9 */ { "00000000000000000000000000000000", 0, 0 },
+        /* fe80::/10, and what lies on either side of it */
+        /* 10 */ { "fe800000000000000000000000000000", 0, 1 },
+        /* 11 */ { "febfffffffffffffffffffffffffffff", 0, 1 },
+        /* 12 */ { "fe7fffffffffffffffffffffffffffff", 0, 0 },
+        /* 13 */ { "fec00000000000000000000000000000", 0, 0 },
+        /* 14 */ { "fe000000000000000000000000000001", 0, 0 },
+        /* 15 */ { "fd800000000000000000000000000001", 0, 0 },
+        /* 16 */ { "7e800000000000000000000000000001", 0, 0 },
+        /* 17 */ { "ff800000000000000000000000000001", 1, 0 },
+        /* 18, mapped 169.254.0.1: IPv6's only */ { "00000000000000000000ffffa9fe0001", 0, 0 },
+        /* 19 */ { "20010db8000000000000000000000001", 0, 0 },
     };
     struct iotsec_addr a;
     struct iotsec_addr b;
@@ -254,7 +266,9 @@ static void tells_addresses_apart(void **state)
     for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         memset(&a, 0, sizeof a);
         test_unhex(a.ip, sizeof a.ip, rows[i].ip);
-        assert_int_equal(iotsec_addr_is_multicast(&a), rows[i].multicast);
+        if (iotsec_addr_is_multicast(&a) != rows[i].multicast || iotsec_addr_is_link_local(&a) != rows[i].link_local) {
+            fail_msg("row %zu", i + 1);
+        }
     }
     a.port = 5684;
     a.interface = 2;
