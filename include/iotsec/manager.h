@@ -126,7 +126,7 @@ enum iotsec_manager_event_kind {
     IOTSEC_MANAGER_DEVICE_EVICTED,  /**< the eviction of `device` is durable */
     IOTSEC_MANAGER_DEVICE_GONE,     /**< its session has ended: `reason` */
     IOTSEC_MANAGER_GROUP_KEY,       /**< `group_id` has moved to `key_number`; `reason`: OK for a join's step, or why it is a new generation: EVICTED, LEFT, CANCELLED (iotsec_manager_group_renew), COUNTER (steps or sender IDs were used up), KEY_CONFLICT (a member reported one), EPOCH (a member was ahead) */
-    IOTSEC_MANAGER_KEYS_FAILED,     /**< the keys that members of `group_id` wait for could not be made: `reason`. Nothing has changed; it is tried again, less and less often */
+    IOTSEC_MANAGER_KEYS_FAILED,     /**< the keys that members of `group_id` (0: a device that leaves the domain, or all under the next L2 key) wait for could not be made: `reason`. Nothing has changed; it is tried again, less and less often */
     IOTSEC_MANAGER_UNREACHABLE,     /**< `device` did not acknowledge; it gets its keys at its next contact */
     IOTSEC_MANAGER_AHEAD,           /**< `device` holds `key_number` of `group_id`, more than IOTSEC_GENERATIONS_AHEAD_MAX generations above the registry: an old registry was restored; the operator decides (iotsec_manager_group_renew) */
     IOTSEC_MANAGER_MOVED,           /**< the session of `device` goes on at another address, `addr`, which it has shown to receive at */
@@ -191,7 +191,10 @@ struct iotsec_manager_contact {
     iotsec_dtls_handle session;  /**< private */
 #if IOTSEC_ACCESS || defined(DOXYGEN)
     uint32_t l2_stage;           /**< private: what it has acknowledged: twice the key number, plus 1 if it sends under it */
-    uint8_t path_check;          /**< private: message ID of the path check under way */
+#endif
+#if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
+    struct iotsec_dtls_path candidate; /**< private: where the last path check went; zeros: nowhere */
+    uint8_t path_check;          /**< private: its message ID */
 #endif
     uint32_t heard_at;           /**< private: "active members first" */
     uint8_t last_request;        /**< private: message ID of the last request taken */
@@ -261,6 +264,10 @@ struct iotsec_manager {
     struct iotsec_registry_access staged_access; /**< private: as it will be once the transaction is committed */
     uint32_t l2_switch_at;                 /**< private: when the next L2 key is used, whoever has it */
     uint16_t l2_scan;                      /**< private: contacts still to be looked at */
+    uint16_t l2_slot;                      /**< private: the next of them */
+    uint16_t l2_ready;                     /**< private: contacts in a row that the switch need not wait for */
+    uint16_t l2_hand;                      /**< private: the next one behind them */
+    uint8_t l2_failures;                   /**< private: switches that failed in a row */
     int8_t l2_reason;                      /**< private: a status, of the L2_KEY event to be told */
 #endif
     uint16_t scan;                         /**< private: next member to look at for a delivery */
@@ -383,7 +390,7 @@ enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *manager, ui
  * @param device its number; it need not be a member of anything
  * @retval IOTSEC_OK durable; the others' deliveries follow
  * @retval IOTSEC_ERR_ARGUMENT device is 0
- * @retval IOTSEC_ERR_COUNTER a group has no generation left
+ * @retval IOTSEC_ERR_COUNTER a group has no generation left, or the L2 key no number
  * @retval IOTSEC_ERR_RANDOM no random numbers
  * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed, the device is still in
@@ -428,6 +435,7 @@ enum iotsec_status iotsec_manager_access_set(struct iotsec_manager *manager, uin
  * @param manager an initialised manager
  * @retval IOTSEC_OK durable; deliveries follow
  * @retval IOTSEC_ERR_NOT_FOUND the domain has no access parameters
+ * @retval IOTSEC_ERR_COUNTER no number is left
  * @retval IOTSEC_ERR_RANDOM no random numbers
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
  */

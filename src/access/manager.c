@@ -13,6 +13,8 @@
  *     D -> M  STATUS(group, K, sender)        M -> D  ACK(DONE): agreed
  *                                                     ACK(KEYS_FOLLOW), keys: K is behind, or a renewal follows
  *                                                     ACK(NOT_MEMBER): request the group anew
+ *     D -> M  MOVED                           M -> D  PATH_CHECK, to where it came from
+ *     D -> M  ACK(PATH_CHECK), from there     M -> D  ACK(DONE), and all else from now on
  *     D -> M  ACK(message)                    to a delivery
  *
  * A manager takes nothing else.
@@ -28,6 +30,9 @@
 #define SCRATCH_PRESENT 0
 #define SCRATCH_COUNT 1
 #define SCRATCH_GROUPS 2
+
+/* Whether a session can go on at another address. */
+#define MOVES 0
 
 uint32_t iotsec_mgr_now(const struct iotsec_manager *m)
 {
@@ -222,7 +227,7 @@ static struct iotsec_manager_contact *find_active(const struct iotsec_manager *m
 
 /* ---- Events ---- */
 
-static void tell_event(struct iotsec_manager *m, struct iotsec_manager_event *event)
+void iotsec_mgr_tell_event(struct iotsec_manager *m, struct iotsec_manager_event *event)
 {
     const struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, event->device);
     struct iotsec_addr addr;
@@ -256,7 +261,7 @@ void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind ki
             event.sender_id = member->sender_id;
         }
     }
-    tell_event(m, &event);
+    iotsec_mgr_tell_event(m, &event);
 }
 
 /* Forgets a contact; the application hears of it if it has heard of the device and there is a reason. */
@@ -378,7 +383,7 @@ static void tell_join_failed(struct iotsec_manager *m, const struct iotsec_addr 
     event.reason = reason;
     event.device = device;
     event.addr = addr;
-    tell_event(m, &event);
+    iotsec_mgr_tell_event(m, &event);
 }
 
 /* M -> D  REFUSED(domain, no room), in the datagram of our Finished: there is no contact that could wait for its ACK */
@@ -401,6 +406,7 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
     struct iotsec_manager *m = user;
     uint32_t device = info->peer;
     struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
+    struct iotsec_manager_event event;
     enum iotsec_status status;
     uint8_t i;
 
@@ -426,7 +432,18 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
         return;
     }
     contact->flags = CONTACT_JOINED;
-    iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_JOINED, IOTSEC_OK, device, 0);
+    memset(&event, 0, sizeof event);
+    event.kind = IOTSEC_MANAGER_DEVICE_JOINED;
+    event.device = device;
+    event.addr = info->addr;
+    event.relayed = info->relayed != 0;
+    iotsec_mgr_tell_event(m, &event);
+#if IOTSEC_ACCESS
+    contact = find_active(m, device);
+    if (contact != NULL) {
+        iotsec_mgr_access_deliver(m, contact);
+    }
+#endif
     for (i = 0; i < info->scratch[SCRATCH_COUNT]; i++) {
         request_group(m, device, iotsec_get_u16(info->scratch + SCRATCH_GROUPS + 2u * i));
     }
@@ -495,7 +512,15 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
     struct iotsec_manager_member *member;
     bool any = evicted;
     uint16_t g = 0;
+#if IOTSEC_ACCESS
+    const struct iotsec_manager_contact *contact = find_active(m, device);
 
+    if (m->access.number != 0 && only == NULL && (evicted || (contact != NULL && (contact->flags & CONTACT_LEFT) == 0))) {
+        m->flags |= MGR_L2_STAGED;
+        m->l2_reason = (int8_t)reason;
+        any = true;
+    }
+#endif
     while ((member = next_membership(m, device, only, &g)) != NULL) {
         struct iotsec_manager_group *group = iotsec_mgr_group_at(m, member->group);
 
@@ -512,6 +537,11 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
     while (status == IOTSEC_OK && (member = next_membership(m, device, only, &g)) != NULL) {
         iotsec_mgr_member_free(m, member); /* waited for its first sender ID: the registry does not know it */
     }
+#if IOTSEC_ACCESS
+    if (status == IOTSEC_OK && only == NULL) {
+        iotsec_mgr_l2_leave(m, device); /* also if the domain gets access parameters only later */
+    }
+#endif
     return status;
 }
 
@@ -528,7 +558,7 @@ static void tell_ahead(struct iotsec_manager *m, uint32_t device, const struct i
     event.group_id = status->group_id;
     event.sender_id = status->sender_id;
     event.key_number = status->key_number;
-    tell_event(m, &event);
+    iotsec_mgr_tell_event(m, &event);
 }
 
 /* D -> M  STATUS(group, K, sender): sets down what follows from it and says what to answer */
@@ -606,7 +636,7 @@ static void answer(struct iotsec_manager *m, uint32_t device, uint8_t request, e
     if (contact != NULL) {
         contact->last_request = request;
         contact->last_result = (uint8_t)result;
-        contact->flags |= CONTACT_ASKED;
+        contact->flags = (uint8_t)((contact->flags & ~CONTACT_MOVING) | CONTACT_ASKED);
         send_ack(m, contact);
     }
 }
@@ -624,6 +654,71 @@ static void take_leave(struct iotsec_manager *m, uint32_t device, const struct i
     iotsec_mgr_tell_groups(m);
 }
 
+#if MOVES
+/* Whether the record at hand is its session's newest and came from elsewhere. */
+static bool is_candidate(const struct iotsec_manager *m, const struct iotsec_manager_contact *contact)
+{
+    return iotsec_dtls_moved(&m->dtls, contact->session) != 0;
+}
+
+/* D -> M  MOVED: answered at once if it comes from the session's own address; elsewhere the path check answers it, and
+ * its ACK follows when that has succeeded */
+static void take_moved(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
+{
+    struct iotsec_manager_contact *contact = find_active(m, device);
+
+    if (contact != NULL && is_candidate(m, contact)) {
+        contact->last_request = message->message;
+        contact->last_result = IOTSEC_KM_DONE;
+        contact->flags |= CONTACT_ASKED | CONTACT_MOVING;
+    } else {
+        answer(m, device, message->message, IOTSEC_KM_DONE);
+    }
+}
+
+/* M -> D  PATH_CHECK, to where the request at hand came from. One ID for each candidate, however often it asks: the
+ * ACK of any copy will do, but of none that went elsewhere. */
+static void check_path(struct iotsec_manager *m, uint32_t device)
+{
+    struct iotsec_manager_contact *contact = find_active(m, device);
+    struct iotsec_km_message message;
+
+    if (contact == NULL || !is_candidate(m, contact)) {
+        return;
+    }
+    if (memcmp(&contact->candidate, m->dtls.moved_to, sizeof contact->candidate) != 0) {
+        contact->candidate = *m->dtls.moved_to;
+        contact->path_check = contact->next_id++;
+    }
+    memset(&message, 0, sizeof message);
+    message.kind = IOTSEC_KM_PATH_CHECK;
+    message.message = contact->path_check;
+    iotsec_mgr_send(m, contact, &message);
+}
+
+/* D -> M  ACK(PATH_CHECK), from where that went: the session goes on there. False: it is no such thing. Runs the
+ * application's code. */
+static bool confirm_path(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *ack)
+{
+    if (!is_candidate(m, contact) || ack->message != contact->path_check || ack->code != IOTSEC_KM_DONE ||
+        memcmp(&contact->candidate, m->dtls.moved_to, sizeof contact->candidate) != 0) {
+        return false;
+    }
+    memset(&contact->candidate, 0, sizeof contact->candidate);
+    if (iotsec_dtls_move(&m->dtls, contact->session) != IOTSEC_OK) {
+        iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED); /* another session has that address */
+        return true;
+    }
+    if ((contact->flags & CONTACT_MOVING) != 0) {
+        contact->flags &= (uint8_t)~CONTACT_MOVING;
+        send_ack(m, contact);
+    }
+    iotsec_mgr_scan_request(m);
+    iotsec_mgr_tell(m, IOTSEC_MANAGER_MOVED, IOTSEC_OK, contact->device, 0);
+    return true;
+}
+#endif
+
 static void take_request(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
 {
     struct iotsec_manager_group *group = iotsec_mgr_group(m, message->group_id);
@@ -639,6 +734,10 @@ static void take_request(struct iotsec_manager *m, uint32_t device, const struct
     } else if (message->kind == IOTSEC_KM_GROUP_REQUEST) {
         answer(m, device, message->message, IOTSEC_KM_KEYS_FOLLOW);
         request_group(m, device, message->group_id);
+#if MOVES
+    } else if (message->kind == IOTSEC_KM_MOVED) {
+        take_moved(m, device, message);
+#endif
     } else if (message->kind == IOTSEC_KM_DOMAIN_LEAVE || (group != NULL && iotsec_mgr_member(m, device, group) != NULL)) {
         take_leave(m, device, message, group);
     } else {
@@ -647,23 +746,42 @@ static void take_request(struct iotsec_manager *m, uint32_t device, const struct
     iotsec_mgr_serve(m);
 }
 
+/* Whether a kind is a request, which gets an answer. */
+static bool is_request(uint8_t kind)
+{
+    return (kind >= IOTSEC_KM_STATUS && kind <= IOTSEC_KM_DOMAIN_LEAVE) || (MOVES && kind == IOTSEC_KM_MOVED);
+}
+
 /* A key-management message from an authenticated device. */
 static void take_message(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message)
 {
-    uint8_t kind = message->kind;
+    uint32_t device = contact->device;
     uint8_t age = (uint8_t)(contact->last_request - message->message);
 
-    if (kind == IOTSEC_KM_ACK) {
+    if (message->kind == IOTSEC_KM_ACK) {
+#if MOVES
+        if (confirm_path(m, contact, message)) {
+            return;
+        }
+#endif
         iotsec_mgr_take_ack(m, contact, message);
-    } else if (kind < IOTSEC_KM_STATUS || kind > IOTSEC_KM_DOMAIN_LEAVE || (contact->flags & CONTACT_CLOSING) != 0) {
+        return;
+    }
+    if (!is_request(message->kind) || (contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED);
-    } else if ((contact->flags & CONTACT_ASKED) == 0 || age >= 0x80 || (age == 0 && contact->last_result == IOTSEC_KM_FAILED)) {
-        take_request(m, contact->device, message);
+        return;
+    }
+    if ((contact->flags & CONTACT_ASKED) == 0 || age >= 0x80 ||
+        (age == 0 && (contact->last_result == IOTSEC_KM_FAILED || (contact->flags & CONTACT_MOVING) != 0))) {
+        take_request(m, device, message);
     } else if (age == 0) {
         send_ack(m, contact); /* the answer was lost */
     } else {
         iotsec_mgr_drop(m, IOTSEC_DROP_REPLAY); /* a repeat that was overtaken: to leave, say, before asking anew */
     }
+#if MOVES
+    check_path(m, device);
+#endif
 }
 
 static void on_receive(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
@@ -722,7 +840,7 @@ static bool config_is_sound(const struct iotsec_manager_config *config)
     return config->hal != NULL && config->callbacks != NULL && r != NULL && r->psk != NULL && r->authorised != NULL &&
            r->group_allowed != NULL && r->group_at != NULL && r->member_at != NULL && r->begin != NULL && r->put_group != NULL &&
            r->delete_group != NULL && r->put_member != NULL && r->delete_member != NULL && r->put_evicted != NULL &&
-           r->commit != NULL && r->abort != NULL && config->contacts != NULL && config->contact_count >= 1 &&
+           r->commit != NULL && r->abort != NULL && (r->access == NULL) == (r->put_access == NULL) && config->contacts != NULL && config->contact_count >= 1 &&
            config->contact_count <= 65534 && (config->groups != NULL || config->group_count == 0) &&
            config->group_count <= 65534 && (config->members != NULL || config->member_count == 0) &&
            config->member_count <= 65534 && config->deliveries != NULL && config->delivery_count >= 1 &&
@@ -887,6 +1005,9 @@ static void fill_dtls_config(struct iotsec_manager *m, const struct iotsec_manag
     dtls->link_payload = config->link_payload;
     dtls->cookie_threshold = config->cookie_threshold;
     dtls->cookie_policy = config->cookie_policy;
+    dtls->connection_id = config->connection_id;
+    dtls->relayed = config->relayed;
+    dtls->relay_handshakes = config->relay_handshakes;
     dtls->require_extended_master_secret = 1;
     dtls->require_renegotiation_info = 1;
     dtls->key_management = 1;
@@ -923,6 +1044,11 @@ enum iotsec_status iotsec_manager_init_checked(struct iotsec_manager *m, const s
         if (status == IOTSEC_OK) {
             status = load_members(m);
         }
+#if IOTSEC_ACCESS
+        if (status == IOTSEC_OK) {
+            status = iotsec_mgr_access_load(m);
+        }
+#endif
     }
     if (status != IOTSEC_OK) {
         iotsec_manager_wipe(m);
@@ -971,10 +1097,16 @@ uint32_t iotsec_manager_poll(struct iotsec_manager *m)
     }
     wait = iotsec_dtls_poll(&m->dtls);
     iotsec_mgr_serve(m);
+#if IOTSEC_ACCESS
+    iotsec_mgr_access_poll(m);
+#endif
     iotsec_mgr_deliver_poll(m);
     (void)iotsec_dtls_flush(&m->dtls);
     now = iotsec_mgr_now(m);
     wait = iotsec_min_u32(wait, iotsec_mgr_serve_wait(m, now));
+#if IOTSEC_ACCESS
+    wait = iotsec_min_u32(wait, iotsec_mgr_access_wait(m, now));
+#endif
     return iotsec_min_u32(wait, iotsec_mgr_deliver_wait(m, now));
 }
 
@@ -987,9 +1119,8 @@ enum iotsec_status iotsec_manager_psk_complete(struct iotsec_manager *m, iotsec_
     return iotsec_dtls_psk_complete(&m->dtls, handshake, status, psk);
 }
 
-/* What the application asked for is decided: what came of it, for it and for the groups' members. A storage
- * function may fail in any way; the application hears of the ways that the header names. */
-static enum iotsec_status finish(struct iotsec_manager *m, enum iotsec_status status)
+/* A storage function may fail in any way; the application hears of the ways that the header names. */
+enum iotsec_status iotsec_mgr_finish(struct iotsec_manager *m, enum iotsec_status status)
 {
     iotsec_mgr_tell_groups(m);
     (void)iotsec_dtls_flush(&m->dtls);
@@ -1034,7 +1165,7 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
         fill_group(group, &row);
     }
     iotsec_wipe(&row, sizeof row);
-    return finish(m, status);
+    return iotsec_mgr_finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_t group_id)
@@ -1060,7 +1191,7 @@ enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_
         }
         iotsec_mgr_scan_request(m);
     }
-    return finish(m, status);
+    return iotsec_mgr_finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *m, uint16_t group_id, uint32_t above)
@@ -1082,7 +1213,7 @@ enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *m, uint16_t
     if (status != IOTSEC_OK) {
         group->above = before;
     }
-    return finish(m, status);
+    return iotsec_mgr_finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_evict(struct iotsec_manager *m, uint32_t device)
@@ -1102,7 +1233,7 @@ enum iotsec_status iotsec_manager_evict(struct iotsec_manager *m, uint32_t devic
         }
         iotsec_mgr_tell(m, IOTSEC_MANAGER_DEVICE_EVICTED, IOTSEC_ERR_EVICTED, device, 0);
     }
-    return finish(m, status);
+    return iotsec_mgr_finish(m, status);
 }
 
 enum iotsec_status iotsec_manager_expel(struct iotsec_manager *m, uint32_t device, uint16_t group_id)
@@ -1122,7 +1253,7 @@ enum iotsec_status iotsec_manager_expel(struct iotsec_manager *m, uint32_t devic
         }
         iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_LEFT, device, group_id);
     }
-    return finish(m, status);
+    return iotsec_mgr_finish(m, status);
 }
 
 uint32_t iotsec_manager_key_number(const struct iotsec_manager *m, uint16_t group_id)

@@ -3,7 +3,7 @@
  * Deliveries: what is repeated until the device acknowledges it.
  *
  *     M -> D  MASTER_KEY(message, group, K, sender, TGK)  and  PARAMETERS(message, group, K, RAND, address)
- *     M -> D  REFUSED | EVICTED | GROUP_REMOVED
+ *     M -> D  REFUSED | EVICTED | GROUP_REMOVED | ACCESS (manager_access.c)
  *     D -> M  ACK(message, result)
  *
  * Both halves leave together, every time, in fresh records. The pool of deliveries is small; members
@@ -37,7 +37,7 @@ static struct iotsec_manager_member *member_of(const struct iotsec_manager *m, c
     return iotsec_mgr_member(m, d->device, iotsec_mgr_group_at(m, d->group));
 }
 
-static struct iotsec_manager_delivery *new_delivery(struct iotsec_manager *m)
+struct iotsec_manager_delivery *iotsec_mgr_new_delivery(struct iotsec_manager *m)
 {
     if (m->deliveries_used >= m->config->delivery_count) {
         return NULL;
@@ -57,6 +57,15 @@ static void free_delivery(struct iotsec_manager *m, uint16_t d)
             member->flags &= (uint8_t)~MEMBER_SENDING;
         }
     }
+#if IOTSEC_ACCESS
+    if (delivery->kind == IOTSEC_KM_ACCESS) {
+        struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, delivery->device);
+
+        if (contact != NULL) {
+            contact->flags &= (uint8_t)~CONTACT_L2_SENDING;
+        }
+    }
+#endif
     *delivery = *last;
     iotsec_wipe(last, sizeof *last);
 }
@@ -133,15 +142,24 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
         memcpy(message.secret, group->rand, sizeof message.secret);
         message.addr = group->addr;
     }
+#if IOTSEC_ACCESS
+    if (d->kind == IOTSEC_KM_ACCESS) {
+        iotsec_mgr_access_fill(m, d, &message);
+    }
+#endif
     iotsec_mgr_send(m, contact, &message);
     iotsec_wipe(&message, sizeof message);
 }
 
-/* A new message ID, and the first round. */
-static void start_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d, struct iotsec_manager_contact *contact)
+void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *d, struct iotsec_manager_contact *contact)
 {
     d->device = contact->device;
     d->message = contact->next_id++;
+#if IOTSEC_ACCESS && IOTSEC_CONNECTION_ID
+    if (d->message == contact->path_check) {
+        memset(&contact->candidate, 0, sizeof contact->candidate); /* what acknowledges this one shows nothing of a path */
+    }
+#endif
     d->rounds = 0;
     d->wait = iotsec_mgr_or(m->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
     send_delivery(m, d);
@@ -159,7 +177,7 @@ bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *
             return true; /* on its way already */
         }
     }
-    d = new_delivery(m);
+    d = iotsec_mgr_new_delivery(m);
     if (d == NULL) {
         d = &once;
     }
@@ -167,7 +185,7 @@ bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *
     d->kind = kind;
     d->group = group_id;
     d->code = code;
-    start_delivery(m, d, contact);
+    iotsec_mgr_start(m, d, contact);
     return d != &once;
 }
 
@@ -198,7 +216,7 @@ static void start_keys(struct iotsec_manager *m, struct iotsec_manager_delivery 
     d->code = 0;
     /* Whoever missed the generation in which somebody left must not keep its old key for a moment longer. */
     d->kind = is_older(member->acknowledged, group->gentle_from) ? IOTSEC_KM_PARAMETERS_EVICTION : IOTSEC_KM_PARAMETERS;
-    start_delivery(m, d, contact);
+    iotsec_mgr_start(m, d, contact);
 }
 
 void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *member)
@@ -210,7 +228,7 @@ void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *
         (member->flags & (MEMBER_PROVEN | MEMBER_SENDING | MEMBER_WAITING)) != MEMBER_PROVEN || !iotsec_mgr_owed(m, member)) {
         return;
     }
-    d = new_delivery(m);
+    d = iotsec_mgr_new_delivery(m);
     if (d == NULL) {
         iotsec_mgr_scan_request(m);
         return;
@@ -283,8 +301,9 @@ void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact
             break;
         }
     }
-    if (i == m->deliveries_used || (message->code != IOTSEC_KM_DONE && message->code != IOTSEC_KM_CONFLICT &&
-                                    message->code != IOTSEC_KM_NO_ROOM)) {
+    if (i == m->deliveries_used ||
+        (message->code != IOTSEC_KM_DONE && (m->config->deliveries[i].kind == IOTSEC_KM_ACCESS ||
+                                             (message->code != IOTSEC_KM_CONFLICT && message->code != IOTSEC_KM_NO_ROOM)))) {
         /* late, or FAILED: then the next repeat tries again */
         iotsec_mgr_drop(m, IOTSEC_DROP_UNEXPECTED);
         return;
@@ -293,6 +312,10 @@ void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact
     free_delivery(m, i);
     if (is_keys(d.kind)) {
         take_keys_ack(m, &d, message->code);
+#if IOTSEC_ACCESS
+    } else if (d.kind == IOTSEC_KM_ACCESS) {
+        iotsec_mgr_access_acknowledge(m, contact, d.key_number);
+#endif
     } else if ((contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
     }
@@ -322,6 +345,9 @@ static void give_up(struct iotsec_manager *m, uint16_t i)
 
 void iotsec_mgr_scan_request(struct iotsec_manager *m)
 {
+#if IOTSEC_ACCESS
+    m->l2_scan = m->config->contact_count;
+#endif
     if (m->scan_left != 0) {
         /* starting over at every request would never come to the second pass */
         m->flags |= MGR_SCAN_AGAIN;

@@ -7,7 +7,7 @@
  *     step 255, sender IDs used up,      K -> next generation      the same
  *     a member ahead, a conflict
  *
- *     M -> registry  begin; a group: put_group, delete_member of who left, put_member of who waits; put_evicted; commit
+ *     M -> registry  begin; a group: put_group, delete_member of who left, put_member of who waits; put_evicted, put_access; commit
  *     M              the same in memory
  *     M -> D         keys, to those who waited (manager_deliver.c; the others follow the ratchet, or the scan serves them)
  *
@@ -192,6 +192,11 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
         if (status == IOTSEC_OK && evicted) {
             status = registry->put_evicted(m->config->user, leaver);
         }
+#if IOTSEC_ACCESS
+        if (status == IOTSEC_OK) {
+            status = iotsec_mgr_l2_stage(m);
+        }
+#endif
         status = iotsec_mgr_end(m, status);
     }
     for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
@@ -201,6 +206,9 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
         group->flags &= (uint8_t) ~(GROUP_STAGED | GROUP_FRESH | GROUP_RENUMBER);
         iotsec_wipe(&group->staged, sizeof group->staged);
     }
+#if IOTSEC_ACCESS
+    iotsec_mgr_l2_apply(m, status, leaver);
+#endif
     return status;
 }
 
@@ -328,6 +336,9 @@ void iotsec_mgr_tell_groups(struct iotsec_manager *m)
             iotsec_mgr_tell(m, IOTSEC_MANAGER_GROUP_KEY, (enum iotsec_status)group->reason, 0, group->now.group_id);
         }
     }
+#if IOTSEC_ACCESS
+    iotsec_mgr_l2_tell(m);
+#endif
 }
 
 uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now)

@@ -5,6 +5,7 @@
  *     manager.c          set-up, tables, sessions, requests, what the application asks for
  *     manager_keys.c     steps and generations: one transaction, then memory
  *     manager_deliver.c  messages that wait for their acknowledgement
+ *     manager_access.c   L2 keys and the other access parameters
  *
  * Only iotsec_mgr_tell and the functions marked so run the application's code, which may call back:
  * after one of them contacts, members and groups are looked up again. Everything else may hold pointers.
@@ -22,7 +23,10 @@
 #define MGR_NONE IOTSEC_TABLE_NONE
 
 /* iotsec_manager.flags */
-#define MGR_SCAN_AGAIN 1u /* a scan was asked for while one ran */
+#define MGR_SCAN_AGAIN 0x01u /* a scan was asked for while one ran */
+#define MGR_L2_STAGED 0x02u  /* the change at hand brings a next L2 key */
+#define MGR_L2_TELL 0x04u    /* L2_KEY is to be told */
+#define MGR_L2_TIMED 0x08u   /* the next L2 key's use waits for its time, whoever has it */
 
 /* iotsec_manager_group.state */
 enum {
@@ -52,6 +56,10 @@ enum {
 #define CONTACT_CLOSING 0x02u /* refused or evicted: it is told so, and nothing else */
 #define CONTACT_SILENT 0x04u  /* did not acknowledge; nothing is sent before it is heard again */
 #define CONTACT_ASKED 0x08u   /* last_request is valid */
+#define CONTACT_L2_SENDING 0x10u /* a delivery of ACCESS is under way */
+#define CONTACT_L2_OWED 0x20u /* access parameters are to be delivered, even if no stage says so */
+#define CONTACT_LEFT 0x40u    /* left the domain in this session: no L2 key any more */
+#define CONTACT_MOVING 0x80u  /* last_request is a MOVED that waits for the path check */
 
 /* ---- manager.c ---- */
 
@@ -74,9 +82,14 @@ void iotsec_mgr_member_free(struct iotsec_manager *m, struct iotsec_manager_memb
 /* Ends a device's session and forgets the contact. With a reason, the application hears of it: that runs its code. */
 void iotsec_mgr_contact_close(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t alert,
                               enum iotsec_status reason);
+/* Runs the application's code. Fills in the address if it is NULL and known. */
+void iotsec_mgr_tell_event(struct iotsec_manager *m, struct iotsec_manager_event *event);
 /* Runs the application's code. Fills in address, sender ID and key number from what is known. */
 void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
                      uint16_t group_id);
+/* What the application asked for is decided: sends, and tells it and the groups' members what came of it. Runs the
+ * application's code. What to return. */
+enum iotsec_status iotsec_mgr_finish(struct iotsec_manager *m, enum iotsec_status status);
 
 /* ---- manager_keys.c ---- */
 
@@ -86,8 +99,8 @@ enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct 
 enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_status status);
 /*
  * Moves every group that has GROUP_STAGED set, by a step or (GROUP_FRESH) a new generation, gives all who
- * wait there a sender ID, takes `leaver` (0: nobody) out of them, marks it as evicted if asked to: all in one
- * transaction. OK: durable, in memory, and on its way to those who waited. Otherwise nothing has changed:
+ * wait there a sender ID, takes `leaver` (0: nobody) out of them, marks it as evicted if asked to, and stages a next L2
+ * key if MGR_L2_STAGED is set: all in one transaction. OK: durable, in memory, and on its way to those who waited. Otherwise nothing has changed:
  * ERR_COUNTER, ERR_RANDOM, ERR_CRYPTO, ERR_REGISTRY.
  */
 enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted);
@@ -99,7 +112,7 @@ void iotsec_mgr_unwait(struct iotsec_manager *m, struct iotsec_manager_member *m
 void iotsec_mgr_renew(struct iotsec_manager_group *group, enum iotsec_status reason, uint32_t above);
 /* Changes the groups in which somebody waits and whose rest is over. Runs the application's code. */
 void iotsec_mgr_serve(struct iotsec_manager *m);
-/* Tells of the groups that have moved. Runs the application's code. */
+/* Tells of the groups and of the L2 key that have moved. Runs the application's code. */
 void iotsec_mgr_tell_groups(struct iotsec_manager *m);
 /* Milliseconds until iotsec_mgr_serve has something to do. */
 uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now);
@@ -115,6 +128,10 @@ void iotsec_mgr_redeliver(struct iotsec_manager *m, const struct iotsec_manager_
 /* Tells a device something that is no key. False: there is no room to wait for its acknowledgement, it was sent once. */
 bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t kind, uint16_t group_id,
                        uint8_t code);
+/* A delivery to be filled in and started; NULL: none is free. */
+struct iotsec_manager_delivery *iotsec_mgr_new_delivery(struct iotsec_manager *m);
+/* Gives a delivery a new message ID and sends its first round. */
+void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *d, struct iotsec_manager_contact *contact);
 /* Sends one message as it is. */
 void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_contact *contact,
                      const struct iotsec_km_message *message);
@@ -124,11 +141,36 @@ void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group
 void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_member *member, uint32_t key_number);
 /* D -> M  ACK. Runs the application's code. */
 void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message);
-/* Looks through the members, a few at a call, for keys that are owed. */
+/* Looks through members and contacts, a few at a call, for keys that are owed. */
 void iotsec_mgr_scan_request(struct iotsec_manager *m);
 /* Repeats what is due and goes on with the scan. Runs the application's code. */
 void iotsec_mgr_deliver_poll(struct iotsec_manager *m);
 /* Milliseconds until iotsec_mgr_deliver_poll has something to do. */
 uint32_t iotsec_mgr_deliver_wait(const struct iotsec_manager *m, uint32_t now);
+
+/* ---- manager_access.c ---- */
+
+#if IOTSEC_ACCESS
+/* Reads the access parameters at the start. OK, ERR_REGISTRY. */
+enum iotsec_status iotsec_mgr_access_load(struct iotsec_manager *m);
+/* Delivers to a contact what it is owed, if that is allowed now, or leaves it to the scan. */
+void iotsec_mgr_access_deliver(struct iotsec_manager *m, struct iotsec_manager_contact *contact);
+/* What ACCESS says at the stage that a delivery stands for. */
+void iotsec_mgr_access_fill(const struct iotsec_manager *m, const struct iotsec_manager_delivery *d, struct iotsec_km_message *message);
+/* D -> M  ACK of ACCESS. Runs the application's code. */
+void iotsec_mgr_access_acknowledge(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint32_t stage);
+/* With MGR_L2_STAGED: draws a next L2 key and writes it. OK, ERR_COUNTER, ERR_RANDOM, ERR_REGISTRY. */
+enum iotsec_status iotsec_mgr_l2_stage(struct iotsec_manager *m);
+/* The transaction has ended: the next L2 key holds and goes to everybody but the leaver, or is forgotten. */
+void iotsec_mgr_l2_apply(struct iotsec_manager *m, enum iotsec_status status, uint32_t leaver);
+/* The device is out of the domain: forgets the deliveries to it, and starts no more of ACCESS in this session. */
+void iotsec_mgr_l2_leave(struct iotsec_manager *m, uint32_t device);
+/* Tells of the L2 key if it has moved. Runs the application's code. */
+void iotsec_mgr_l2_tell(struct iotsec_manager *m);
+/* Goes on with the scan of the contacts, and puts the next L2 key to use when that is due. Runs the application's code. */
+void iotsec_mgr_access_poll(struct iotsec_manager *m);
+/* Milliseconds until iotsec_mgr_access_poll has something to do. */
+uint32_t iotsec_mgr_access_wait(const struct iotsec_manager *m, uint32_t now);
+#endif
 
 #endif

@@ -198,12 +198,59 @@ static void check_group(struct registry_memory *registry, const struct iotsec_re
     }
 }
 
+/* A number names one key for ever, is not used again, and only grows; what is used has been handed out before. */
+static void check_access(struct registry_memory *registry, const struct iotsec_registry_access *before,
+                         const struct iotsec_registry_access *after)
+{
+    uint32_t newest = before->next_number != 0 ? before->next_number : before->number;
+
+    if (after->number == 0) {
+        if (before->number != 0) {
+            broken(registry, "the access parameters went away");
+        }
+        return;
+    }
+    if (after->next_number != 0 && after->next_number <= after->number) {
+        broken(registry, "the next L2 key's number is not above the present one's");
+    }
+    if (after->next_number != 0 && memcmp(after->key, after->next_key, sizeof after->key) == 0) {
+        broken(registry, "two L2 numbers have one key");
+    }
+    if (before->number == 0) {
+        return;
+    }
+    if (after->number == before->number) {
+        if (memcmp(after->key, before->key, sizeof after->key) != 0) {
+            broken(registry, "one L2 number got two keys");
+        }
+    } else if (before->next_number == 0 || after->number != before->next_number ||
+               memcmp(after->key, before->next_key, sizeof after->key) != 0) {
+        broken(registry, "an L2 key came into use that had not been handed out");
+    }
+    if (after->next_number == before->next_number) {
+        if (after->next_number != 0 && memcmp(after->next_key, before->next_key, sizeof after->key) != 0) {
+            broken(registry, "one next L2 number got two keys");
+        }
+    } else if (after->next_number != 0) {
+        if (after->next_number <= newest) {
+            broken(registry, "an L2 number was used again");
+        }
+        if (memcmp(after->next_key, before->key, sizeof after->key) == 0 ||
+            memcmp(after->next_key, before->next_key, sizeof after->key) == 0) {
+            broken(registry, "an old L2 key got a new number");
+        }
+    } else if (after->number == before->number) {
+        broken(registry, "a next L2 key was taken back");
+    }
+}
+
 static void check_commit(struct registry_memory *registry)
 {
     struct registry_state *after = &registry->staged;
     size_t i;
     size_t k;
 
+    check_access(registry, &registry->durable.access, &after->access);
     for (i = 0; i < after->group_count; i++) {
         const struct iotsec_registry_group *before = find_group(&registry->durable, after->groups[i].group_id);
 
@@ -444,6 +491,25 @@ static enum iotsec_status put_evicted(void *user, uint32_t device)
     return IOTSEC_OK;
 }
 
+static enum iotsec_status get_access(void *user, struct iotsec_registry_access *access)
+{
+    const struct registry_memory *registry = user;
+
+    *access = registry->durable.access;
+    return access->number != 0 ? IOTSEC_OK : IOTSEC_ERR_NOT_FOUND;
+}
+
+static enum iotsec_status put_access(void *user, const struct iotsec_registry_access *access)
+{
+    struct registry_memory *registry = user;
+
+    if (change(registry) != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    registry->staged.access = *access;
+    return IOTSEC_OK;
+}
+
 static enum iotsec_status commit(void *user)
 {
     struct registry_memory *registry = user;
@@ -473,5 +539,6 @@ static void abort_transaction(void *user)
 
 const struct iotsec_registry registry_memory = {
     find_psk,   is_authorised, is_allowed, group_at,      member_at,   begin, put_group,
-    delete_group, put_member,  delete_member, put_evicted, commit, abort_transaction, NULL, NULL,
+    delete_group, put_member,  delete_member, put_evicted, commit, abort_transaction,
+    get_access, put_access,
 };

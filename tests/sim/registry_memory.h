@@ -2,8 +2,8 @@
 /*
  * A domain manager's registry in memory, with real transactions: `durable` is what a power loss would
  * leave, `staged` what an open transaction has done so far. It can be told to fail or to die at any
- * operation, and it checks at every commit what must hold for ever: key numbers never go back, and a
- * sender ID never gets a second owner within a generation.
+ * operation, and it checks at every commit what must hold for ever: key numbers never go back, a sender ID
+ * never gets a second owner within a generation, and an L2 number never a second key.
  *
  * Its address is the `user` of struct iotsec_manager_config. No heap: a copy of it is a snapshot.
  */
@@ -16,7 +16,7 @@
 
 #include <iotsec/manager.h>
 
-#define REGISTRY_DEVICES_MAX 96u
+#define REGISTRY_DEVICES_MAX 256u
 #define REGISTRY_GROUPS_MAX 8u
 #define REGISTRY_MEMBERS_MAX 256u
 #define REGISTRY_OWNERS_MAX 4096u /* a power of two */
@@ -39,6 +39,7 @@ struct registry_state {
     struct iotsec_registry_group groups[REGISTRY_GROUPS_MAX];
     struct iotsec_registry_member members[REGISTRY_MEMBERS_MAX];
     uint32_t evicted[REGISTRY_DEVICES_MAX];
+    struct iotsec_registry_access access; /* number 0: none */
     size_t group_count;
     size_t member_count;
     size_t evicted_count;
