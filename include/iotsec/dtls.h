@@ -82,7 +82,7 @@ struct iotsec_dtls_info {
     uint16_t suite;                  /**< IOTSEC_SUITE_PSK_AES_128_CCM_8 or IOTSEC_SUITE_PSK_AES_128_CCM */
     int extended_master_secret;      /**< 1 if RFC 7627 was negotiated */
     int relayed;                     /**< 1 if it came through a stateless relay, whose address `addr` is then */
-    int connection_id;               /**< 1 if the peer writes a Connection ID: the session goes on when its address changes */
+    int connection_id;               /**< 1 if the client's records carry a Connection ID: the session goes on when its address changes */
     const uint8_t *scratch;          /**< what the plugged-in extensions kept; now authenticated */
     iotsec_dtls_handle replaced;     /**< the session of the same identity and address that it replaces (already gone), or 0 */
 };
@@ -153,8 +153,8 @@ enum iotsec_connection_id_policy {
 struct iotsec_dtls_path {
     struct iotsec_addr addr; /**< private */
 #if IOTSEC_RELAYED || defined(DOXYGEN)
-    uint16_t header_len;     /**< private: 0: not relayed */
-    uint8_t header[IOTSEC_RELAY_HEADER_MAX]; /**< private: zeros behind header_len */
+    uint16_t relayed;        /**< private: 0: not relayed; else the header's length and one more, since a header may be empty */
+    uint8_t header[IOTSEC_RELAY_HEADER_MAX]; /**< private: zeros behind it */
 #endif
 };
 
@@ -162,6 +162,9 @@ struct iotsec_dtls_path {
 struct iotsec_dtls_slot {
     struct iotsec_link link; /**< private: index by address; outlives the entry */
     uint32_t handle;         /**< private: the entry's handle, or the next one's; outlives the entry */
+#if (IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER) || defined(DOXYGEN)
+    struct iotsec_link cid_link; /**< private: index of sessions by Connection ID; outlives the entry */
+#endif
     uint8_t state;           /**< private: 0 while free */
     uint8_t role;            /**< private: of a handshake, 1 if this end is the server */
     uint16_t flags;          /**< private */
@@ -180,11 +183,9 @@ struct iotsec_dtls_session {
     uint16_t max_plaintext;             /**< private: limit by max_fragment_length */
     struct iotsec_dtls_path path;       /**< private: stands where a handshake's does */
 #if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
-    uint8_t peer_cid_len;               /**< private: Connection ID that the peer wants to see; 0: none */
-    uint8_t peer_cid[IOTSEC_CID_MAX];   /**< private */
+    uint8_t peer_cid[1 + IOTSEC_CID_MAX]; /**< private: length, and the Connection ID that the peer wants to see */
 #if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
     uint8_t cid[IOTSEC_CID_OWN_BYTES];  /**< private: that this end wants to see, if its flag says so */
-    struct iotsec_link cid_link;        /**< private: index by it; outlives the entry */
 #endif
 #endif
     struct iotsec_record_key write_key; /**< private */
@@ -222,9 +223,10 @@ struct iotsec_dtls_handshake {
     uint16_t held_len;             /**< private */
     struct iotsec_dtls_path path;  /**< private: stands where a session's does */
 #if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
-    uint8_t peer_cid_len;          /**< private */
-    uint8_t peer_cid[IOTSEC_CID_MAX]; /**< private */
+    uint8_t peer_cid[1 + IOTSEC_CID_MAX]; /**< private */
+#if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
     uint8_t cid[IOTSEC_CID_OWN_BYTES]; /**< private */
+#endif
 #endif
     uint32_t peer;                 /**< private */
     uint32_t started;              /**< private: for the deadline */
@@ -293,7 +295,7 @@ struct iotsec_dtls_config {
 struct iotsec_dtls {
     const struct iotsec_dtls_config *config; /**< private */
     struct iotsec_dtls_path tx_path; /**< private: where the datagram under construction goes */
-#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+#if (IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER) || defined(DOXYGEN)
     const struct iotsec_dtls_path *moved_to; /**< private: during input, where the newest record of `moved` came from; NULL: from its session's own path */
     iotsec_dtls_handle moved;       /**< private: the session of that record */
     uint32_t moved_allowance;       /**< private: bytes that may go there */
@@ -407,7 +409,8 @@ uint32_t iotsec_dtls_poll(struct iotsec_dtls *dtls);
  * @param type content type: 23, or 28 and 29 for key management
  * @param data the content; not kept
  * @param len its length: at most tx_size less the record's overhead, and the peer's max_fragment_length
- * @retval IOTSEC_OK appended; it leaves at the next flush
+ * @retval IOTSEC_OK appended; it leaves at the next flush. (While iotsec_dtls_moved says yes: or dropped, because it would
+ *         exceed three times the bytes that came from there; a loss like any other, counted as IOTSEC_DROP_AMPLIFICATION)
  * @retval IOTSEC_ERR_NOT_FOUND no such session
  * @retval IOTSEC_ERR_TOO_LONG more than a record to this peer may hold
  * @retval IOTSEC_ERR_COUNTER no sequence number is left; the session ends
@@ -443,7 +446,7 @@ enum iotsec_status iotsec_dtls_close(struct iotsec_dtls *dtls, iotsec_dtls_handl
  */
 enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_handle handshake);
 
-#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+#if (IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER) || defined(DOXYGEN)
 /**
  * Whether the record that is being handed to `receive` came from another address than its session's, and is the
  * newest of the session. Then what is sent to the session before `receive` returns goes to that address, at most
@@ -468,7 +471,9 @@ int iotsec_dtls_moved(const struct iotsec_dtls *dtls, iotsec_dtls_handle session
  * Section: RFC 9146, 6.
  */
 enum iotsec_status iotsec_dtls_move(struct iotsec_dtls *dtls, iotsec_dtls_handle session);
+#endif
 
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
 /**
  * From now on speaks to a session's peer at another address: after a join through a relay, at the manager's own.
  * Of use only where the peer knows the session by a Connection ID.
@@ -485,7 +490,7 @@ enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_h
 #endif
 
 /**
- * The session with an address. Takes constant time on average.
+ * The session with an address, not one behind a stateless relay. Takes constant time on average.
  * @param dtls an initialised context
  * @param addr the peer's address
  * @return its handle, or 0

@@ -45,12 +45,12 @@ enum iotsec_status iotsec_alert_meaning(uint8_t description, bool authenticated)
     return authenticated ? IOTSEC_ERR_ALERT : IOTSEC_ERR_PROTOCOL;
 }
 
-void iotsec_alert_send(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
-                       size_t tag_len, uint64_t sequence, uint8_t description)
+void iotsec_alert_send(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *to, const struct iotsec_seal *seal,
+                       uint64_t sequence, uint8_t description)
 {
     uint8_t alert[2];
 
     alert[0] = description == IOTSEC_ALERT_CLOSE_NOTIFY ? IOTSEC_ALERT_WARNING : IOTSEC_ALERT_FATAL;
     alert[1] = description;
-    (void)iotsec_tx(dtls, to, key, tag_len, IOTSEC_CONTENT_ALERT, sequence, alert, sizeof alert);
+    (void)iotsec_tx(dtls, to, seal, IOTSEC_CONTENT_ALERT, sequence, alert, sizeof alert);
 }

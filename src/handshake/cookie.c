@@ -4,7 +4,7 @@
  * before anything is kept for it.
  *
  *     C -> S  ClientHello
- *     C <- S  HelloVerifyRequest + cookie     HMAC(secret, period, address, hello without its cookie)
+ *     C <- S  HelloVerifyRequest + cookie     HMAC(secret, period, path, hello without its cookie)
  *     C -> S  ClientHello + cookie            the same hello otherwise
  *
  * The lowest bit of the cookie is the period's, so one HMAC checks it; a cookie lives for one to two
@@ -21,7 +21,7 @@ uint16_t iotsec_cookie_period(const struct iotsec_dtls *dtls)
     return (uint16_t)(iotsec_dtls_now(dtls) >> 16);
 }
 
-enum iotsec_status iotsec_cookie_make(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr, uint16_t period,
+enum iotsec_status iotsec_cookie_make(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path, uint16_t period,
                                       const struct iotsec_slice *before, const struct iotsec_slice *after,
                                       uint8_t cookie[IOTSEC_COOKIE_BYTES])
 {
@@ -37,8 +37,8 @@ enum iotsec_status iotsec_cookie_make(const struct iotsec_dtls *dtls, const stru
     }
     parts[0].data = (const uint8_t *)&period; /* never leaves this machine: its byte order does not matter */
     parts[0].len = sizeof period;
-    parts[1].data = (const uint8_t *)addr; /* has no padding: hal.h */
-    parts[1].len = sizeof *addr;
+    parts[1].data = (const uint8_t *)path; /* has no padding: dtls.h */
+    parts[1].len = sizeof *path;
     parts[2] = *before;
     parts[3] = *after;
     status = iotsec_hmac_compute(hal, &hmac, parts, 4, mac);
@@ -49,7 +49,7 @@ enum iotsec_status iotsec_cookie_make(const struct iotsec_dtls *dtls, const stru
     return status;
 }
 
-enum iotsec_status iotsec_cookie_verify(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr,
+enum iotsec_status iotsec_cookie_verify(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path,
                                         const struct iotsec_slice *before, const struct iotsec_slice *after,
                                         const uint8_t *cookie, size_t len)
 {
@@ -63,7 +63,7 @@ enum iotsec_status iotsec_cookie_verify(const struct iotsec_dtls *dtls, const st
     if (((period ^ cookie[IOTSEC_COOKIE_BYTES - 1]) & 1u) != 0) {
         period--;
     }
-    status = iotsec_cookie_make(dtls, addr, period, before, after, own);
+    status = iotsec_cookie_make(dtls, path, period, before, after, own);
     if (status == IOTSEC_OK && !iotsec_ct_equal(own, cookie, sizeof own)) {
         status = IOTSEC_ERR_AUTH;
     }

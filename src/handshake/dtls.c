@@ -2,7 +2,8 @@
 /*
  * The endpoint: setting up, what arrives, what is due.
  *
- *     datagram -> record -> epoch 0: ClientHello              -> server.c, perhaps without any state
+ *     datagram -> relayed: its path and content               -> goes on as others do
+ *              -> record -> epoch 0: ClientHello              -> server.c, perhaps without any state
  *                                    other handshake message  -> the handshake of that address
  *                                    alert                    -> a hint to a client's handshake
  *                                    anything else            -> dropped
@@ -15,6 +16,8 @@
 #include "handshake/engine.h"
 
 #include <string.h>
+
+#include "record/join_proxy.h"
 
 uint32_t iotsec_dtls_now(const struct iotsec_dtls *dtls)
 {
@@ -68,6 +71,7 @@ static bool config_is_sound(const struct iotsec_dtls_config *config)
            (uint16_t)(config->session_count - 1) < 65534 && (uint16_t)(config->handshake_count - 1) < 65534 &&
            config->extension_count <= 8 &&
            (config->extension_count == 0 || config->extensions != NULL) && config->cookie_policy <= IOTSEC_COOKIE_WHILE_BUSY &&
+           (!IOTSEC_CONNECTION_ID || config->connection_id <= IOTSEC_CONNECTION_ID_ON) &&
            config->suites <= (IOTSEC_SUITE_CCM ? 3 : 1) &&
            config->max_fragment_length <= (IOTSEC_MAX_FRAGMENT_LENGTH ? 4 : 0) &&
            /* farther ahead would count as past: bytes.h */
@@ -117,7 +121,7 @@ void iotsec_dtls_wipe(struct iotsec_dtls *dtls)
 /* ---- What arrives ---- */
 
 /* A record of epoch 0 that is no handshake. */
-static enum iotsec_status take_plain(struct iotsec_dtls *dtls, const struct iotsec_addr *from, const struct iotsec_record *record)
+static enum iotsec_status take_plain(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from, const struct iotsec_record *record)
 {
     bool alert = record->type == IOTSEC_CONTENT_ALERT;
     enum iotsec_drop reason = IOTSEC_DROP_PLAINTEXT;
@@ -145,7 +149,7 @@ static enum iotsec_status take_plain(struct iotsec_dtls *dtls, const struct iots
     return iotsec_dtls_drop(dtls, reason);
 }
 
-static enum iotsec_status take_record(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+static enum iotsec_status take_record(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                       const struct iotsec_record *record)
 {
 #if IOTSEC_DTLS_SERVER
@@ -171,9 +175,23 @@ static enum iotsec_status take_record(struct iotsec_dtls *dtls, const struct iot
     return take_plain(dtls, from, record);
 }
 
+enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iotsec_record *record, uint8_t **datagram,
+                                     size_t *left)
+{
+#if CID_OWN
+    bool asks = dtls->config->connection_id != IOTSEC_CONNECTION_ID_OFF && dtls->config->callbacks->psk != NULL;
+
+    return iotsec_record_parse_cid(record, asks ? IOTSEC_CID_OWN_BYTES : 0, datagram, left);
+#else
+    (void)dtls;
+    return iotsec_record_parse(record, datagram, left);
+#endif
+}
+
 enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint8_t *datagram, size_t len)
 {
     enum iotsec_status result = IOTSEC_ERR_DECODE;
+    struct iotsec_dtls_path path;
 
     if (dtls == NULL || from == NULL || datagram == NULL) {
         return IOTSEC_ERR_ARGUMENT;
@@ -181,13 +199,25 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
     if (dtls->busy) {
         return IOTSEC_ERR_STATE;
     }
+    iotsec_path_set(&path, from);
+    if (iotsec_join_proxy_is(datagram, len)) {
+#if IOTSEC_RELAYED
+        if (!dtls->config->relayed || !iotsec_path_unwrap(&path, &datagram, &len))
+#endif
+        {
+            return iotsec_dtls_drop(dtls, IOTSEC_DROP_RELAY);
+        }
+    }
+#if CID_OWN
+    dtls->moved_allowance = 3 * (uint32_t)len; /* of the datagram, however many records it has */
+#endif
     dtls->busy = 1;
     do {
         struct iotsec_record record;
         enum iotsec_status status;
 
-        if (iotsec_record_parse(&record, &datagram, &len) == IOTSEC_OK) {
-            status = take_record(dtls, from, &record);
+        if (iotsec_dtls_parse(dtls, &record, &datagram, &len) == IOTSEC_OK) {
+            status = take_record(dtls, &path, &record);
         } else {
             status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
             len = 0;

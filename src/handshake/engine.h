@@ -2,6 +2,7 @@
 /*
  * The DTLS-PSK engine's inside. One datagram goes this way:
  *
+ *     path.c         where it came from: an address, or a joiner behind a relay
  *     dtls.c         records: by epoch and address to a session, a handshake or a drop counter
  *     session.c      what an established session takes and sends
  *     handshake.c    messages in order, early records, the end of a handshake
@@ -21,6 +22,8 @@
 #ifndef IOTSEC_SRC_HANDSHAKE_ENGINE_H
 #define IOTSEC_SRC_HANDSHAKE_ENGINE_H
 
+#include <string.h>
+
 #include <iotsec/dtls.h>
 
 #include "base/bytes.h"
@@ -39,6 +42,9 @@ enum {
     HS_SERVER_GOT_KEYS,         /* keys exist; the client's Finished is awaited */
     HS_DONE                     /* the session exists */
 };
+
+/* This end asks its peers for Connection IDs: only a server does (docs/protocol.md, section 2). */
+#define CID_OWN (IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER)
 
 /* slot.role. A handshake that has ended and waits for its last callback to return is found by nobody. */
 enum { ROLE_CLIENT, ROLE_SERVER, ROLE_NONE };
@@ -61,10 +67,12 @@ enum { POOL_SESSIONS, POOL_HANDSHAKES };
 #define HS_REPEATED 0x0200u /* the flight was sent more than once: no round trip can be measured */
 #define HS_RETRIED 0x0400u  /* client: started anew after bad news at its Finished */
 #define HS_DOUBTED 0x0800u  /* client: what it took and what came later cannot both be genuine */
+#define HS_CID 0x1000u      /* the client's records carry a Connection ID; a server's other peers' do not */
 
 /* iotsec_dtls_session.slot.flags */
 #define SESSION_SERVER 0x01u
 #define SESSION_CCM 0x02u       /* 16-byte tag */
+#define SESSION_CID 0x08u       /* the peer's records carry our Connection ID: it is in the index */
 #define SESSION_CONFIRMED 0x04u /* the client went on after Finished: it has our last flight */
 
 /* Handles: index + 1, generation in the 15 bits above, and one bit that tells the two kinds apart. */
@@ -87,6 +95,15 @@ struct iotsec_hs_message {
     uint32_t offset; /* of this piece */
     uint32_t piece;  /* bytes of this piece */
     const uint8_t *body;
+};
+
+/* What a protected record to a peer is made with. */
+struct iotsec_seal {
+    const struct iotsec_record_key *key;
+    size_t tag_len;
+#if IOTSEC_CONNECTION_ID
+    const uint8_t *cid; /* length, and the Connection ID that the peer wants to see */
+#endif
 };
 
 /* 1 if this end is the server. A build with one role decides it at compile time. */
@@ -143,17 +160,68 @@ bool iotsec_hs_known(bool is_server, uint8_t message);
 
 /* Empties both tables. */
 void iotsec_pool_init(struct iotsec_dtls *dtls);
-/* The entry of that address and role, or NULL. */
-struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr,
+/* The entry of that path and role, or NULL. */
+struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path,
                                           uint8_t role);
 /* The entry of that handle, or NULL. */
 struct iotsec_dtls_slot *iotsec_slot_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
-/* A cleared entry, filed under the address; NULL when the pool is full. Its state is the caller's to set, at once. */
-struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr);
+/* A cleared entry, filed under the path; NULL when the pool is full. Its state is the caller's to set, at once. */
+struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path);
 /* Wipes all but the place in the table: the entry's handle is invalid from now on. */
 void iotsec_slot_clear(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot);
 /* Wipes and takes out. */
 void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot);
+#if IOTSEC_CONNECTION_ID
+/* Files a session under another path. */
+void iotsec_slot_move(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot, const struct iotsec_dtls_path *path);
+#endif
+#if CID_OWN
+/* Files a session under its Connection ID too; iotsec_slot_clear takes it out again. */
+void iotsec_cid_insert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session);
+/* The session that has asked for that ID, or NULL. */
+struct iotsec_dtls_session *iotsec_cid_find(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES]);
+#endif
+
+/* ---- path.c ---- */
+
+/* A path without a relay. */
+static inline void iotsec_path_set(struct iotsec_dtls_path *path, const struct iotsec_addr *addr)
+{
+#if IOTSEC_RELAYED
+    memset(path, 0, sizeof *path);
+#endif
+    path->addr = *addr;
+}
+
+static inline bool iotsec_path_equal(const struct iotsec_dtls_path *a, const struct iotsec_dtls_path *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+#if IOTSEC_RELAYED
+/* Takes a relay's wrapping off: `path` gets its header, the datagram becomes the content. False: of another form. */
+bool iotsec_path_unwrap(struct iotsec_dtls_path *path, uint8_t **datagram, size_t *len);
+/* Bytes to keep free in front of a datagram's records. */
+size_t iotsec_path_room(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path);
+/* Writes the wrapping in front of `len` bytes of records; returns its length. */
+size_t iotsec_path_wrap(const struct iotsec_dtls_path *path, uint8_t *records, size_t len);
+/* Whether it is behind a relay that has as many half-open handshakes as one may. */
+bool iotsec_relay_full(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path);
+#else
+static inline size_t iotsec_path_room(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path)
+{
+    (void)dtls;
+    (void)path;
+    return 0;
+}
+
+static inline bool iotsec_relay_full(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path)
+{
+    (void)dtls;
+    (void)path;
+    return false;
+}
+#endif
 
 /* ---- dtls.c ---- */
 
@@ -162,52 +230,82 @@ uint32_t iotsec_dtls_now(const struct iotsec_dtls *dtls);
 enum iotsec_status iotsec_dtls_random(const struct iotsec_dtls *dtls, uint8_t *out, size_t len);
 /* Counts a drop and names it as iotsec_dtls_input does. */
 enum iotsec_status iotsec_dtls_drop(struct iotsec_dtls *dtls, enum iotsec_drop reason);
+/* Takes the next record off a datagram, one with our Connection ID too where this end asks for them. */
+enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iotsec_record *record, uint8_t **datagram,
+                                     size_t *left);
+
+/* Opens a record; `type` is the real one. As iotsec_record_open. */
+static inline enum iotsec_status iotsec_dtls_open(const struct iotsec_dtls *dtls, const struct iotsec_record_key *key,
+                                                  size_t tag_len, const struct iotsec_record *record, uint8_t *type,
+                                                  uint8_t **content, size_t *len)
+{
+#if CID_OWN
+    if (record->type == IOTSEC_CONTENT_TLS12_CID) {
+        return iotsec_record_open_cid(dtls->config->hal, key, tag_len, record, type, content, len);
+    }
+#endif
+    *type = record->type;
+    return iotsec_record_open(dtls->config->hal, key, tag_len, record, content, len);
+}
+
+/* Whether the record carries a Connection ID. */
+static inline bool iotsec_record_has_cid(const struct iotsec_record *record)
+{
+    return CID_OWN && record->type == IOTSEC_CONTENT_TLS12_CID;
+}
+
+/* Where it stands. */
+static inline const uint8_t *iotsec_record_cid(const struct iotsec_record *record)
+{
+    return record->header + IOTSEC_RECORD_HEADER_BYTES - 2; /* the length field is behind it */
+}
 
 /* ---- session.c ---- */
 
-static inline struct iotsec_dtls_session *iotsec_session_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr)
+static inline struct iotsec_dtls_session *iotsec_session_find(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path)
 {
-    return (struct iotsec_dtls_session *)(void *)iotsec_slot_find(dtls, POOL_SESSIONS, addr, 0);
+    return (struct iotsec_dtls_session *)(void *)iotsec_slot_find(dtls, POOL_SESSIONS, path, 0);
 }
 
 /* The record opens with the session's key or not. IOTSEC_ERR_AUTH and IOTSEC_ERR_REPLAY are not counted: the
  * record may belong to a handshake. */
-enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
-                                       const struct iotsec_record *record);
+enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
+                                       struct iotsec_dtls_session *session, const struct iotsec_record *record);
 /* Makes the session of a handshake whose Finished had this record number. `session` may hold an older one. */
 void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
                          const struct iotsec_dtls_handshake *hs, uint64_t sequence);
-/* A tag failed under the key of the session of that address, if there is one. */
-void iotsec_session_forged(struct iotsec_dtls *dtls, const struct iotsec_addr *addr);
+/* A tag failed under the key of that session, if there is one. */
+void iotsec_session_forged(struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
 /* Looks at the next few sessions' idleness; returns the wait until the next look. */
 uint32_t iotsec_session_tick(struct iotsec_dtls *dtls, uint32_t now);
 
 /* ---- handshake.c ---- */
 
 static inline struct iotsec_dtls_handshake *iotsec_handshake_find(const struct iotsec_dtls *dtls,
-                                                                  const struct iotsec_addr *addr, bool is_server)
+                                                                  const struct iotsec_dtls_path *path, bool is_server)
 {
     if (is_server ? !IOTSEC_DTLS_SERVER : !IOTSEC_DTLS_CLIENT) {
         return NULL;
     }
-    return (struct iotsec_dtls_handshake *)(void *)iotsec_slot_find(dtls, POOL_HANDSHAKES, addr,
+    return (struct iotsec_dtls_handshake *)(void *)iotsec_slot_find(dtls, POOL_HANDSHAKES, path,
                                                                     is_server ? ROLE_SERVER : ROLE_CLIENT);
 }
 
 struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
 /* A handshake in its first state; NULL when the pool is full. With `replace`, the oldest half-open
- * handshake whose address has proved nothing makes room (its `failed` may run). */
-struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_addr *addr, uint8_t role,
+ * handshake whose address has proved nothing makes room (its `failed` may run): of the same relay, if that
+ * has as many as it may. */
+struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path, uint8_t role,
                                                    bool replace);
 /* Wipes the slot. */
 void iotsec_handshake_free(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
 /* The same, and then tells the application. */
 void iotsec_handshake_end(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
 /* The handshake messages of one record. `handle`: the handshake whose key opened it; 0: it came in the clear. */
-enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct iotsec_addr *from, iotsec_dtls_handle handle,
+enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from, iotsec_dtls_handle handle,
                                          const struct iotsec_record *record, const uint8_t *content, size_t len);
 /* A record of epoch 1, for a session, a handshake or nobody. */
-enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                               const struct iotsec_record *record);
 /* Keys exist now: opens the record that waited for them, if there is one. */
 void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
@@ -227,7 +325,7 @@ void iotsec_client_alert(struct iotsec_dtls_handshake *hs, const uint8_t alert[2
 /* Begins again with a new random and these flags. */
 void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint16_t flags);
 /* A ClientHello or a piece of one, from an address that may have nothing else here. */
-enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                        const struct iotsec_record *record, const struct iotsec_hs_message *message);
 /* A record of the next epoch did not open with the keys that this handshake derived. */
 void iotsec_server_wrong_key(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
@@ -260,11 +358,11 @@ void iotsec_message_header(uint8_t out[IOTSEC_HANDSHAKE_HEADER_BYTES], uint8_t t
 /* ---- cookie.c ---- */
 
 /* `before` and `after`: the hello's body on either side of its cookie. */
-enum iotsec_status iotsec_cookie_make(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr, uint16_t period,
+enum iotsec_status iotsec_cookie_make(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path, uint16_t period,
                                       const struct iotsec_slice *before, const struct iotsec_slice *after,
                                       uint8_t cookie[IOTSEC_COOKIE_BYTES]);
 /* IOTSEC_OK: ours, and made in this period or the one before. IOTSEC_ERR_AUTH: not. IOTSEC_ERR_CRYPTO. */
-enum iotsec_status iotsec_cookie_verify(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr,
+enum iotsec_status iotsec_cookie_verify(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path,
                                         const struct iotsec_slice *before, const struct iotsec_slice *after,
                                         const uint8_t *cookie, size_t len);
 /* The period that it is now. */
@@ -287,17 +385,21 @@ void iotsec_reassembly_clear(struct iotsec_dtls_handshake *hs);
 uint8_t iotsec_alert_of(enum iotsec_status reason);
 /* What the peer means by a fatal alert. */
 enum iotsec_status iotsec_alert_meaning(uint8_t description, bool authenticated);
-/* Appends an alert; `key` is NULL for one in the clear. */
-void iotsec_alert_send(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
-                       size_t tag_len, uint64_t sequence, uint8_t description);
+/* Appends an alert; `seal` is NULL for one in the clear. */
+void iotsec_alert_send(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *to, const struct iotsec_seal *seal,
+                       uint64_t sequence, uint8_t description);
 
 /* ---- flight.c ---- */
 
-/* Appends a record to the datagram under construction: epoch 1 under `key`, or epoch 0 if that is NULL. */
-enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
-                             size_t tag_len, uint8_t type, uint64_t sequence, const uint8_t *content, size_t len);
+/* Appends a record to the datagram under construction: epoch 1 under `seal`, or epoch 0 if that is NULL. */
+enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *to, const struct iotsec_seal *seal,
+                             uint8_t type, uint64_t sequence, const uint8_t *content, size_t len);
+/* What such a record is longer by than its content. */
+size_t iotsec_tx_overhead(const struct iotsec_seal *seal);
+/* What a handshake that has keys seals with. */
+void iotsec_hs_seal(const struct iotsec_dtls_handshake *hs, struct iotsec_seal *seal);
 /* ChangeCipherSpec. */
-void iotsec_tx_change_cipher_spec(struct iotsec_dtls *dtls, const struct iotsec_addr *to, uint32_t sequence);
+void iotsec_tx_change_cipher_spec(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *to, uint32_t sequence);
 /* A handshake's plaintext alert: at most one a round and interval, and within the amplification limit. */
 void iotsec_tx_alert(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
 

@@ -2,7 +2,7 @@
 /*
  * Hello extensions (RFC 5246, section 7.4.1.4).
  *
- *     C -> S  ClientHello   extended_master_secret, (max_fragment_length,) plugged-in ones
+ *     C -> S  ClientHello   extended_master_secret, (max_fragment_length,) (connection_id,) plugged-in ones
  *     C <- S  ServerHello   of these the ones that the server knows, and renegotiation_info
  *
  * One walk serves built-in and plugged-in rows alike. A row's number is its bit in `offered`: what the
@@ -13,7 +13,20 @@
 
 #include <string.h>
 
-/* Built-in rows get the handshake as `user`. */
+/* Random IDs that are tried. With 65 000 sessions of 65 536 the last is likely to fail too: then there is none. */
+#define CID_TRIES 8u
+
+/* What a walk over the rows needs. */
+struct walk {
+    const struct iotsec_dtls_extension *row;
+    unsigned bit;
+    struct iotsec_dtls *dtls;
+    struct iotsec_dtls_handshake *hs;
+    void *user;
+    struct iotsec_dtls_hello hello;
+};
+
+/* Built-in rows get the walk as `user`. */
 
 static enum iotsec_status write_extended_master_secret(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
                                                        size_t size, size_t *len)
@@ -29,7 +42,7 @@ static enum iotsec_status write_extended_master_secret(void *user, const struct 
 static enum iotsec_status parse_extended_master_secret(void *user, const struct iotsec_dtls_hello *hello,
                                                        const uint8_t *body, size_t len)
 {
-    struct iotsec_dtls_handshake *hs = user;
+    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
 
     (void)hello;
     (void)body;
@@ -59,7 +72,7 @@ static enum iotsec_status write_renegotiation_info(void *user, const struct iots
 static enum iotsec_status parse_renegotiation_info(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body,
                                                    size_t len)
 {
-    struct iotsec_dtls_handshake *hs = user;
+    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
 
     (void)hello;
     hs->slot.flags |= HS_RI;
@@ -71,7 +84,7 @@ static enum iotsec_status parse_renegotiation_info(void *user, const struct iots
 static enum iotsec_status write_max_fragment_length(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
                                                     size_t size, size_t *len)
 {
-    struct iotsec_dtls_handshake *hs = user;
+    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
 
     (void)hello;
     return hs->max_fragment != 0 ? write_byte(hs->max_fragment, out, size, len) : IOTSEC_ERR_NOT_FOUND;
@@ -80,7 +93,7 @@ static enum iotsec_status write_max_fragment_length(void *user, const struct iot
 static enum iotsec_status parse_max_fragment_length(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body,
                                                     size_t len)
 {
-    struct iotsec_dtls_handshake *hs = user;
+    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
 
     if (len != 1 || body[0] < 1 || body[0] > 4 || (!hello->is_server && body[0] != hs->max_fragment)) {
         return IOTSEC_ERR_DECODE;
@@ -91,27 +104,111 @@ static enum iotsec_status parse_max_fragment_length(void *user, const struct iot
 }
 #endif
 
+#if IOTSEC_CONNECTION_ID
+#if IOTSEC_DTLS_SERVER
+/* Whether one of our handshakes or sessions has it already. */
+static bool cid_is_taken(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES])
+{
+    uint16_t i;
+
+    for (i = 0; i < dtls->config->handshake_count; i++) {
+        const struct iotsec_dtls_handshake *hs = &dtls->config->handshakes[i];
+
+        if ((hs->slot.flags & HS_CID) != 0 && memcmp(hs->cid, cid, IOTSEC_CID_OWN_BYTES) == 0) {
+            return true;
+        }
+    }
+    return iotsec_cid_find(dtls, cid) != NULL;
+}
+
+/* The ID is a stranger to all our others, so that a record's names one of them. */
+static bool make_cid(const struct iotsec_dtls *dtls, uint8_t cid[IOTSEC_CID_OWN_BYTES])
+{
+    unsigned tries;
+
+    for (tries = 0; tries < CID_TRIES; tries++) {
+        if (iotsec_dtls_random(dtls, cid, IOTSEC_CID_OWN_BYTES) == IOTSEC_OK && !cid_is_taken(dtls, cid)) {
+            return true;
+        }
+    }
+    return false;
+}
+#endif
+
+/* Length, and the ID that the other end is to write (RFC 9146, section 3). A client wants none. */
+static enum iotsec_status write_connection_id(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size,
+                                              size_t *len)
+{
+    const struct walk *walk = user;
+    struct iotsec_dtls_handshake *hs = walk->hs;
+
+#if IOTSEC_DTLS_SERVER
+    if (hello->is_server) {
+        uint8_t cid[IOTSEC_CID_OWN_BYTES];
+
+        if ((hs->slot.flags & HS_CID) == 0) {
+            return IOTSEC_ERR_NOT_FOUND;
+        }
+        iotsec_hs_unset(hs, HS_CID);
+        if (size < 1 + sizeof cid || !make_cid(walk->dtls, cid)) {
+            hs->peer_cid[0] = 0; /* neither end writes one */
+            return IOTSEC_ERR_NOT_FOUND;
+        }
+        hs->slot.flags |= HS_CID;
+        memcpy(hs->cid, cid, sizeof cid);
+        memcpy(out + 1, cid, sizeof cid);
+        out[0] = sizeof cid;
+        *len = 1 + sizeof cid;
+        return IOTSEC_OK;
+    }
+#else
+    (void)hello;
+#endif
+    if (walk->dtls->config->connection_id == IOTSEC_CONNECTION_ID_ON ||
+        (walk->dtls->config->connection_id == IOTSEC_CONNECTION_ID_LINK_LOCAL && iotsec_addr_is_link_local(&hs->path.addr))) {
+        return write_byte(0, out, size, len);
+    }
+    return IOTSEC_ERR_NOT_FOUND;
+}
+
+static enum iotsec_status parse_connection_id(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
+{
+    const struct walk *walk = user;
+    struct iotsec_dtls_handshake *hs = walk->hs;
+
+    if (len == 0 || body[0] != len - 1) {
+        return IOTSEC_ERR_DECODE;
+    }
+    if (len > sizeof hs->peer_cid || (hello->is_server && walk->dtls->config->connection_id == IOTSEC_CONNECTION_ID_OFF)) {
+        /* a server leaves its answer out; a client has no way to refuse the ID but to refuse the hello */
+        return hello->is_server ? IOTSEC_OK : IOTSEC_ERR_TOO_LONG;
+    }
+    memcpy(hs->peer_cid, body, len);
+    if (hello->is_server || len > 1) {
+        hs->slot.flags |= HS_CID;
+    }
+    return IOTSEC_OK;
+}
+#endif
+
 static const struct iotsec_dtls_extension built_in[] = {
     { IOTSEC_EXTENSION_RENEGOTIATION_INFO, write_renegotiation_info, parse_renegotiation_info },
     { IOTSEC_EXTENSION_EXTENDED_MASTER_SECRET, write_extended_master_secret, parse_extended_master_secret },
 #if IOTSEC_MAX_FRAGMENT_LENGTH
     { IOTSEC_EXTENSION_MAX_FRAGMENT_LENGTH, write_max_fragment_length, parse_max_fragment_length },
 #endif
+#if IOTSEC_CONNECTION_ID
+    { IOTSEC_EXTENSION_CONNECTION_ID, write_connection_id, parse_connection_id },
+#endif
 };
 
 #define BUILT_IN (sizeof built_in / sizeof built_in[0])
 #define BIT_RENEGOTIATION_INFO 1u
 
-/* What a walk over the rows needs. */
-struct walk {
-    const struct iotsec_dtls_extension *row;
-    unsigned bit;
-    void *user;
-    struct iotsec_dtls_hello hello;
-};
-
-static void start_walk(struct iotsec_dtls_handshake *hs, struct walk *walk)
+static void start_walk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct walk *walk)
 {
+    walk->dtls = dtls;
+    walk->hs = hs;
     walk->bit = 0;
     walk->hello.handshake = hs->slot.handle;
     walk->hello.is_server = iotsec_hs_is_server(hs);
@@ -120,17 +217,17 @@ static void start_walk(struct iotsec_dtls_handshake *hs, struct walk *walk)
 }
 
 /* The next row, its bit and its user; false after the last. */
-static bool step_walk(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct walk *walk)
+static bool step_walk(struct walk *walk)
 {
     walk->bit = walk->bit != 0 ? walk->bit << 1 : 1u;
     if (walk->bit >> BUILT_IN == 0) {
         walk->row = walk->bit == 1 ? built_in : walk->row + 1;
-        walk->user = hs;
+        walk->user = walk;
         return true;
     }
-    walk->row = walk->bit >> BUILT_IN == 1 ? dtls->config->extensions : walk->row + 1;
-    walk->user = dtls->config->user;
-    return walk->bit >> BUILT_IN >> dtls->config->extension_count == 0;
+    walk->row = walk->bit >> BUILT_IN == 1 ? walk->dtls->config->extensions : walk->row + 1;
+    walk->user = walk->dtls->config->user;
+    return walk->bit >> BUILT_IN >> walk->dtls->config->extension_count == 0;
 }
 
 enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w)
@@ -138,11 +235,11 @@ enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iots
     struct walk walk;
     size_t all = iotsec_wr_open16(w);
 
-    start_walk(hs, &walk);
+    start_walk(dtls, hs, &walk);
     if (!walk.hello.is_server) {
         hs->offered = BIT_RENEGOTIATION_INFO;
     }
-    while (step_walk(dtls, hs, &walk)) {
+    while (step_walk(&walk)) {
         enum iotsec_status status;
         size_t len = 0;
         size_t start = w->len;
@@ -187,7 +284,7 @@ static enum iotsec_status parse_all(struct iotsec_dtls *dtls, struct iotsec_dtls
     struct walk walk;
     unsigned seen = 0;
 
-    start_walk(hs, &walk);
+    start_walk(dtls, hs, &walk);
     while (r->left != 0) {
         const uint8_t *body;
         enum iotsec_status status;
@@ -200,7 +297,7 @@ static enum iotsec_status parse_all(struct iotsec_dtls *dtls, struct iotsec_dtls
         }
         walk.bit = 0;
         do {
-            known = step_walk(dtls, hs, &walk);
+            known = step_walk(&walk);
         } while (known && walk.row->type != type);
         if (!known && walk.hello.is_server) {
             continue; /* unknown ones in a ClientHello are to be ignored */
@@ -241,6 +338,9 @@ enum iotsec_status iotsec_extensions_parse(struct iotsec_dtls *dtls, struct iots
     enum iotsec_status status;
 
     memcpy(scratch, hs->scratch, sizeof scratch);
+#if IOTSEC_CONNECTION_ID
+    hs->peer_cid[0] = 0;
+#endif
     status = parse_all(dtls, hs, r);
     if (status != IOTSEC_OK && status != IOTSEC_ERR_CANCELLED) {
         /* a forged hello must leave no traces in a handshake that a genuine one continues */

@@ -15,23 +15,51 @@
 enum iotsec_status iotsec_dtls_flush(struct iotsec_dtls *dtls)
 {
     const struct iotsec_hal *hal;
+    uint8_t *data;
     size_t len;
 
     if (dtls == NULL) {
         return IOTSEC_ERR_ARGUMENT;
     }
     hal = dtls->config->hal;
+    data = dtls->config->tx;
     len = dtls->tx_len;
     dtls->tx_len = 0;
-    return len != 0 && hal->send(hal->user, &dtls->tx_path.addr, dtls->config->tx, len) < 0 ? IOTSEC_ERR_SEND : IOTSEC_OK;
+#if IOTSEC_RELAYED
+    if (len != 0) {
+        size_t room;
+
+        data += iotsec_path_room(dtls, &dtls->tx_path);
+        room = iotsec_path_wrap(&dtls->tx_path, data, len);
+        data -= room;
+        len += room;
+    }
+#endif
+    return len != 0 && hal->send(hal->user, &dtls->tx_path.addr, data, len) < 0 ? IOTSEC_ERR_SEND : IOTSEC_OK;
 }
 
-enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const struct iotsec_record_key *key,
-                             size_t tag_len, uint8_t type, uint64_t sequence, const uint8_t *content, size_t len)
+size_t iotsec_tx_overhead(const struct iotsec_seal *seal)
+{
+    size_t bytes = IOTSEC_RECORD_HEADER_BYTES;
+
+    if (seal != NULL) {
+        bytes += IOTSEC_EXPLICIT_NONCE_BYTES + seal->tag_len;
+#if IOTSEC_CONNECTION_ID
+        if (seal->cid[0] != 0) {
+            bytes += IOTSEC_CID_OVERHEAD_BYTES + seal->cid[0];
+        }
+#endif
+    }
+    return bytes;
+}
+
+enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *to, const struct iotsec_seal *seal,
+                             uint8_t type, uint64_t sequence, const uint8_t *content, size_t len)
 {
     const struct iotsec_dtls_config *config = dtls->config;
     size_t payload = config->link_payload;
-    size_t need = IOTSEC_RECORD_HEADER_BYTES + len + (key != NULL ? IOTSEC_EXPLICIT_NONCE_BYTES + tag_len : 0);
+    size_t room = iotsec_path_room(dtls, to);
+    size_t need = iotsec_tx_overhead(seal) + len;
     size_t written = 0;
     size_t size;
     uint8_t *out;
@@ -40,14 +68,33 @@ enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_addr 
     if (payload == 0 || payload > config->tx_size) {
         payload = config->tx_size;
     }
-    if (dtls->tx_len != 0 && (dtls->tx_len + need > payload || !iotsec_addr_equal(to, &dtls->tx_path.addr))) {
+#if CID_OWN
+    if (to == dtls->moved_to) {
+        /* it has not shown that it receives what is sent there */
+        if (need > dtls->moved_allowance) {
+            (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_AMPLIFICATION);
+            return IOTSEC_OK;
+        }
+        dtls->moved_allowance -= (uint32_t)need;
+    }
+#endif
+    if (dtls->tx_len != 0 && (room + dtls->tx_len + need > payload || !iotsec_path_equal(to, &dtls->tx_path))) {
         (void)iotsec_dtls_flush(dtls); /* a failed send is a loss */
     }
-    dtls->tx_path.addr = *to;
-    out = config->tx + dtls->tx_len;
-    size = config->tx_size - dtls->tx_len;
-    if (key != NULL) {
-        status = iotsec_record_seal(config->hal, key, tag_len, out, size, &written, type, 1, sequence, content, len);
+    dtls->tx_path = *to;
+    out = config->tx + room + dtls->tx_len;
+    size = config->tx_size - room - dtls->tx_len;
+    if (seal != NULL) {
+#if IOTSEC_CONNECTION_ID
+        if (seal->cid[0] != 0) {
+            status = iotsec_record_seal_cid(config->hal, seal->key, seal->tag_len, seal->cid + 1, seal->cid[0], out, size,
+                                            &written, type, 1, sequence, content, len);
+        } else
+#endif
+        {
+            status = iotsec_record_seal(config->hal, seal->key, seal->tag_len, out, size, &written, type, 1, sequence, content,
+                                        len);
+        }
         if (status == IOTSEC_ERR_CRYPTO) {
             iotsec_wipe(out, need); /* the plaintext may stand there half encrypted */
         }
@@ -63,11 +110,11 @@ enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_addr 
     return status;
 }
 
-void iotsec_tx_change_cipher_spec(struct iotsec_dtls *dtls, const struct iotsec_addr *to, uint32_t sequence)
+void iotsec_tx_change_cipher_spec(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *to, uint32_t sequence)
 {
     static const uint8_t change_cipher_spec[1] = { 1 };
 
-    (void)iotsec_tx(dtls, to, NULL, 0, IOTSEC_CONTENT_CHANGE_CIPHER_SPEC, sequence, change_cipher_spec, 1);
+    (void)iotsec_tx(dtls, to, NULL, IOTSEC_CONTENT_CHANGE_CIPHER_SPEC, sequence, change_cipher_spec, 1);
 }
 
 /* Whether `len` more bytes may go to an address that has not shown that it receives them (RFC 6347,
@@ -107,7 +154,7 @@ void iotsec_tx_alert(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
     hs->slot.flags |= HS_ALERTED;
     hs->last_alert = now;
     if (may_send(dtls, hs, IOTSEC_RECORD_HEADER_BYTES + 2)) {
-        iotsec_alert_send(dtls, &hs->path.addr, NULL, 0, hs->plain_sequence++, iotsec_alert_of(reason));
+        iotsec_alert_send(dtls, &hs->path, NULL, hs->plain_sequence++, iotsec_alert_of(reason));
     }
 }
 
@@ -126,7 +173,7 @@ void iotsec_message_header(uint8_t out[IOTSEC_HANDSHAKE_HEADER_BYTES], uint8_t t
 void iotsec_message_open(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w, uint8_t type)
 {
     uint8_t *out = hs->flight + hs->flight_len;
-    size_t room = dtls->config->tx_size - IOTSEC_RECORD_HEADER_BYTES; /* never fragmented: it has to fit one record */
+    size_t room = dtls->config->tx_size - iotsec_path_room(dtls, &hs->path) - IOTSEC_RECORD_HEADER_BYTES; /* never fragmented: it has to fit one record */
     size_t left = sizeof hs->flight - hs->flight_len;
 
     iotsec_wr_init(w, out, left < room ? left : room);
@@ -163,6 +210,15 @@ static uint32_t add_jitter(const struct iotsec_dtls *dtls, uint32_t wait)
     return wait - span / 2 + span * random / 256; /* waits are minutes at most: no overflow */
 }
 
+void iotsec_hs_seal(const struct iotsec_dtls_handshake *hs, struct iotsec_seal *seal)
+{
+    seal->key = &hs->u.keyed.write_key;
+    seal->tag_len = iotsec_suite_tag(hs->suite);
+#if IOTSEC_CONNECTION_ID
+    seal->cid = hs->peer_cid;
+#endif
+}
+
 static void send_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
     const uint8_t *message = hs->flight;
@@ -172,12 +228,14 @@ static void send_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *
         size_t len = IOTSEC_HANDSHAKE_HEADER_BYTES + (size_t)iotsec_get_u16(message + 2);
 
         if (message[0] == IOTSEC_HS_FINISHED) {
+            struct iotsec_seal seal;
+
             /* the server's follows a proof, and the client has no limit */
-            iotsec_tx_change_cipher_spec(dtls, &hs->path.addr, hs->plain_sequence++);
-            (void)iotsec_tx(dtls, &hs->path.addr, &hs->u.keyed.write_key, iotsec_suite_tag(hs->suite), IOTSEC_CONTENT_HANDSHAKE,
-                            hs->write_sequence++, message, len);
+            iotsec_tx_change_cipher_spec(dtls, &hs->path, hs->plain_sequence++);
+            iotsec_hs_seal(hs, &seal);
+            (void)iotsec_tx(dtls, &hs->path, &seal, IOTSEC_CONTENT_HANDSHAKE, hs->write_sequence++, message, len);
         } else if (may_send(dtls, hs, IOTSEC_RECORD_HEADER_BYTES + len)) {
-            (void)iotsec_tx(dtls, &hs->path.addr, NULL, 0, IOTSEC_CONTENT_HANDSHAKE, hs->plain_sequence++, message, len);
+            (void)iotsec_tx(dtls, &hs->path, NULL, IOTSEC_CONTENT_HANDSHAKE, hs->plain_sequence++, message, len);
         }
         message += len;
     }

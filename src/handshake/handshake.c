@@ -22,8 +22,19 @@ struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtl
 }
 
 #if IOTSEC_DTLS_SERVER
-/* The oldest half-open handshake of an address that has proved nothing, or NULL. */
-static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtls)
+static bool is_behind(const struct iotsec_dtls_handshake *hs, const struct iotsec_dtls_path *relay)
+{
+#if IOTSEC_RELAYED
+    return relay == NULL || (hs->path.relayed != 0 && iotsec_addr_equal(&hs->path.addr, &relay->addr));
+#else
+    (void)hs;
+    (void)relay;
+    return true;
+#endif
+}
+
+/* The oldest half-open handshake of an address that has proved nothing, or NULL. Of all, or behind one relay. */
+static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *relay)
 {
     struct iotsec_dtls_handshake *oldest = NULL;
     uint32_t now = iotsec_dtls_now(dtls);
@@ -33,6 +44,7 @@ static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtl
         struct iotsec_dtls_handshake *hs = &dtls->config->handshakes[i];
 
         if (hs->slot.state != HS_FREE && hs->slot.role == ROLE_SERVER && (hs->slot.flags & HS_PROVED) == 0 &&
+            is_behind(hs, relay) &&
             (oldest == NULL || now - hs->started > now - oldest->started)) {
             oldest = hs;
         }
@@ -41,16 +53,26 @@ static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtl
 }
 #endif
 
-struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_addr *addr, uint8_t role,
+struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path, uint8_t role,
                                                    bool replace)
 {
-    struct iotsec_dtls_slot *slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, addr);
+    struct iotsec_dtls_slot *slot;
     struct iotsec_dtls_handshake *hs;
 
 #if IOTSEC_DTLS_SERVER
-    if (slot == NULL && replace && (hs = search_victim(dtls)) != NULL) {
+    if (role == ROLE_SERVER && iotsec_relay_full(dtls, path)) {
+        hs = replace ? search_victim(dtls, path) : NULL;
+        if (hs == NULL) {
+            return NULL;
+        }
         iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
-        slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, addr); /* unless the application has taken it */
+    }
+#endif
+    slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, path);
+#if IOTSEC_DTLS_SERVER
+    if (slot == NULL && replace && (hs = search_victim(dtls, NULL)) != NULL) {
+        iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
+        slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, path); /* unless the application has taken it */
     }
 #else
     (void)replace;
@@ -117,52 +139,51 @@ enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_hand
 /* Tells an authenticated peer why there will be no session, and forgets it. */
 static enum iotsec_status refuse_session(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
 {
-    iotsec_alert_send(dtls, &hs->path.addr, &hs->u.keyed.write_key, iotsec_suite_tag(hs->suite), hs->write_sequence,
-                      iotsec_alert_of(reason));
+    struct iotsec_seal seal;
+
+    iotsec_hs_seal(hs, &seal);
+    iotsec_alert_send(dtls, &hs->path, &seal, hs->write_sequence, iotsec_alert_of(reason));
     iotsec_handshake_end(dtls, hs, reason);
     return IOTSEC_OK;
 }
 
-/* What is done about a record that no key here explains. */
-static enum iotsec_status refuse_forgery(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint8_t type,
-                                         bool session_failed)
+/* What is done about a record that no key here explains: not those of this handshake and this session, if there are any. */
+static enum iotsec_status refuse_forgery(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint8_t type,
+                                         iotsec_dtls_handle session)
 {
 #if IOTSEC_DTLS_SERVER
-    struct iotsec_dtls_handshake *server = iotsec_handshake_find(dtls, from, true);
-
-    if (server != NULL && server->slot.state == HS_SERVER_GOT_KEYS && type == IOTSEC_CONTENT_HANDSHAKE) {
-        iotsec_server_wrong_key(dtls, server);
+    if (hs != NULL && iotsec_hs_is_server(hs) && type != IOTSEC_CONTENT_ALERT) {
+        iotsec_server_wrong_key(dtls, hs);
     }
 #else
+    (void)hs;
     (void)type;
 #endif
-    if (session_failed) {
-        iotsec_session_forged(dtls, from);
-    }
+    iotsec_session_forged(dtls, session);
     return iotsec_dtls_drop(dtls, IOTSEC_DROP_AUTH);
 }
 
 /* Takes the record that a handshake holds out of it. */
-static bool take_held(struct iotsec_dtls_handshake *hs, struct iotsec_record *record)
+static bool take_held(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_record *record)
 {
     uint8_t *next = hs->held;
     size_t left = hs->held_len;
 
     hs->held_len = 0;
-    return iotsec_record_parse(record, &next, &left) == IOTSEC_OK;
+    return iotsec_dtls_parse(dtls, record, &next, &left) == IOTSEC_OK;
 }
 
 /* C <-> S  {Finished}: verify_data. The session exists. */
 static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint64_t sequence)
 {
     const struct iotsec_dtls_callbacks *callbacks = dtls->config->callbacks;
-    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &hs->path.addr);
+    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &hs->path);
     struct iotsec_dtls_info info;
     struct iotsec_record record;
 
     info.replaced = 0;
     if (session == NULL) {
-        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->path.addr);
+        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->path);
         if (session == NULL) {
             return refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
         }
@@ -182,6 +203,11 @@ static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_ha
     info.session = session->slot.handle;
     info.handshake = hs->slot.handle;
     info.addr = &hs->path.addr;
+    info.relayed = 0;
+#if IOTSEC_RELAYED
+    info.relayed = hs->path.relayed != 0;
+#endif
+    info.connection_id = (hs->slot.flags & HS_CID) != 0;
     info.peer = hs->peer;
     info.suite = hs->suite;
     info.extended_master_secret = (hs->slot.flags & HS_EMS) != 0;
@@ -189,13 +215,13 @@ static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_ha
     if (callbacks->established != NULL) {
         callbacks->established(dtls->config->user, &info);
     }
-    if (hs->held_len != 0 && take_held(hs, &record)) {
+    if (hs->held_len != 0 && take_held(dtls, hs, &record)) {
         session = (struct iotsec_dtls_session *)(void *)iotsec_slot_get(dtls, info.session);
         if (session != NULL) {
-            enum iotsec_status status = iotsec_session_open(dtls, session, &record);
+            enum iotsec_status status = iotsec_session_open(dtls, &hs->path, session, &record);
 
             if (status == IOTSEC_ERR_AUTH) {
-                (void)refuse_forgery(dtls, &hs->path.addr, record.type, true);
+                (void)refuse_forgery(dtls, NULL, record.type, info.session);
             } else if (status == IOTSEC_ERR_REPLAY) {
                 (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
             }
@@ -327,7 +353,7 @@ static bool read_piece(struct iotsec_reader *r, struct iotsec_hs_message *piece)
            piece->piece <= piece->length - piece->offset;
 }
 
-enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct iotsec_addr *from, iotsec_dtls_handle handle,
+enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from, iotsec_dtls_handle handle,
                                          const struct iotsec_record *record, const uint8_t *content, size_t len)
 {
     struct iotsec_reader r;
@@ -365,28 +391,57 @@ enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct 
 
 /* ---- Records of epoch 1 ---- */
 
-/* A record that belongs to a handshake with keys before it belongs to a session. */
-static bool is_early(const struct iotsec_record *record)
+/* A record that belongs to a handshake with keys before it belongs to a session. With our Connection ID it comes from a
+ * client, which has nothing to say in the session before it has our Finished. */
+static bool is_early(uint8_t type)
 {
-    return record->type == IOTSEC_CONTENT_HANDSHAKE || record->type == IOTSEC_CONTENT_ALERT;
+    return type == IOTSEC_CONTENT_HANDSHAKE || type == IOTSEC_CONTENT_ALERT || (CID_OWN && type == IOTSEC_CONTENT_TLS12_CID);
+}
+
+/* The session that may have sealed the record. Every ID is of one session or handshake of ours alone. */
+static struct iotsec_dtls_session *find_sealer(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
+                                               const struct iotsec_record *record)
+{
+#if CID_OWN
+    return iotsec_record_has_cid(record) ? iotsec_cid_find(dtls, iotsec_record_cid(record)) : iotsec_session_find(dtls, from);
+#else
+    (void)record;
+    return iotsec_session_find(dtls, from);
+#endif
+}
+
+/* Whether a record fits what this handshake's peer was asked for: our ID, or none. */
+static bool has_right_cid(const struct iotsec_dtls_handshake *hs, const struct iotsec_record *record)
+{
+#if CID_OWN
+    if (iotsec_hs_is_server(hs) && (hs->slot.flags & HS_CID) != 0) {
+        return iotsec_record_has_cid(record) && memcmp(hs->cid, iotsec_record_cid(record), sizeof hs->cid) == 0;
+    }
+#endif
+    (void)hs;
+    return !iotsec_record_has_cid(record);
 }
 
 /* IOTSEC_ERR_AUTH: the tag is wrong, and that is not counted yet. */
-static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                       struct iotsec_dtls_handshake *hs, const struct iotsec_record *record)
 {
     enum iotsec_status status;
     uint8_t *content;
+    uint8_t type;
     size_t len;
 
-    status = iotsec_record_open(dtls->config->hal, &hs->u.keyed.read_key, iotsec_suite_tag(hs->suite), record, &content, &len);
+    status = iotsec_dtls_open(dtls, &hs->u.keyed.read_key, iotsec_suite_tag(hs->suite), record, &type, &content, &len);
     if (status == IOTSEC_ERR_DECODE) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
     }
     if (status != IOTSEC_OK) {
         return status;
     }
-    if (record->type != IOTSEC_CONTENT_ALERT) {
+    if (CID_OWN && type != IOTSEC_CONTENT_ALERT && type != IOTSEC_CONTENT_HANDSHAKE) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_UNEXPECTED);
+    }
+    if (type != IOTSEC_CONTENT_ALERT) {
         status = iotsec_handshake_take(dtls, from, hs->slot.handle, record, content, len);
         return status == IOTSEC_ERR_AUTH ? IOTSEC_ERR_UNEXPECTED : status; /* counted */
     }
@@ -401,25 +456,26 @@ static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iot
 void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
 {
     struct iotsec_dtls_handshake *hs = iotsec_handshake_get(dtls, handle);
+    const struct iotsec_dtls_session *session;
+    struct iotsec_dtls_path from;
     struct iotsec_record record;
-    struct iotsec_addr from;
 
     /* what is for the session waits on */
-    if (hs == NULL || hs->held_len == 0 ||
-        (hs->held[0] != IOTSEC_CONTENT_HANDSHAKE && hs->held[0] != IOTSEC_CONTENT_ALERT) || !take_held(hs, &record)) {
+    if (hs == NULL || hs->held_len == 0 || !is_early(hs->held[0]) || !take_held(dtls, hs, &record)) {
         return;
     }
-    from = hs->path.addr;
+    from = hs->path;
     if (open_record(dtls, &from, hs, &record) == IOTSEC_ERR_AUTH) {
         /* a session with that address had its try before the record was held */
-        (void)refuse_forgery(dtls, &from, record.type, true);
+        session = find_sealer(dtls, &from, &record);
+        (void)refuse_forgery(dtls, hs, record.type, session != NULL ? session->slot.handle : 0);
     }
 }
 
 /* Keeps one record that came too early. A Finished is worth more than what follows it. */
 static bool hold_record(struct iotsec_dtls_handshake *hs, const struct iotsec_record *record, size_t len)
 {
-    if (hs->held_len != 0 && (!is_early(record) || hs->held[0] == IOTSEC_CONTENT_HANDSHAKE)) {
+    if (hs->held_len != 0 && (!is_early(record->type) || hs->held[0] == IOTSEC_CONTENT_HANDSHAKE || iotsec_record_has_cid(record))) {
         return false;
     }
     memcpy(hs->held, record->header, len);
@@ -433,18 +489,27 @@ static bool hold_record(struct iotsec_dtls_handshake *hs, const struct iotsec_re
  * open, so the record is put aside in the (flushed) transmit buffer when there is more than one key to
  * try; only what is as short as a Finished can be meant for a handshake.
  */
-enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                               const struct iotsec_record *record)
 {
-    struct iotsec_dtls_session *session = iotsec_session_find(dtls, from);
+    struct iotsec_dtls_session *session = find_sealer(dtls, from, record);
     enum iotsec_drop reason = session != NULL ? IOTSEC_DROP_REPLAY : IOTSEC_DROP_NO_SESSION;
-    size_t len = IOTSEC_RECORD_HEADER_BYTES + (size_t)record->length;
+    size_t len = (size_t)(record->body - record->header) + record->length;
     struct iotsec_dtls_handshake *takers[2];
+    struct iotsec_dtls_handshake *failed_handshake = NULL;
+    iotsec_dtls_handle failed_session = 0;
     enum iotsec_status status;
-    unsigned keys = session != NULL;
-    bool session_failed = false;
+    unsigned keys;
     bool failed = false;
     unsigned role;
+
+#if CID_OWN
+    if (session != NULL && !iotsec_record_has_cid(record) && (session->slot.flags & SESSION_CID) != 0) {
+        session = NULL; /* its peer never writes such a record */
+        reason = IOTSEC_DROP_NOT_ALLOWED;
+    }
+#endif
+    keys = session != NULL;
 
     for (role = ROLE_FIRST; role <= ROLE_LAST; role++) {
         struct iotsec_dtls_handshake *hs = iotsec_handshake_find(dtls, from, role == ROLE_SERVER);
@@ -453,6 +518,8 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
         if (hs != NULL) {
             if (hs->slot.state < HS_CLIENT_SENT_FINISHED || hs->slot.state == HS_SERVER_GATHERS_HELLO) {
                 reason = IOTSEC_DROP_EPOCH;
+            } else if (!has_right_cid(hs, record)) {
+                reason = IOTSEC_DROP_NOT_ALLOWED;
             } else if (len > sizeof hs->held) {
                 reason = IOTSEC_DROP_TOO_LONG;
             } else {
@@ -467,13 +534,14 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
         memcpy(dtls->config->tx, record->header, len);
     }
     if (session != NULL) {
-        status = iotsec_session_open(dtls, session, record);
+        status = iotsec_session_open(dtls, from, session, record);
         if (status != IOTSEC_ERR_AUTH && status != IOTSEC_ERR_REPLAY) {
             return status;
         }
-        session_failed = status == IOTSEC_ERR_AUTH;
-        failed = session_failed;
-        if (!failed) {
+        if (status == IOTSEC_ERR_AUTH) {
+            failed_session = session->slot.handle;
+            failed = true;
+        } else {
             reason = IOTSEC_DROP_REPLAY;
         }
     }
@@ -486,7 +554,7 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
         if (keys > 1) {
             memcpy(record->header, dtls->config->tx, len);
         }
-        if (!iotsec_hs_has_keys(hs) || !is_early(record)) {
+        if (!iotsec_hs_has_keys(hs) || !is_early(record->type)) {
             if (hold_record(hs, record, len)) {
                 return IOTSEC_OK;
             }
@@ -495,10 +563,11 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
             if (status != IOTSEC_ERR_AUTH) {
                 return status;
             }
+            failed_handshake = hs;
             failed = true;
         }
     }
-    return failed ? refuse_forgery(dtls, from, record->type, session_failed) : iotsec_dtls_drop(dtls, reason);
+    return failed ? refuse_forgery(dtls, failed_handshake, record->type, failed_session) : iotsec_dtls_drop(dtls, reason);
 }
 
 /* ---- What is due ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The two tables of an endpoint, sessions and handshakes, by one code: a slot of either begins with
- * struct iotsec_dtls_slot and has its address at the same place. Entries are found by address through
- * the index that the slots embed, and by handle directly; free slots are chained by the link that the
+ * struct iotsec_dtls_slot and has its path at the same place. Entries are found by path through
+ * the index that the slots embed, sessions by Connection ID through a second one, and by handle directly; free slots are chained by the link that the
  * index does not use for them.
  */
 #include "handshake/engine.h"
@@ -11,9 +11,9 @@
 
 #include "base/table.h"
 
-#define ADDR_AT offsetof(struct iotsec_dtls_session, path)
+#define PATH_AT offsetof(struct iotsec_dtls_session, path)
 
-typedef char iotsec_addr_stands_at_one_place[ADDR_AT == offsetof(struct iotsec_dtls_handshake, path) ? 1 : -1];
+typedef char iotsec_path_stands_at_one_place[PATH_AT == offsetof(struct iotsec_dtls_handshake, path) ? 1 : -1];
 
 static struct iotsec_table get_pool(const struct iotsec_dtls *dtls, unsigned pool)
 {
@@ -30,15 +30,34 @@ static struct iotsec_dtls_slot *slot_at(const struct iotsec_table *table, uint32
     return (struct iotsec_dtls_slot *)(void *)(table->base + table->stride * i);
 }
 
-static struct iotsec_addr *addr_of(struct iotsec_dtls_slot *slot)
+static struct iotsec_dtls_path *path_of(struct iotsec_dtls_slot *slot)
 {
-    return (struct iotsec_addr *)(void *)((unsigned char *)slot + ADDR_AT);
+    return (struct iotsec_dtls_path *)(void *)((unsigned char *)slot + PATH_AT);
+}
+
+static uint32_t hash_path(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path)
+{
+    return iotsec_table_hash(dtls->hash_seed, path, sizeof *path);
 }
 
 static unsigned pool_of(iotsec_dtls_handle handle)
 {
     return handle >> 31; /* HANDLE_HANDSHAKE */
 }
+
+#if CID_OWN
+/* The sessions again, by the other index. */
+static struct iotsec_table get_cids(const struct iotsec_dtls *dtls)
+{
+    return iotsec_table_of(dtls->config->sessions, sizeof dtls->config->sessions[0], offsetof(struct iotsec_dtls_slot, cid_link),
+                           dtls->config->session_count);
+}
+
+static uint32_t hash_cid(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES])
+{
+    return iotsec_table_hash(dtls->hash_seed, cid, IOTSEC_CID_OWN_BYTES);
+}
+#endif
 
 static uint16_t *used_of(struct iotsec_dtls *dtls, unsigned pool)
 {
@@ -65,9 +84,16 @@ void iotsec_pool_init(struct iotsec_dtls *dtls)
             dtls->free_slot[pool] = i;
         }
     }
+#if CID_OWN
+    {
+        struct iotsec_table cids = get_cids(dtls);
+
+        iotsec_table_init(&cids);
+    }
+#endif
 }
 
-struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr,
+struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path,
                                           uint8_t role)
 {
     struct iotsec_table table;
@@ -77,11 +103,11 @@ struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsign
         return NULL;
     }
     table = get_pool(dtls, pool);
-    for (i = iotsec_table_first(&table, iotsec_table_hash(dtls->hash_seed, addr, sizeof *addr)); i != IOTSEC_TABLE_NONE;
+    for (i = iotsec_table_first(&table, hash_path(dtls, path)); i != IOTSEC_TABLE_NONE;
          i = iotsec_table_next(&table, i)) {
         struct iotsec_dtls_slot *slot = slot_at(&table, i);
 
-        if (slot->role == role && iotsec_addr_equal(addr_of(slot), addr)) {
+        if (slot->role == role && iotsec_path_equal(path_of(slot), path)) {
             return slot;
         }
     }
@@ -101,7 +127,7 @@ struct iotsec_dtls_slot *iotsec_slot_get(const struct iotsec_dtls *dtls, iotsec_
     return slot->handle == handle && slot->state != HS_FREE && slot->role != ROLE_NONE ? slot : NULL;
 }
 
-struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_addr *addr)
+struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path)
 {
     struct iotsec_table table = get_pool(dtls, pool);
     uint16_t i = dtls->free_slot[pool];
@@ -113,8 +139,8 @@ struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool
     slot = slot_at(&table, i);
     dtls->free_slot[pool] = slot->link.next;
     (*used_of(dtls, pool))++;
-    *addr_of(slot) = *addr;
-    iotsec_table_insert(&table, i, iotsec_table_hash(dtls->hash_seed, addr, sizeof *addr));
+    *path_of(slot) = *path;
+    iotsec_table_insert(&table, i, hash_path(dtls, path));
     return slot;
 }
 
@@ -122,6 +148,14 @@ void iotsec_slot_clear(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
 {
     struct iotsec_table table = get_pool(dtls, pool_of(slot->handle));
 
+#if CID_OWN
+    if (pool_of(slot->handle) == POOL_SESSIONS && (slot->flags & SESSION_CID) != 0) {
+        struct iotsec_table cids = get_cids(dtls);
+
+        iotsec_table_remove(&cids, (uint16_t)(slot->handle - 1),
+                            hash_cid(dtls, ((struct iotsec_dtls_session *)(void *)slot)->cid));
+    }
+#endif
     slot->handle = (slot->handle & ~GENERATION_MASK) | ((slot->handle + 0x10000u) & GENERATION_MASK);
     iotsec_wipe(&slot->state, table.stride - offsetof(struct iotsec_dtls_slot, state));
 }
@@ -132,9 +166,44 @@ void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
     struct iotsec_table table = get_pool(dtls, pool);
     uint16_t i = (uint16_t)(slot->handle - 1);
 
-    iotsec_table_remove(&table, i, iotsec_table_hash(dtls->hash_seed, addr_of(slot), sizeof(struct iotsec_addr)));
+    iotsec_table_remove(&table, i, hash_path(dtls, path_of(slot)));
     iotsec_slot_clear(dtls, slot);
     slot->link.next = dtls->free_slot[pool];
     dtls->free_slot[pool] = i;
     (*used_of(dtls, pool))--;
 }
+
+#if IOTSEC_CONNECTION_ID
+void iotsec_slot_move(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot, const struct iotsec_dtls_path *path)
+{
+    struct iotsec_table table = get_pool(dtls, POOL_SESSIONS);
+    uint16_t i = (uint16_t)(slot->handle - 1);
+
+    iotsec_table_remove(&table, i, hash_path(dtls, path_of(slot)));
+    *path_of(slot) = *path;
+    iotsec_table_insert(&table, i, hash_path(dtls, path));
+}
+#endif
+
+#if CID_OWN
+void iotsec_cid_insert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session)
+{
+    struct iotsec_table cids = get_cids(dtls);
+
+    session->slot.flags |= SESSION_CID;
+    iotsec_table_insert(&cids, (uint16_t)(session->slot.handle - 1), hash_cid(dtls, session->cid));
+}
+
+struct iotsec_dtls_session *iotsec_cid_find(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES])
+{
+    struct iotsec_table cids = get_cids(dtls);
+    uint16_t i;
+
+    for (i = iotsec_table_first(&cids, hash_cid(dtls, cid)); i != IOTSEC_TABLE_NONE; i = iotsec_table_next(&cids, i)) {
+        if (memcmp(dtls->config->sessions[i].cid, cid, IOTSEC_CID_OWN_BYTES) == 0) {
+            return &dtls->config->sessions[i];
+        }
+    }
+    return NULL;
+}
+#endif

@@ -89,7 +89,7 @@ static enum iotsec_status negotiate(const struct iotsec_dtls *dtls, struct hello
     return *suite != 0 ? IOTSEC_OK : IOTSEC_ERR_NO_CIPHER;
 }
 
-static bool cookie_due(const struct iotsec_dtls *dtls, const struct iotsec_addr *from)
+static bool cookie_due(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from)
 {
     const struct iotsec_dtls_config *config = dtls->config;
     uint16_t threshold = config->cookie_threshold != 0 ? config->cookie_threshold : config->handshake_count / 2;
@@ -101,12 +101,12 @@ static bool cookie_due(const struct iotsec_dtls *dtls, const struct iotsec_addr 
     }
     /* Whatever the policy: nobody who only writes a peer's address into a datagram may disturb what we
      * have with that peer, or what others have begun. */
-    return dtls->handshakes_used == config->handshake_count || iotsec_session_find(dtls, from) != NULL ||
+    return dtls->handshakes_used == config->handshake_count || iotsec_relay_full(dtls, from) || iotsec_session_find(dtls, from) != NULL ||
            iotsec_handshake_find(dtls, from, true) != NULL || iotsec_handshake_find(dtls, from, false) != NULL;
 }
 
 /* C <- S  HelloVerifyRequest: version, cookie. message_seq 0, the hello's record sequence. */
-static enum iotsec_status send_verify_request(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint32_t sequence,
+static enum iotsec_status send_verify_request(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from, uint32_t sequence,
                                               const struct hello *hello)
 {
     uint8_t message[IOTSEC_HANDSHAKE_HEADER_BYTES + 3 + IOTSEC_COOKIE_BYTES];
@@ -117,7 +117,7 @@ static enum iotsec_status send_verify_request(struct iotsec_dtls *dtls, const st
     message[14] = IOTSEC_COOKIE_BYTES;
     status = iotsec_cookie_make(dtls, from, iotsec_cookie_period(dtls), &hello->before, &hello->after, message + 15);
     if (status == IOTSEC_OK) {
-        status = iotsec_tx(dtls, from, NULL, 0, IOTSEC_CONTENT_HANDSHAKE, sequence, message, sizeof message);
+        status = iotsec_tx(dtls, from, NULL, IOTSEC_CONTENT_HANDSHAKE, sequence, message, sizeof message);
     }
     return status;
 }
@@ -187,7 +187,7 @@ static enum iotsec_status accept_hello(struct iotsec_dtls *dtls, struct iotsec_d
 }
 
 /* A whole hello in one record. */
-static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iotsec_addr *from, const struct iotsec_record *record,
+static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from, const struct iotsec_record *record,
                                      const struct iotsec_hs_message *message)
 {
     const struct iotsec_dtls_session *session = iotsec_session_find(dtls, from);
@@ -231,8 +231,8 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
     }
     hs = iotsec_handshake_new(dtls, from, ROLE_SERVER, cookie == IOTSEC_OK);
     if (hs == NULL) {
-        iotsec_alert_send(dtls, from, NULL, 0, sequence, IOTSEC_ALERT_INTERNAL_ERROR);
-        return iotsec_dtls_drop(dtls, IOTSEC_DROP_NO_ROOM);
+        iotsec_alert_send(dtls, from, NULL, sequence, IOTSEC_ALERT_INTERNAL_ERROR);
+        return iotsec_dtls_drop(dtls, iotsec_relay_full(dtls, from) ? IOTSEC_DROP_RELAY : IOTSEC_DROP_NO_ROOM);
     }
     if (cookie == IOTSEC_OK) {
         hs->slot.flags = HS_PROVED;
@@ -242,7 +242,7 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
 }
 
 /* A piece of a hello: no cookie can be checked before it is whole, so it gets a slot only where none is due. */
-static enum iotsec_status gather_hello(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+static enum iotsec_status gather_hello(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                        const struct iotsec_record *record, const struct iotsec_hs_message *piece)
 {
     struct iotsec_dtls_handshake *hs = iotsec_handshake_find(dtls, from, true);
@@ -275,7 +275,7 @@ static enum iotsec_status gather_hello(struct iotsec_dtls *dtls, const struct io
     return accept_hello(dtls, hs, &hello, &message, (uint32_t)record->sequence);
 }
 
-enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct iotsec_addr *from,
+enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                        const struct iotsec_record *record, const struct iotsec_hs_message *message)
 {
     if (dtls->config->callbacks->psk == NULL) {

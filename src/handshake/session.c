@@ -28,16 +28,44 @@ static size_t tag_of(const struct iotsec_dtls_session *session)
     return IOTSEC_SUITE_CCM && (session->slot.flags & SESSION_CCM) != 0 ? IOTSEC_TAG_CCM_BYTES : IOTSEC_TAG_CCM_8_BYTES;
 }
 
-static enum iotsec_status seal(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t type,
-                               const uint8_t *content, size_t len)
+/* Where records to the peer go: while one is handled that came from elsewhere, there. */
+static const struct iotsec_dtls_path *path_of(const struct iotsec_dtls *dtls, const struct iotsec_dtls_session *session)
 {
-    return iotsec_tx(dtls, &session->path.addr, &session->write_key, tag_of(session), type, session->write_sequence++, content, len);
+#if CID_OWN
+    if (dtls->moved_to != NULL && dtls->moved == session->slot.handle) {
+        return dtls->moved_to;
+    }
+#else
+    (void)dtls;
+#endif
+    return &session->path;
+}
+
+static void get_seal(const struct iotsec_dtls_session *session, struct iotsec_seal *seal)
+{
+    seal->key = &session->write_key;
+    seal->tag_len = tag_of(session);
+#if IOTSEC_CONNECTION_ID
+    seal->cid = session->peer_cid;
+#endif
+}
+
+static enum iotsec_status seal_record(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t type,
+                                      const uint8_t *content, size_t len)
+{
+    struct iotsec_seal seal;
+
+    get_seal(session, &seal);
+    return iotsec_tx(dtls, path_of(dtls, session), &seal, type, session->write_sequence++, content, len);
 }
 
 /* Says goodbye and forgets. The last sequence numbers are kept for it. */
 static void close_session(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t description)
 {
-    iotsec_alert_send(dtls, &session->path.addr, &session->write_key, tag_of(session), session->write_sequence, description);
+    struct iotsec_seal seal;
+
+    get_seal(session, &seal);
+    iotsec_alert_send(dtls, path_of(dtls, session), &seal, session->write_sequence, description);
     iotsec_slot_free(dtls, &session->slot);
 }
 
@@ -62,7 +90,7 @@ void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *s
 {
     iotsec_slot_clear(dtls, &session->slot);
     session->slot.state = HS_DONE;
-    session->path.addr = hs->path.addr;
+    session->path = hs->path;
     session->peer = hs->peer;
     session->write_key = hs->u.keyed.write_key;
     session->read_key = hs->u.keyed.read_key;
@@ -78,8 +106,17 @@ void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *s
     if (iotsec_suite_tag(hs->suite) == IOTSEC_TAG_CCM_BYTES) {
         session->slot.flags = SESSION_CCM;
     }
+#if IOTSEC_CONNECTION_ID
+    memcpy(session->peer_cid, hs->peer_cid, sizeof session->peer_cid);
+#endif
 #if IOTSEC_DTLS_SERVER
     if (iotsec_hs_is_server(hs)) {
+#if IOTSEC_CONNECTION_ID
+        if ((hs->slot.flags & HS_CID) != 0) {
+            memcpy(session->cid, hs->cid, sizeof session->cid);
+            iotsec_cid_insert(dtls, session);
+        }
+#endif
         session->slot.flags |= SESSION_SERVER;
         session->plain_sequence = hs->plain_sequence;
         session->last_repeat = session->last_heard;
@@ -89,9 +126,9 @@ void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *s
 #endif
 }
 
-void iotsec_session_forged(struct iotsec_dtls *dtls, const struct iotsec_addr *addr)
+void iotsec_session_forged(struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
 {
-    struct iotsec_dtls_session *session = iotsec_session_find(dtls, addr);
+    struct iotsec_dtls_session *session = get_session(dtls, handle);
 
     if (session == NULL || session->forgeries == 0xFFFF) {
         return;
@@ -117,8 +154,8 @@ static void repeat_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_session *
     session->last_repeat = now;
     iotsec_message_header(finished, IOTSEC_HS_FINISHED, session->finished_seq, IOTSEC_VERIFY_DATA_BYTES);
     memcpy(finished + IOTSEC_HANDSHAKE_HEADER_BYTES, session->finished, IOTSEC_VERIFY_DATA_BYTES);
-    iotsec_tx_change_cipher_spec(dtls, &session->path.addr, session->plain_sequence++);
-    (void)seal(dtls, session, IOTSEC_CONTENT_HANDSHAKE, finished, sizeof finished);
+    iotsec_tx_change_cipher_spec(dtls, path_of(dtls, session), session->plain_sequence++);
+    (void)seal_record(dtls, session, IOTSEC_CONTENT_HANDSHAKE, finished, sizeof finished);
 }
 #endif
 
@@ -165,31 +202,49 @@ static enum iotsec_status take_content(struct iotsec_dtls *dtls, struct iotsec_d
     return IOTSEC_OK;
 }
 
-enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
-                                       const struct iotsec_record *record)
+enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
+                                       struct iotsec_dtls_session *session, const struct iotsec_record *record)
 {
     bool fresh = iotsec_replay_check(&session->replay, record->sequence) != 0;
     enum iotsec_status status;
     uint8_t *content;
+    uint8_t type;
     size_t len;
 
     /* A copy of the Finished still asks for the last flight, as long as the client may need it. */
-    if (!fresh && (record->type != IOTSEC_CONTENT_HANDSHAKE || !may_repeat(session))) {
+    if (!fresh && ((record->type != IOTSEC_CONTENT_HANDSHAKE && !iotsec_record_has_cid(record)) || !may_repeat(session))) {
         return IOTSEC_ERR_REPLAY;
     }
-    status = iotsec_record_open(dtls->config->hal, &session->read_key, tag_of(session), record, &content, &len);
+    status = iotsec_dtls_open(dtls, &session->read_key, tag_of(session), record, &type, &content, &len);
     if (status == IOTSEC_ERR_DECODE) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
     }
     if (status != IOTSEC_OK) {
         return status;
     }
+#if CID_OWN
+    if (!fresh && type != IOTSEC_CONTENT_HANDSHAKE) {
+        iotsec_wipe(content, len);
+        return IOTSEC_ERR_REPLAY;
+    }
+    /* The newest record says where the peer is, perhaps: who copies one to another address gets there what
+     * answers it, and no more (RFC 9146, section 6). */
+    if (record->sequence > session->replay.top && !iotsec_path_equal(from, &session->path)) {
+        dtls->moved_to = from;
+        dtls->moved = session->slot.handle;
+    }
+#else
+    (void)from;
+#endif
     if (fresh) {
         iotsec_replay_commit(&session->replay, record->sequence);
         session->last_heard = iotsec_dtls_now(dtls);
     }
-    status = take_content(dtls, session, record->type, content, len);
-    if (record->type != IOTSEC_CONTENT_APPLICATION_DATA) {
+    status = take_content(dtls, session, type, content, len);
+#if CID_OWN
+    dtls->moved_to = NULL;
+#endif
+    if (type != IOTSEC_CONTENT_APPLICATION_DATA) {
         iotsec_wipe(content, len); /* keys, perhaps, in a datagram that is the caller's */
     }
     return status;
@@ -238,6 +293,7 @@ enum iotsec_status iotsec_dtls_send(struct iotsec_dtls *dtls, iotsec_dtls_handle
                                     size_t len)
 {
     struct iotsec_dtls_session *s = get_session(dtls, session);
+    struct iotsec_seal seal;
 
     if (dtls == NULL || (data == NULL && len != 0) ||
         (type != IOTSEC_CONTENT_APPLICATION_DATA && type != IOTSEC_CONTENT_MASTER_KEY_DATA &&
@@ -247,8 +303,9 @@ enum iotsec_status iotsec_dtls_send(struct iotsec_dtls *dtls, iotsec_dtls_handle
     if (s == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
     }
+    get_seal(s, &seal);
     if (len > s->max_plaintext ||
-        len > dtls->config->tx_size - IOTSEC_RECORD_HEADER_BYTES - IOTSEC_EXPLICIT_NONCE_BYTES - tag_of(s)) {
+        len > dtls->config->tx_size - iotsec_path_room(dtls, path_of(dtls, s)) - iotsec_tx_overhead(&seal)) {
         return IOTSEC_ERR_TOO_LONG;
     }
 #if IOTSEC_DTLS_SERVER
@@ -262,7 +319,7 @@ enum iotsec_status iotsec_dtls_send(struct iotsec_dtls *dtls, iotsec_dtls_handle
         close_session(dtls, s, IOTSEC_ALERT_CLOSE_NOTIFY);
         return IOTSEC_ERR_COUNTER;
     }
-    return seal(dtls, s, type, data, len);
+    return seal_record(dtls, s, type, data, len);
 }
 
 enum iotsec_status iotsec_dtls_close(struct iotsec_dtls *dtls, iotsec_dtls_handle session, uint8_t alert)
@@ -276,10 +333,69 @@ enum iotsec_status iotsec_dtls_close(struct iotsec_dtls *dtls, iotsec_dtls_handl
     return IOTSEC_OK;
 }
 
+#if CID_OWN
+int iotsec_dtls_moved(const struct iotsec_dtls *dtls, iotsec_dtls_handle session)
+{
+    const struct iotsec_dtls_session *s = get_session(dtls, session);
+
+    return s != NULL && path_of(dtls, s) != &s->path;
+}
+
+enum iotsec_status iotsec_dtls_move(struct iotsec_dtls *dtls, iotsec_dtls_handle session)
+{
+    struct iotsec_dtls_session *s = get_session(dtls, session);
+
+    if (s == NULL) {
+        return dtls == NULL ? IOTSEC_ERR_ARGUMENT : IOTSEC_ERR_NOT_FOUND;
+    }
+    if (!iotsec_dtls_moved(dtls, session)) {
+        return IOTSEC_ERR_STATE;
+    }
+    if (iotsec_session_find(dtls, dtls->moved_to) != NULL) {
+        return IOTSEC_ERR_EXISTS;
+    }
+    iotsec_slot_move(dtls, &s->slot, dtls->moved_to);
+    dtls->moved_to = NULL; /* and no limit any more */
+    return IOTSEC_OK;
+}
+#endif
+
+#if IOTSEC_CONNECTION_ID
+enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_handle session, const struct iotsec_addr *addr)
+{
+    struct iotsec_dtls_session *s = get_session(dtls, session);
+    const struct iotsec_dtls_session *other;
+    struct iotsec_dtls_path path;
+
+    if (dtls == NULL || addr == NULL || iotsec_addr_is_multicast(addr)) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (s == NULL) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    if (s->peer_cid[0] == 0) {
+        return IOTSEC_ERR_STATE;
+    }
+    iotsec_path_set(&path, addr);
+    other = iotsec_session_find(dtls, &path);
+    if (other != NULL) {
+        return other == s ? IOTSEC_OK : IOTSEC_ERR_EXISTS;
+    }
+    iotsec_slot_move(dtls, &s->slot, &path);
+    return IOTSEC_OK;
+}
+#endif
+
 iotsec_dtls_handle iotsec_dtls_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr)
 {
-    const struct iotsec_dtls_session *session = dtls != NULL && addr != NULL ? iotsec_session_find(dtls, addr) : NULL;
+    const struct iotsec_dtls_session *session;
+    struct iotsec_dtls_path path;
 
+    if (dtls == NULL || addr == NULL) {
+        return 0;
+    }
+    iotsec_path_set(&path, addr);
+    session = iotsec_session_find(dtls, &path);
     return session != NULL ? session->slot.handle : 0;
 }
 

@@ -297,11 +297,14 @@ void ends_pass(uint32_t ms)
 size_t ends_seal(int from, uint8_t type, const uint8_t *content, size_t len, uint8_t *out, size_t size)
 {
     struct end *end = &ends.end[from];
-    const struct iotsec_addr *to = &ends.end[1 - from].addr;
-    struct iotsec_dtls_session *session = iotsec_session_find(&end->dtls, to);
-    struct iotsec_dtls_handshake *hs = iotsec_handshake_find(&end->dtls, to, from == END_SERVER);
+    struct iotsec_dtls_session *session;
+    struct iotsec_dtls_handshake *hs;
+    struct iotsec_dtls_path to;
     size_t out_len = 0;
 
+    iotsec_path_set(&to, &ends.end[1 - from].addr);
+    session = iotsec_session_find(&end->dtls, &to);
+    hs = iotsec_handshake_find(&end->dtls, &to, from == END_SERVER);
     if (session != NULL) {
         (void)iotsec_record_seal(&end->hal, &session->write_key, 8, out, size, &out_len, type, 1, session->write_sequence++,
                                  content, len);

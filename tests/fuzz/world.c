@@ -428,9 +428,12 @@ bool world_deliver(void)
 size_t world_seal(int from, int to, uint8_t type, const uint8_t *content, size_t len, uint8_t *out, size_t size)
 {
     struct iotsec_dtls *dtls = from == PARTY_MANAGER ? &world.manager.dtls : &world_device(from)->dtls;
-    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &world.addr[to]);
+    struct iotsec_dtls_session *session;
+    struct iotsec_dtls_path path;
     size_t out_len = 0;
 
+    iotsec_path_set(&path, &world.addr[to]);
+    session = iotsec_session_find(dtls, &path);
     if (session != NULL) {
         (void)iotsec_record_seal(&world.hal[from], &session->write_key, 8, out, size, &out_len, type, 1,
                                  session->write_sequence++, content, len);

@@ -594,6 +594,7 @@ static void derives_the_keys(void **state)
         }
         for (is_server = 0; is_server < 2; is_server++) {
             struct iotsec_dtls_handshake *hs;
+            struct iotsec_dtls_path path;
             uint8_t psk[64];
             uint8_t transcript[512];
             uint8_t want[64];
@@ -603,7 +604,8 @@ static void derives_the_keys(void **state)
 
             prepare();
             end_start(&client);
-            hs = iotsec_handshake_new(&client.dtls, &server.addr, is_server ? ROLE_SERVER : ROLE_CLIENT, false);
+            iotsec_path_set(&path, &server.addr);
+            hs = iotsec_handshake_new(&client.dtls, &path, is_server ? ROLE_SERVER : ROLE_CLIENT, false);
             assert_non_null(hs);
             if (atoi(fields[0])) {
                 hs->slot.flags |= HS_EMS;

@@ -404,8 +404,15 @@ static void drops_what_a_session_may_not_get(void **state)
         static const uint8_t hello_request[12] = { 0 };
         struct iotsec_dtls_session *s = &server.sessions[0];
 
-        assert_int_equal(iotsec_tx(&server.dtls, &client.addr, &s->write_key, 8, 22, s->write_sequence++, hello_request,
-                                          sizeof hello_request),
+        struct iotsec_seal seal;
+
+        memset(&seal, 0, sizeof seal);
+        seal.key = &s->write_key;
+        seal.tag_len = 8;
+#if IOTSEC_CONNECTION_ID
+        seal.cid = s->peer_cid;
+#endif
+        assert_int_equal(iotsec_tx(&server.dtls, &s->path, &seal, 22, s->write_sequence++, hello_request, sizeof hello_request),
                          IOTSEC_OK);
         assert_int_equal(iotsec_dtls_flush(&server.dtls), IOTSEC_OK);
         wire_settle(&wire);
