@@ -32,7 +32,7 @@
 #define SCRATCH_GROUPS 2
 
 /* Whether a session can go on at another address. */
-#define MOVES 0
+#define MOVES (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID)
 
 uint32_t iotsec_mgr_now(const struct iotsec_manager *m)
 {
