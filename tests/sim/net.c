@@ -180,35 +180,36 @@ static struct net_event pop_event(struct net *net)
 
 /* ---- Links ---- */
 
-static bool is_multicast_member(const struct node *node, const struct iotsec_addr *to)
+/* The group as the node joined it, or NULL. Its interface is the node's affair. */
+static const struct iotsec_addr *multicast_member(const struct node *node, const struct iotsec_addr *to)
 {
     size_t i;
 
     for (i = 0; i < node->multicast_count; i++) {
-        if (iotsec_addr_equal(&node->multicast[i], to)) {
-            return true;
+        if (memcmp(node->multicast[i].ip, to->ip, sizeof to->ip) == 0 && node->multicast[i].port == to->port) {
+            return &node->multicast[i];
         }
     }
-    return false;
+    return NULL;
 }
 
-static uint32_t draw_delay(struct net *net)
+static uint32_t draw_delay(struct net *net, const struct net_link *link)
 {
-    uint32_t delay = net->link.delay_ms + random_below(&net->random, net->link.jitter_ms + 1);
+    uint32_t delay = link->delay_ms + random_below(&net->random, link->jitter_ms + 1);
 
-    if (random_permille(&net->random, net->link.reorder_permille)) {
-        delay += random_below(&net->random, net->link.reorder_ms + 1);
+    if (random_permille(&net->random, link->reorder_permille)) {
+        delay += random_below(&net->random, link->reorder_ms + 1);
     }
     return delay;
 }
 
 /* A changed copy, when the link is a bad one; else NULL. */
-static uint8_t *draw_corruption(struct net *net, const uint8_t *data, size_t *len)
+static uint8_t *draw_corruption(struct net *net, const struct net_link *link, const uint8_t *data, size_t *len)
 {
     uint8_t *copy;
     uint32_t flips;
 
-    if (*len == 0 || !random_permille(&net->random, net->link.corrupt_permille)) {
+    if (*len == 0 || !random_permille(&net->random, link->corrupt_permille)) {
         return NULL;
     }
     copy = net_alloc(*len);
@@ -223,7 +224,7 @@ static uint8_t *draw_corruption(struct net *net, const uint8_t *data, size_t *le
     return copy;
 }
 
-static void send_copy(struct net *net, size_t datagram, struct node *to)
+static void send_copy(struct net *net, const struct net_link *link, size_t datagram, struct node *to, uint32_t before)
 {
     struct net_event event;
 
@@ -231,16 +232,32 @@ static void send_copy(struct net *net, size_t datagram, struct node *to)
     event.node = to;
     event.datagram = datagram;
     event.len = net->tap[datagram].len;
-    event.changed = draw_corruption(net, net->tap[datagram].data, &event.len);
-    event.time = net->now + draw_delay(net);
+    event.changed = draw_corruption(net, link, net->tap[datagram].data, &event.len);
+    event.time = net->now + before + draw_delay(net, link);
     event.kind = EVENT_DATAGRAM;
     push_event(net, event);
 }
 
-static void send_over_link(struct net *net, size_t datagram, const struct node *from, struct node *to)
+/* The hops between a node and those that need none: lost there, or how long they take. */
+static bool cross_hops(struct net *net, const struct node *node, uint32_t *delay)
 {
-    unsigned loss = net->link.loss_permille + to->loss_permille;
+    for (; node != NULL && node->parent != NULL; node = node->parent) {
+        const struct net_link *link = &net->links[node->parent_link];
+
+        if (random_permille(&net->random, link->loss_permille)) {
+            return false;
+        }
+        *delay += draw_delay(net, link);
+    }
+    return true;
+}
+
+static void send_over_link(struct net *net, const struct net_link *link, size_t datagram, const struct node *from,
+                           struct node *to)
+{
+    unsigned loss = link->loss_permille + to->loss_permille;
     int side = from != NULL ? from->side : to->side;
+    uint32_t before = 0;
 
     if (from != NULL) {
         loss += from->loss_permille;
@@ -248,18 +265,35 @@ static void send_over_link(struct net *net, size_t datagram, const struct node *
             loss = 1000;
         }
     }
-    if (!to->powered || to->unplugged || side != to->side || random_permille(&net->random, loss)) {
+    if (!to->powered || to->unplugged || side != to->side || random_permille(&net->random, loss) ||
+        (link == &net->link && !(cross_hops(net, from, &before) && cross_hops(net, to, &before)))) {
         net->stats.lost++;
         return;
     }
-    send_copy(net, datagram, to);
-    if (random_permille(&net->random, net->link.duplicate_permille)) {
-        send_copy(net, datagram, to);
+    send_copy(net, link, datagram, to, before);
+    if (random_permille(&net->random, link->duplicate_permille)) {
+        send_copy(net, link, datagram, to, before);
     }
 }
 
-void net_transmit(struct net *net, struct node *sender, const struct iotsec_addr *from, const struct iotsec_addr *to,
-                  const void *data, size_t len)
+/* The way of a multicast: among routable addresses, or within a neighbourhood. NULL: there is none. */
+static const struct net_link *multicast_link(const struct net *net, const struct node *from, const struct node *to)
+{
+    size_t i;
+
+    if (from == NULL || (from->routed && to->routed)) {
+        return &net->link;
+    }
+    for (i = 0; i < NET_NODE_LINKS_MAX; i++) {
+        if (from->links[i] != 0 && node_on_link(to, from->links[i])) {
+            return &net->links[from->links[i]];
+        }
+    }
+    return NULL;
+}
+
+void net_transmit(struct net *net, struct node *sender, bool relayed, const struct iotsec_addr *from,
+                  const struct iotsec_addr *to, const void *data, size_t len)
 {
     struct net_datagram *datagram;
     size_t index = net->tap_count;
@@ -271,6 +305,7 @@ void net_transmit(struct net *net, struct node *sender, const struct iotsec_addr
     datagram->from = *from;
     datagram->to = *to;
     datagram->sender = sender;
+    datagram->relayed = relayed;
     datagram->data = net_alloc(len);
     datagram->len = len;
     if (len != 0) {
@@ -279,7 +314,9 @@ void net_transmit(struct net *net, struct node *sender, const struct iotsec_addr
     if (sender != NULL) {
         net->stats.datagrams++;
         net->stats.bytes += (unsigned)len;
-        watch_sent(net, datagram);
+        if (!relayed) {
+            watch_sent(net, datagram);
+        }
     }
     if (net->drop_next > 0) {
         net->drop_next--;
@@ -288,17 +325,30 @@ void net_transmit(struct net *net, struct node *sender, const struct iotsec_addr
     }
     for (i = 0; i < net->node_count; i++) {
         struct node *node = net->nodes[i];
+        const struct net_link *link;
 
-        if (iotsec_addr_is_multicast(to) ? is_multicast_member(node, to) && (node != sender || net->loopback)
-                                         : iotsec_addr_equal(&node->addr, to)) {
-            send_over_link(net, index, sender, node);
+        if (!iotsec_addr_is_multicast(to)) {
+            if (node_has_addr(node, to)) {
+                send_over_link(net, iotsec_addr_is_link_local(to) ? &net->links[to->interface] : &net->link, index, sender, node);
+            }
+        } else if (multicast_member(node, to) != NULL && (node != sender || net->loopback)) {
+            link = multicast_link(net, sender, node);
+            if (link != NULL) {
+                send_over_link(net, link, index, sender, node);
+            }
         }
     }
 }
 
 void net_inject(struct net *net, const struct iotsec_addr *from, const struct iotsec_addr *to, const void *data, size_t len)
 {
-    net_transmit(net, NULL, from, to, data, len);
+    net_transmit(net, NULL, false, from, to, data, len);
+}
+
+void net_transmit_as(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const void *data,
+                     size_t len)
+{
+    net_transmit(node->net, node, true, from, to, data, len);
 }
 
 void net_replay(struct net *net, size_t first, size_t last)
@@ -333,12 +383,29 @@ void net_set_timer(struct node *node, uint32_t wait)
     push_event(node->net, event);
 }
 
+void net_call_later(struct node *node, uint32_t ms, void (*call)(struct node *node))
+{
+    struct net_event event;
+
+    memset(&event, 0, sizeof event);
+    event.node = node;
+    event.timer = node->boots;
+    event.call = call;
+    event.time = node->net->now + ms;
+    event.kind = EVENT_CALL;
+    push_event(node->net, event);
+}
+
 static void deliver(struct net *net, const struct net_event *event)
 {
     /* by value: the tap grows while the node answers */
     struct net_datagram datagram = net->tap[event->datagram];
     const uint8_t *data = event->changed != NULL ? event->changed : datagram.data;
+    const struct iotsec_addr *group = multicast_member(event->node, &datagram.to);
 
+    if (group != NULL) {
+        datagram.to = *group;
+    }
     if (event->node->powered && !event->node->unplugged) {
         net->stats.delivered++;
         (void)net_hand(event->node, &datagram.from, &datagram.to, data, event->len);
@@ -353,6 +420,11 @@ static void run_event(struct net *net)
     net->now = event.time;
     if (event.kind == EVENT_DATAGRAM) {
         deliver(net, &event);
+    } else if (event.kind == EVENT_CALL) {
+        if (event.node->powered && event.timer == event.node->boots) {
+            event.call(event.node);
+            node_after(event.node);
+        }
     } else if (event.node->powered && event.timer == event.node->timer) {
         node_after(event.node);
     }
@@ -400,6 +472,7 @@ void net_settle(struct net *net)
 struct net *net_new(uint64_t seed)
 {
     struct net *net = net_alloc(sizeof *net);
+    size_t i;
 
 #if defined(IOTSEC_WITH_PSA) && !defined(IOTSEC_WITH_MBEDTLS)
     assert_int_equal(psa_crypto_init(), PSA_SUCCESS);
@@ -407,6 +480,9 @@ struct net *net_new(uint64_t seed)
     net->seed = seed;
     net->random.state = seed * 0xA0761D6478BD642Fu + 1;
     net->link.delay_ms = 10;
+    for (i = 0; i < NET_LINKS_MAX; i++) {
+        net->links[i] = net->link;
+    }
     net->nonces = set_new();
     net->accounts = set_new();
     return net;
@@ -441,14 +517,19 @@ void net_drop(struct net *net, unsigned count)
     net->drop_next += count;
 }
 
+void link_rough(struct net_link *link, unsigned loss_permille)
+{
+    link->loss_permille = loss_permille;
+    link->duplicate_permille = 50;
+    link->reorder_permille = 100;
+    link->reorder_ms = 300;
+    link->delay_ms = 10;
+    link->jitter_ms = 30;
+}
+
 void net_rough(struct net *net, unsigned loss_permille)
 {
-    net->link.loss_permille = loss_permille;
-    net->link.duplicate_permille = 50;
-    net->link.reorder_permille = 100;
-    net->link.reorder_ms = 300;
-    net->link.delay_ms = 10;
-    net->link.jitter_ms = 30;
+    link_rough(&net->link, loss_permille);
 }
 
 void net_partition(struct node *node, int side)

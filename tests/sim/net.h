@@ -17,7 +17,11 @@
  *     senders     a device seals group records with its present key and sender ID only
  *     durability  no key message leaves before what it says is durable in the registry
  *     deliveries  nobody is handed the same group message twice
- *     amplification  a server sends to an address that has proved nothing at most three times what came from it
+ *     amplification  a server sends to an address (or to who stands behind a relay's header there) that has proved
+ *                 nothing at most three times what came from it
+ *     relays      a relay passes on what came, as it came, and once
+ *     Connection IDs  who has asked for one finds it in every protected record
+ *     link layer  a device uses no L2 key that it was not given, and holds no more than it needs
  *     time        a context that asks to be polled at once makes progress
  *     registry    see registry_memory.h
  */
@@ -35,10 +39,11 @@
 #include <iotsec/device.h>
 #include <iotsec/dtls.h>
 #include <iotsec/manager.h>
+#include <iotsec/relay.h>
 
 #include "registry_memory.h"
 
-#define NET_NODES_MAX 96
+#define NET_NODES_MAX 256
 #define NET_GROUPS_MAX 4        /* groups of one device */
 #define NET_SENDERS_A_GROUP 96
 #define NET_NVM_SLOTS 16
@@ -46,6 +51,15 @@
 #define NET_DATAGRAM_MAX 2048
 #define NET_PORT 5684
 #define NET_FOREVER UINT64_MAX
+#define NET_LINKS_MAX 16        /* radio neighbourhoods; number 0 is none */
+#define NET_NODE_LINKS_MAX 2
+#define NET_LOCAL_PORT 49152    /* a joiner's own, at its link-local address; the join port stays free for its relay */
+#define NET_UPSTREAM_PORT 20000 /* of a relay's slot 0, at its routable address */
+#define NET_RELAY_ENTRIES 32
+#define NET_RELAY_BUCKETS 16
+#define NET_RELAY_SLOT (NET_NVM_SLOTS - 1) /* of the relay key */
+#define NET_L2_KEYS_MAX 4       /* in use, the one before, the next, and one to replace that */
+#define NET_STAY UINT32_MAX
 
 struct net;
 struct node;
@@ -81,6 +95,7 @@ struct net_datagram {
     struct node *sender; /* NULL: injected by the test */
     uint8_t *data;
     size_t len;
+    bool relayed; /* the sender's relay passed it on */
 };
 
 struct net_stats {
@@ -91,6 +106,7 @@ struct net_stats {
     unsigned opened;      /* protected unicast records whose key the tap found */
     unsigned unopened;    /* and those it did not */
     unsigned group_records;
+    unsigned unsent;      /* no address to send it from */
 };
 
 struct net_event;
@@ -100,7 +116,8 @@ struct net {
     struct net_random random; /* for links and scenarios; nodes have their own */
     uint64_t seed;
     uint64_t now; /* ms since the beginning; what a node sees as time is its own affair */
-    struct net_link link;
+    struct net_link link;  /* among routable addresses */
+    struct net_link links[NET_LINKS_MAX]; /* among the link-local addresses of one neighbourhood */
     unsigned drop_next; /* datagrams that are certainly lost */
     bool loopback;      /* a multicast reaches its own sender too */
     uint32_t late_poll_ms; /* nodes are polled up to this much later than they asked for */
@@ -134,6 +151,8 @@ void net_settle(struct net *net);
 void net_drop(struct net *net, unsigned count);
 /* loss 200 permille, 10 ms to 40 ms, some duplicated and reordered: a bad network. */
 void net_rough(struct net *net, unsigned loss_permille);
+/* The same for one link. */
+void link_rough(struct net_link *link, unsigned loss_permille);
 /* Sends bytes as if `from` had sent them. Subject to the link like any other datagram. */
 void net_inject(struct net *net, const struct iotsec_addr *from, const struct iotsec_addr *to, const void *data, size_t len);
 /* The same, to one node whatever `to` says, at once and without loss: what its input answered. */
@@ -166,6 +185,25 @@ struct node_group {
     bool member;
 };
 
+struct node_l2_key {
+    uint8_t index; /* 0: none */
+    uint8_t key[16];
+};
+
+/* What makes a device a relay as well. Configurations may be changed before node_boot. */
+struct node_relay {
+    struct iotsec_relay relay;
+    struct iotsec_relay_config config;
+    struct iotsec_relay_entry entries[NET_RELAY_ENTRIES];
+    struct iotsec_relay_bucket buckets[NET_RELAY_BUCKETS];
+    uint8_t tx[NET_DATAGRAM_MAX];
+    bool ready;          /* its device has been in the domain: it relays as soon as it has power */
+    const uint8_t *passing; /* what it was handed and may pass on, once */
+    size_t passing_len;
+    /* A relay that lies: is given what it should have sent, and sends (net_transmit_as) what it likes. */
+    void (*lie)(struct node *node, bool up, const struct iotsec_addr *to, const uint8_t *data, size_t len);
+};
+
 struct node_dtls_peer { /* an identity that a plain endpoint knows */
     const char *identity;
     uint8_t psk[16];
@@ -178,7 +216,12 @@ struct node {
     uint32_t number; /* of the device, the application's number at the manager; unique in the network */
     char name[24];
     uint8_t psk[16];
-    struct iotsec_addr addr;
+    struct iotsec_addr addr; /* routable */
+    bool routed;             /* it has that address; a joiner gets one by ACCESS */
+    bool joiner;             /* it has none when the power comes on */
+    uint16_t links[NET_NODE_LINKS_MAX]; /* where it has a link-local address; a link's number is the interface's */
+    const struct node *parent; /* what goes to and from its routable address crosses parent_link first, then the parent's */
+    uint16_t parent_link;
     struct net_random random;
     uint32_t clock; /* what it adds to the network's time */
     unsigned boots;
@@ -196,6 +239,10 @@ struct node {
     unsigned nvm_writes;
     unsigned nvm_fail; /* so many writes fail from now on */
     bool random_fails;
+    struct node_l2_key l2[NET_L2_KEYS_MAX];
+    uint8_t l2_used;  /* index of the key that it sends under, 0: none */
+    unsigned l2_fail; /* so many installations fail from now on */
+    struct node_relay *relay; /* NULL: it is none */
 
     struct iotsec_hal hal;
     uint8_t tx[1024];
@@ -215,6 +262,12 @@ struct node {
     bool joined;
     struct node_group groups[NET_GROUPS_MAX];
     void (*on_event)(struct node *node, const struct iotsec_device_event *event); /* runs inside the callback */
+    struct iotsec_access access; /* the latest, of access_count */
+    unsigned access_count;
+    uint32_t move_after_ms; /* when it takes an address of its own after ACCESS; 0: inside the callback; NET_STAY: never */
+    struct iotsec_addr move_to; /* manager, for then */
+    enum iotsec_status move_status; /* what iotsec_moved answered last */
+    struct iotsec_addr moved_addr;  /* a manager: address of the last MOVED event */
     void *test; /* the scenario's own */
 
     /* One of these, by kind. Configurations may be changed before node_boot. */
@@ -254,6 +307,7 @@ struct node {
 /* Makes a node without starting it. */
 struct node *net_device(struct net *net);
 struct node *net_manager(struct net *net);
+struct node *net_manager_for(struct net *net, size_t devices); /* with room for so many sessions */
 struct node *net_dtls(struct net *net);
 /* Enters a device's PSK in the manager's registry. */
 struct registry_device *net_enroll(struct node *manager, const struct node *device);
@@ -272,6 +326,27 @@ void node_after(struct node *node);
 /* Whether the node has no session and no handshake. */
 bool node_is_idle(const struct node *node);
 uint32_t node_drops(const struct node *node); /* all reasons, all layers */
+
+/* ---- Hops ---- */
+
+/* Gives a node a link-local address on a link. */
+void net_on_link(struct node *node, uint16_t link);
+/* A device that has nothing but a link-local address, in the neighbourhood of `parent`. */
+struct node *net_joiner(struct net *net, const struct node *parent, uint16_t link);
+/* Makes a device a relay as well, as soon as it is in the domain; before node_boot. It listens on all its links. */
+void net_relay(struct node *device, const struct node *manager, enum iotsec_relay_mode mode, bool keep_key);
+/* The address of the node's own role there; its relay has port NET_PORT. */
+struct iotsec_addr node_local(const struct node *node, uint16_t link);
+/* Where to join through it. */
+struct iotsec_addr node_join_port(const struct node *relay, uint16_t link);
+void node_join_through(struct node *device, const struct node *relay, uint16_t group_id);
+/* Its routable address changes, and it does not know. */
+void node_renumber(struct node *node);
+/* A datagram as the node sends it, from any address: for relays that lie. No check looks at it. */
+void net_transmit_as(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const void *data,
+                     size_t len);
+/* The L2 key of an index, or NULL. */
+const uint8_t *node_l2_key(const struct node *node, uint8_t index);
 
 enum iotsec_status node_join_groups(struct node *device, const struct node *manager, const uint16_t *groups, size_t count);
 void node_join(struct node *device, const struct node *manager, uint16_t group_id); /* 0: none */

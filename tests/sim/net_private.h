@@ -5,7 +5,7 @@
 
 #include "net.h"
 
-enum { EVENT_DATAGRAM, EVENT_TIMER };
+enum { EVENT_DATAGRAM, EVENT_TIMER, EVENT_CALL };
 
 struct net_event {
     uint64_t time;
@@ -14,7 +14,8 @@ struct net_event {
     size_t datagram;  /* index at the tap */
     uint8_t *changed; /* corrupted bytes in place of the tap's, owned */
     size_t len;
-    unsigned timer;
+    unsigned timer; /* EVENT_CALL: number of the boot that it belongs to */
+    void (*call)(struct node *node);
     int kind;
 };
 
@@ -37,10 +38,28 @@ void set_free(struct net_set *set);
 struct net_slot *set_get(struct net_set *set, uint64_t key);
 uint64_t hash_bytes(uint64_t hash, const void *data, size_t len);
 
-void net_transmit(struct net *net, struct node *sender, const struct iotsec_addr *from, const struct iotsec_addr *to,
-                  const void *data, size_t len);
+void net_transmit(struct net *net, struct node *sender, bool relayed, const struct iotsec_addr *from,
+                  const struct iotsec_addr *to, const void *data, size_t len);
 void net_set_timer(struct node *node, uint32_t wait);
+/* Calls `call` later, if the node has not lost its power until then. */
+void net_call_later(struct node *node, uint32_t ms, void (*call)(struct node *node));
 void node_free(struct node *node);
+
+/* hops.c */
+bool node_on_link(const struct node *node, uint16_t link);
+/* Whether the node receives what is sent to a unicast address. */
+bool node_has_addr(const struct node *node, const struct iotsec_addr *addr);
+/* The address that a node's own role sends from; false if it has none for that destination. */
+bool node_source(const struct node *node, const struct iotsec_addr *to, struct iotsec_addr *from);
+void hops_init_hal(struct node *node);
+void hops_access(void *user, const struct iotsec_access *access);
+void hops_booted(struct node *node);
+void hops_joined(struct node *node);
+void hops_crashed(struct node *node);
+uint32_t hops_poll(struct node *node);
+/* Whether a datagram was for the node's relay, which has it then. */
+bool hops_hand(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len,
+               enum iotsec_status *status);
 
 /* watch.c */
 void watch_sent(struct net *net, const struct net_datagram *datagram);

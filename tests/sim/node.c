@@ -39,9 +39,14 @@ static bool is_dead(const struct node *node)
 static int hal_send(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
 {
     struct node *node = user;
+    struct iotsec_addr from;
 
+    if (!node_source(node, to, &from)) {
+        node->net->stats.unsent++;
+        return -1;
+    }
     if (!is_dead(node)) {
-        net_transmit(node->net, node, &node->addr, to, data, len);
+        net_transmit(node->net, node, false, &from, to, data, len);
     }
     return 0;
 }
@@ -145,6 +150,7 @@ static void device_event(void *user, const struct iotsec_device_event *event)
     switch (event->kind) {
     case IOTSEC_DEVICE_JOINED:
         node->joined = true;
+        hops_joined(node);
         break;
     case IOTSEC_DEVICE_GROUP_JOINED:
         group_joined(node, event);
@@ -228,7 +234,9 @@ static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_
     node->heard[node->heard_count++] = heard;
 }
 
-static const struct iotsec_device_callbacks device_callbacks = { .event = device_event, .group_receive = device_group_receive };
+static const struct iotsec_device_callbacks device_callbacks = { .event = device_event,
+                                                                 .group_receive = device_group_receive,
+                                                                 .access = hops_access };
 
 /* ---- What a manager's application hears ---- */
 
@@ -243,6 +251,10 @@ static void manager_event_told(void *user, const struct iotsec_manager_event *ev
         net_grow(node->manager_events, &node->event_room, node->manager_event_count, sizeof node->manager_events[0]);
     node->manager_events[node->manager_event_count] = *event;
     node->manager_events[node->manager_event_count++].addr = NULL; /* valid during the callback only */
+    if (event->kind == IOTSEC_MANAGER_MOVED) {
+        assert_non_null(event->addr);
+        node->moved_addr = *event->addr;
+    }
 }
 
 static const struct iotsec_manager_callbacks manager_callbacks = { .event = manager_event_told };
@@ -340,6 +352,7 @@ static struct node *new_node(struct net *net, enum node_kind kind, const char *n
     node->addr.ip[14] = (uint8_t)(node->number >> 8);
     node->addr.ip[15] = (uint8_t)node->number;
     node->addr.port = NET_PORT;
+    node->routed = true;
     node->session_room = sessions;
     node->handshake_room = handshakes;
     node->sessions = net_alloc(sessions * sizeof node->sessions[0]);
@@ -367,6 +380,7 @@ struct node *net_device(struct net *net)
     node->hal.multicast_leave = hal_multicast_leave;
     node->hal.nvm_read = hal_nvm_read;
     node->hal.nvm_write = hal_nvm_write;
+    hops_init_hal(node);
     config->hal = &node->hal;
     config->callbacks = &device_callbacks;
     config->user = node;
@@ -389,7 +403,12 @@ struct node *net_device(struct net *net)
 
 struct node *net_manager(struct net *net)
 {
-    struct node *node = new_node(net, NODE_MANAGER, "manager", 80, 64);
+    return net_manager_for(net, 80);
+}
+
+struct node *net_manager_for(struct net *net, size_t devices)
+{
+    struct node *node = new_node(net, NODE_MANAGER, "manager", devices, 64);
     struct iotsec_manager_config *config = &node->manager_config;
 
     node->dtls = &node->manager.dtls;
@@ -403,7 +422,7 @@ struct node *net_manager(struct net *net)
     config->session_count = (uint16_t)node->session_room;
     config->handshakes = node->handshakes;
     config->handshake_count = (uint16_t)node->handshake_room;
-    config->contact_count = 80;
+    config->contact_count = (uint16_t)devices;
     config->contacts = node->contacts = net_alloc(config->contact_count * sizeof node->contacts[0]);
     config->group_count = REGISTRY_GROUPS_MAX;
     config->groups = node->manager_groups = net_alloc(config->group_count * sizeof node->manager_groups[0]);
@@ -449,6 +468,7 @@ void node_free(struct node *node)
 {
     if (node->powered) {
         wipe_context(node);
+        hops_crashed(node);
     }
     free(node->sessions);
     free(node->handshakes);
@@ -461,6 +481,7 @@ void node_free(struct node *node)
     free(node->manager_events);
     free(node->heard);
     free(node->all_heard);
+    free(node->relay);
     free(node);
 }
 
@@ -514,6 +535,7 @@ enum iotsec_status node_try_boot(struct node *node)
     node->session = 0;
     node->multicast_count = 0;
     memset(node->groups, 0, sizeof node->groups);
+    hops_booted(node);
     if (node->kind == NODE_DEVICE) {
         status = iotsec_device_init(&node->device, &node->device_config);
     } else if (node->kind == NODE_MANAGER) {
@@ -538,6 +560,7 @@ void node_crash(struct node *node)
 {
     assert_true(node->powered);
     wipe_context(node);
+    hops_crashed(node);
     node->powered = false;
     node->timer++;
     node->multicast_count = 0;
@@ -579,12 +602,15 @@ static bool check_registry(struct node *node)
 
 void node_after(struct node *node)
 {
+    uint32_t relay_wait;
     uint32_t wait;
 
     if (!node->powered || !check_registry(node)) {
         return;
     }
     wait = poll_context(node);
+    relay_wait = hops_poll(node);
+    wait = relay_wait < wait ? relay_wait : wait;
     if (!check_registry(node)) {
         return;
     }
@@ -612,7 +638,9 @@ enum iotsec_status net_hand(struct node *node, const struct iotsec_addr *from, c
         memcpy(copy, data, len);
     }
     watch_arrived(node, from, copy, len);
-    if (node->kind == NODE_DEVICE) {
+    if (hops_hand(node, from, to, copy, len, &status)) {
+        /* its relay has it */
+    } else if (node->kind == NODE_DEVICE) {
         status = iotsec_input(&node->device, from, to, copy, len);
     } else if (node->kind == NODE_MANAGER) {
         status = iotsec_manager_input(&node->manager, from, copy, len);
