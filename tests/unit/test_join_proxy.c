@@ -131,6 +131,27 @@ static void reads_rows(void **state)
     }
 }
 
+/* Reserved heads (28 to 30) and the indefinite one, with all the bytes behind them that a longer length would have. */
+static void refuses_other_heads(void **state)
+{
+    unsigned argument;
+
+    (void)state;
+    for (argument = 24; argument < 32; argument++) {
+        size_t length_bytes = (size_t)1 << (argument - 24);
+        uint8_t message[4 + 128];
+        size_t header_at, header_len, content_at, content_len;
+
+        memset(message, 0, sizeof message);
+        message[0] = 0x82;
+        message[1] = 0x40;
+        message[2] = (uint8_t)(0x40 | argument);
+        message[2 + length_bytes] = 1;
+        assert_int_equal(read_message(message, 4 + length_bytes, &header_at, &header_len, &content_at, &content_len),
+                         argument < 28 ? IOTSEC_OK : IOTSEC_ERR_DECODE);
+    }
+}
+
 /* Where a head grows, and the longest that is relayed. */
 static void round_trip_rows(void **state)
 {
@@ -254,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #if IOTSEC_ROLE_RELAY || IOTSEC_RELAYED
         cmocka_unit_test(reads_rows),
+        cmocka_unit_test(refuses_other_heads),
         cmocka_unit_test(round_trip_rows),
         cmocka_unit_test(refuses_other_lengths),
 #endif

@@ -516,6 +516,8 @@ static void parses_cid_headers(void **state)
         /* 19 */ { "19fefd0001000000000005c1c20002aabb", SIZE_MAX, IOTSEC_ERR_DECODE, 17, 0, 0 },
         /* 20 */ { "19fefd0001000000000005c1c20002aabb", 256 + 2, IOTSEC_ERR_DECODE, 17, 0, 0 },
         /* 21 */ { "17fefd00010000000000050002aabb", SIZE_MAX, IOTSEC_OK, 0, 0, 2 },
+        /* 22 */ { "19fefd0001000000000005c1c2c3c4c5c6c7c8c90002aabb", 9, IOTSEC_CID_MAX < 9 ? IOTSEC_ERR_DECODE : IOTSEC_OK,
+                   IOTSEC_CID_MAX < 9 ? 24 : 0, 9, 2 },
     };
     size_t i;
     int plain;
