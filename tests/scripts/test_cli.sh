@@ -3,7 +3,8 @@
 #
 # The iotsec program's command line: help, bad input by its name and exit status, files that are too open
 # or damaged, registries that are missing, locked, read-only, foreign or served already, clean ends, and
-# that no line of the output can be broken by what a peer sends.
+# that no line of the output can be broken by what a peer sends. And a join through a relay, all on one host, with
+# the ways in which what follows it can fail.
 set -euo pipefail
 
 iotsec=${IOTSEC_BIN:?the iotsec program}
@@ -64,12 +65,12 @@ exits 0 '^iotsec [0-9]' dtls client --version
 exits 0 'manager serve DB' manager --help
 for command in 'manager init' 'manager list' 'manager group add' 'manager group remove' 'manager group renew' 'manager device add' \
     'manager device evict' 'manager device readmit' 'manager device remove' 'manager device allow' 'manager device deny' \
-    'manager serve' device 'dtls server' 'dtls client'; do
+    'manager access' 'manager l2 renew' 'manager serve' device relay 'dtls server' 'dtls client'; do
     # shellcheck disable=SC2086  # words of a command
     exits 0 "^usage: iotsec $command" $command --help
 done
 # What the help of every sending command has to name.
-for command in 'manager serve' device 'dtls server' 'dtls client'; do
+for command in 'manager serve' device relay 'dtls server' 'dtls client'; do
     for option in --loss --seed --loss-until-connected --link-payload --keylog -v --help --version; do
         # shellcheck disable=SC2086
         grep -qE "^  $option( |\$)" <<<"$("$iotsec" $command --help)" || complain "iotsec $command --help does not name $option"
@@ -107,6 +108,25 @@ exits 2 '^error: USAGE: .*--crash-at' manager serve a.db --crash-at 3
 exits 2 '^error: USAGE: .*--manager' device
 exits 2 '^error: USAGE: .*--id' device --manager '[::1]:1'
 exits 2 '^error: USAGE: .*twice' device --group 1 --group 1
+exits 2 '^error: USAGE: .*--connection-id' device --connection-id maybe
+exits 2 '^error: USAGE: .*--connection-id' dtls client --connection-id link-local
+exits 2 '^error: USAGE: .*--rebind-after' dtls client --rebind-after 0
+exits 2 '^error: USAGE: .*--relay-handshakes' manager serve a.db --relay-handshakes 0
+exits 2 '^error: USAGE: .*--l2-switch-ms' manager serve a.db --l2-switch-ms soon
+exits 2 '^error: USAGE: .*--relay: .*often' device --relay often
+exits 2 '^error: USAGE: .*--relay-open' device --relay --relay-open 0
+exits 2 '^error: USAGE: .*--relay$' device --manager '[::1]:1' --id a --psk-file good.psk --relay-open always
+exits 2 '^error: USAGE: ' manager l2 nonsense
+exits 2 '^error: USAGE: .*--address' manager access a.db
+exits 2 '^error: USAGE: .*--interface' relay
+exits 2 '^error: USAGE: .*--manager' relay --interface lo
+exits 2 '^error: USAGE: .*stateless and stateful' relay --mode sometimes
+exits 2 '^error: USAGE: .*--join-port' relay --join-port 0
+exits 2 '^error: USAGE: .*--joiners' relay --joiners 251
+exits 2 '^error: USAGE: .*--rate' relay --rate 0
+exits 2 '^error: USAGE: .*--neighbour-rate' relay --neighbour-rate many
+exits 2 '^error: USAGE: .*--open' relay --open never
+exits 2 '^error: USAGE: .*--key-file' relay --interface lo --manager '[fd01::1]:1' --mode stateful --key-file a
 
 # ---- Addresses, identities, groups ----
 
@@ -121,6 +141,14 @@ exits 1 '^error: BAD_IDENTITY: ' dtls client --psk-identity $'a\xff'
 exits 1 '^error: BAD_GROUP: ' device --group 0
 exits 1 '^error: BAD_GROUP: ' device --group 65536
 exits 1 '^error: NO_INTERFACE: ' device --manager '[::1]:1' --id a --psk-file good.psk --interface nosuchif
+exits 1 '^error: NO_INTERFACE: ' relay --interface nosuchif --manager '[fd01::1]:1'
+exits 1 '^error: NO_INTERFACE: ' device --relay --relay-interface nosuchif
+exits 1 '^error: BAD_ADDRESS: --manager .*link-local' relay --interface lo --manager '[fe80::1%lo]:5684'
+exits 1 '^error: BAD_ADDRESS: --manager .*multicast' relay --interface lo --manager '[ff15::1]:5684'
+exits 1 '^error: KEY_FILE: ' relay --interface lo --manager '[fd01::1]:1' --key-file no/such/dir/key
+: >open.key
+chmod 640 open.key
+exits 1 '^error: KEY_FILE: .*chmod' relay --interface lo --manager '[fd01::1]:1' --key-file open.key
 exits 1 '^error: KEYLOG: ' dtls client --connect '[::1]:1' --psk-identity a --psk-file good.psk --keylog no/such/dir
 
 # ---- Keys ----
@@ -169,6 +197,24 @@ exits 0 '^device-added id="light switch" number=3 psk-file=switch.psk$' manager 
 [[ $(stat -c %a switch.psk) == 600 ]] || complain 'a key file that others can read was made'
 exits 1 '^error: PSK_FILE: ' manager device add new.db lamp3 --psk-out switch.psk
 exits 1 '^error: NO_SUCH_DEVICE: ' manager device evict new.db nobody
+exits 1 '^error: NO_ACCESS: ' manager l2 renew new.db
+for bad in fd01:: fd01::/48 fd01::1/64 10.0.0.0/64 fe80::/64 ff15::/64 fd01::/640; do
+    exits 1 '^error: BAD_PREFIX: --prefix' manager access new.db --address '[fd01::1]:5684' --prefix "$bad"
+done
+exits 1 '^error: BAD_ADDRESS: --address .*link-local' manager access new.db --address '[fe80::1%lo]:5684'
+exits 1 '^error: BAD_ADDRESS: --address .*multicast' manager access new.db --address '[ff15::1]:5684'
+exits 1 '^error: BAD_ADDRESS: --address .*nobody' manager access new.db --address '[::]:5684'
+for bad in 65536 0x10000 0x beef -1 ''; do
+    exits 1 '^error: BAD_PAN: ' manager access new.db --address '[fd01::1]:5684' --pan "$bad"
+done
+exits 0 '^queued what=access manager=\[fd01::1\]:5684 prefix=fd01::/64 pan=0xbeef$' \
+    manager access new.db --address '[fd01::1]:5684' --pan 0xbeef
+exits 0 '^queued what=l2-renew$' manager l2 renew new.db
+exits 0 '^queued what=access manager=\[fd01::1\]:5684 prefix=fd01::/64 pan=0xbeef$' manager list new.db
+exits 0 '^registry-created' manager init wide.db --prefix fd01::/48
+exits 1 "^error: BAD_PREFIX: the registry's" manager access wide.db --address '[fd01::1]:5684'
+exits 0 '^queued what=access manager=192.0.2.1:5684 prefix=none pan=0xffff$' \
+    manager access wide.db --address 192.0.2.1:5684 --prefix ::/64
 exits 1 '^error: NOT_EVICTED: ' manager device readmit new.db lamp1
 exits 0 '^queued what=evict id=lamp1$' manager device evict new.db lamp1
 exits 0 '^queued what=readmit id=lamp1$' manager device readmit new.db lamp1
@@ -203,6 +249,30 @@ for name, change in (("later.db", "PRAGMA user_version = 99"), ("foreign.db", "P
 PYTHON
 exits 1 '^error: REGISTRY_SCHEMA: .*99' manager list later.db
 exits 1 '^error: REGISTRY_SCHEMA: ' manager list foreign.db
+# The first layout had no access parameters: such a registry is brought up to date, but not under an old server's feet.
+python3 - <<'PYTHON'
+import sqlite3
+open("first.db", "wb").write(open("new.db", "rb").read())
+db = sqlite3.connect("first.db")
+db.executescript("DROP TABLE access; DELETE FROM wanted; PRAGMA user_version = 1")
+db.close()
+PYTHON
+chmod 600 first.db
+python3 - >holder.log <<'PYTHON' &
+import fcntl, os, time
+lock = os.open("first.db.lock", os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("locked", flush=True)
+time.sleep(60)
+PYTHON
+holder=$!
+pids+=("$holder")
+wait_for holder.log locked
+exits 1 '^error: REGISTRY_SCHEMA: .*older program' manager list first.db
+kill "$holder"
+wait "$holder" 2>/dev/null || true
+exits 0 '^device id="light switch"' manager list first.db
+exits 1 '^error: NO_ACCESS: ' manager l2 renew first.db
 
 # Another program holds it locked: commands say so after a while, and nothing is lost.
 python3 - >holder.log <<'PYTHON' &
@@ -267,6 +337,14 @@ exits 1 '^error: BAD_KEY_NUMBER: ' manager group renew new.db 7 --above 0x5g
 exits 1 '^error: BAD_KEY_NUMBER: ' manager group renew new.db 7 --above 0x100000000
 exits 0 '^group-renewed gid=7$' manager group renew new.db 7 --above 0x1234
 exits 0 '^group gid=7 address=ff15::7 port=5000 key=0x1300 ' manager list new.db
+exits 0 '^access manager=\[fd01::1\]:5684 prefix=fd01::/64 pan=0xbeef l2-number=[1-9]' manager list new.db
+exits 0 '^access-set manager=\[fd01::2\]:5685 prefix=fd02::/64 pan=0x1$' \
+    manager access new.db --address '[fd01::2]:5685' --prefix fd02::/64 --pan 1
+wait_for manager.log '^access-set manager=\[fd01::2\]:5685 prefix=fd02::/64 pan=0x1$'
+exits 0 '^l2-renewed$' manager l2 renew new.db
+wait_for manager.log '^l2-key number=[0-9]+ index=[0-9]+ state=handed-out reason=CANCELLED$'
+"$iotsec" manager list new.db >listed
+if grep '^access ' listed | grep -qE '[0-9a-f]{32}'; then complain 'list shows an L2 key'; else ok 'list shows no L2 key'; fi
 exits 0 '^removed id=lamp4$' manager device remove new.db lamp4
 exits 0 '^device-added id=lamp4 number=5 ' manager device add new.db lamp4
 
@@ -309,6 +387,27 @@ exits 1 '^error: WRONG_PSK: ' "${client[@]}" --psk-identity $'a "b" \\c' --psk-f
 wait_for server.log '^unknown-identity id="a \\"b\\" \\\\c"$'
 exits 1 '^error: NO_KEY_MANAGEMENT: ' device --manager "$server_addr" --id dev --psk-file good.psk
 exits 1 '^error: NO_ANSWER: ' dtls client --connect 127.0.0.1:9 --psk-identity dev --psk-file good.psk --timeout 1
+wait_for server.log '^handshake-failed '
+# The session outlives a new port if both have asked for that, and is lost if not.
+"$iotsec" dtls server --listen '[::1]:0' --psk-identity dev --psk-file good.psk --connection-id on --relayed >cid.log 2>&1 &
+cid=$!
+pids+=("$cid")
+wait_for cid.log '^listening addr='
+cid_addr=$(sed -n 's/^listening addr=//p' cid.log)
+moving=(dtls client --connect "$cid_addr" --psk-identity dev --psk-file good.psk --wait 500 --rebind-after 2)
+slowly() { for i in 1 2 3 4 5; do echo "line $i"; sleep 0.1; done; }
+slowly | timeout 20 "$iotsec" "${moving[@]}" --connection-id on >out 2>err || complain "a client that moves: $(tail -n 1 err)"
+if [[ $(cat out) == "$(printf 'line %s\n' 1 2 3 4 5)" ]]; then ok 'a client goes on from another port'; else
+    complain "a client that moves: $(tr '\n' '|' <out)"; fi
+grep -q '^connected .*cid=yes$' err || complain "no Connection ID: $(grep '^connected' err)"
+grep -q '^rebound addr=' err || complain 'the client kept its port'
+wait_for cid.log '^connected .*cid=yes$'
+wait_for cid.log '^moved addr='
+slowly | timeout 20 "$iotsec" "${moving[@]}" --connection-id off >out 2>err || true
+if [[ $(cat out) == "$(printf 'line %s\n' 1 2)" ]]; then ok 'without a Connection ID it does not'; else
+    complain "a client that moves without a Connection ID: $(tr '\n' '|' <out)"; fi
+grep -q '^connected .*cid=no$' err || complain 'a Connection ID that nobody asked for'
+ends 'the DTLS server with Connection IDs' "$cid"
 # What goes in comes back, all of it, whatever it is.
 head -c 20000 /dev/urandom >random.in
 timeout 20 "$iotsec" "${client[@]}" --psk-file good.psk <random.in >random.out 2>err || complain "client: $(tail -n 1 err)"
@@ -348,5 +447,176 @@ wait "$pid" || result=$?
 if [[ $result == 1 ]] && grep -q '^error: CLOSED: ' left.log; then ok 'a client hears that the server ends'; else
     complain "a client whose server ended: status $result, $(tail -n 1 left.log)"; fi
 grep -q '^stats of=dtls' server.log || complain '-v printed no counters'
+
+# ---- Relays ----
+
+mkfifo relay.in
+for mode in stateless stateful; do
+    "$iotsec" relay --interface lo --manager '[fd01::1]:5684' --mode "$mode" --join-port 25684 <relay.in >relay.log 2>&1 &
+    relay=$!
+    pids+=("$relay")
+    exec 9>relay.in
+    wait_for relay.log "^relaying mode=$mode interface=lo port=25684 manager=\\[fd01::1\\]:5684\$"
+    exits 1 '^error: ADDRESS_IN_USE: ' relay --interface lo --manager '[fd01::1]:5684' --join-port 25684
+    printf 'open 1\n' >&9
+    wait_for relay.log '^relay-open seconds=1$'
+    wait_for relay.log '^relay-closed$'
+    printf 'open always\nopen\nopen 0\nclose now\nclose\nfly\nstats\nrotate\n' >&9
+    wait_for relay.log '^relay-open seconds=always$'
+    wait_for relay.log '^refused what=rotate reason='
+    [[ $(grep -c '^refused what=open reason=USAGE$' relay.log) == 2 ]] || complain 'open takes what it should not'
+    [[ $(grep -c '^relay-closed$' relay.log) == 2 ]] || complain 'the relay was not closed'
+    grep -q '^refused what=close reason=USAGE$' relay.log || complain 'close takes an argument'
+    grep -q '^refused what=fly reason=NO_SUCH_COMMAND$' relay.log || complain 'a relay flies'
+    for counter in closed not_link_local not_secured form loop neighbour_rate rate full not_manager header no_entry send; do
+        grep -q "^stats of=relay up=0 down=0 .*drop\\.$counter=0" relay.log || complain "a relay's stats have no $counter"
+    done
+    printf 'quit\n' >&9
+    result=0
+    wait "$relay" || result=$?
+    exec 9>&-
+    if [[ $result == 0 && $(grep -c '^stats of=relay' relay.log) == 2 ]]; then ok "a $mode relay's commands"; else
+        complain "a $mode relay: status $result, $(tail -n 2 relay.log)"; fi
+done
+
+# From here on in a network of our own: two interfaces that are one link, and the manager behind the relay's.
+# shellcheck disable=SC2016
+if ! unshare --user --map-root-user --net true 2>/dev/null && ! unshare --net true 2>/dev/null; then
+    ok 'SKIPPED: joins through a relay need a network namespace'
+    exit "$status"
+fi
+export -f complain ok exits wait_for ends
+export iotsec status
+cat >joins.sh <<'JOINS'
+set -euo pipefail
+pids=()
+trap 'kill -9 "${pids[@]}" 2>/dev/null || true' EXIT
+ip link set lo up
+ip -6 address add fd01::1/128 dev lo nodad
+ip link add near type veth peer name far
+for interface in near far; do
+    echo 0 >/proc/sys/net/ipv6/conf/$interface/accept_dad
+    ip link set $interface up
+done
+for ((i = 0; i < 50; i++)); do
+    far=$(ip -6 address show dev far scope link -tentative | sed -n 's/.*inet6 \([^/]*\)\/.*/\1/p')
+    near=$(ip -6 address show dev near scope link -tentative | sed -n 's/.*inet6 \([^/]*\)\/.*/\1/p')
+    [[ -n $far && -n $near ]] && break
+    sleep 0.1
+done
+own=fd01:${near#fe80:}
+
+"$iotsec" manager init joins.db --prefix fd01::/64 >/dev/null
+"$iotsec" manager group add joins.db 1 --address ff15::101 --port 5683 >/dev/null
+for id in lamp1 lamp2 lamp3; do
+    "$iotsec" manager device add joins.db $id --psk-file good.psk --group 1 >/dev/null
+done
+"$iotsec" manager access joins.db --address '[fd01::1]:5684' --pan 0xbeef >/dev/null
+"$iotsec" manager serve joins.db --listen '[::]:5684' >joins-manager.log 2>&1 &
+manager=$!
+pids+=("$manager")
+wait_for joins-manager.log '^serving'
+
+# join NAME ID OPTION...: a device on `near` whose manager is the relay on `far`; its log is NAME.log.
+join() {
+    local name=$1 id=$2
+    shift 2
+    "$iotsec" device --manager "[$far%near]:15684" --id "$id" --psk-file good.psk --group 1 --status-interval 1 "$@" \
+        <hold >"$name.log" 2>&1 &
+    device=$!
+    pids+=("$device")
+}
+mkfifo hold
+exec 8<>hold
+for mode in stateless stateful; do
+    mkfifo "relay-$mode.in"
+    "$iotsec" relay --interface far --manager '[fd01::1]:5684' --mode "$mode" --join-port 15684 \
+        <"relay-$mode.in" >"relay-$mode.log" 2>&1 &
+    relay=$!
+    pids+=("$relay")
+    exec 9>"relay-$mode.in"
+    wait_for "relay-$mode.log" '^relaying'
+
+    # closed: nothing gets through
+    "$iotsec" device --manager "[$far%near]:15684" --id lamp1 --psk-file good.psk --timeout 1 >out 2>err </dev/null || true
+    if grep -q '^error: NO_ANSWER: ' err; then ok "$mode: a closed relay"; else complain "$mode: a closed relay: $(cat err)"; fi
+    printf 'open always\n' >&9
+    wait_for "relay-$mode.log" '^relay-open'
+
+    # neither option: it joins, is told, and stays
+    join "$mode-stays" lamp1
+    wait_for "$mode-stays.log" '^joined id=lamp1'
+    wait_for "$mode-stays.log" "^access prefix=fd01::/64 address=$own pan=0xbeef short=0x[0-9a-f]+ index=1 manager=\\[fd01::1\\]:5684\$"
+    ! grep -q '^moved' "$mode-stays.log" || complain "$mode: it moved without an address"
+    ends "$mode: a device that stays" "$device"
+
+    # a hook that fails, and one that takes too long, leave it where it is; one that succeeds moves it
+    join "$mode-hook-fails" lamp1 --access-hook 'exit 3'
+    wait_for "$mode-hook-fails.log" "^address-failed reason=HOOK address=$own detail=\"exit status 3\"\$"
+    ends "$mode: a device with a hook that fails" "$device"
+    join "$mode-hook" lamp1 --l2-key-file keys.l2 \
+        --access-hook 'env | grep ^IOTSEC_ | sort >hook.env; ip -6 address add "$IOTSEC_ADDRESS/64" dev "$IOTSEC_INTERFACE" nodad'
+    wait_for "$mode-hook.log" "^moved address=$own manager=\\[fd01::1\\]:5684\$"
+    wait_for joins-manager.log "^moved id=lamp1 addr=\\[$own\\]:"
+    grep -qx "IOTSEC_ADDRESS=$own" hook.env || complain "$mode: the hook has no address"
+    for variable in IOTSEC_PREFIX=fd01::/64 IOTSEC_INTERFACE=near IOTSEC_PAN_ID=0xbeef IOTSEC_MANAGER='\[fd01::1\]:5684' \
+        IOTSEC_SHORT_ADDRESS=0x.... IOTSEC_L2_INDEX=1; do
+        grep -qx "$variable" hook.env || complain "$mode: the hook has no $variable"
+    done
+    if grep -qxE 'index=1 key=[0-9a-f]{32} use=yes' keys.l2 && [[ $(stat -c %a keys.l2) == 600 ]]; then
+        ok "$mode: the L2 key is in its file"; else complain "$mode: keys.l2: $(cat keys.l2)"; fi
+    # the relay is gone, the session is not
+    printf 'quit\n' >&9
+    wait "$relay" || complain "$mode: the relay's exit status"
+    exec 9>&-
+    wait_for "relay-$mode.log" '^stats of=relay up=[1-9]'
+    sleep 2.5
+    ! grep -q '^contact-lost' "$mode-hook.log" || complain "$mode: it cannot do without the relay"
+    ends "$mode: a device that moved by a hook" "$device"
+    ip -6 address del "$own/64" dev near
+done
+grep -q '^device-joined .*id=lamp1 .*via=relay$' joins-manager.log || complain 'no join came through a stateless relay'
+
+# A chain: a device that relays, at the manager's own address; one that joins through it, moves, and relays in turn.
+"$iotsec" device --manager '[fd01::1]:5684' --id lamp2 --psk-file good.psk --group 1 --relay --relay-interface far \
+    --relay-port 15684 --relay-open always <hold >chain-1.log 2>&1 &
+first=$!
+pids+=("$first")
+wait_for chain-1.log '^relay-open seconds=always$'
+wait_for chain-1.log '^access prefix=fd01::/64 pan='
+! grep -q '^moved\|^address-failed' chain-1.log || complain 'a device with a routable address took another one'
+join chain-2 lamp3 --configure-address --relay=stateful --relay-port 15685 --relay-open always
+wait_for chain-2.log "^moved address=$own "
+wait_for chain-2.log '^relaying mode=stateful interface=near port=15685 manager=\[fd01::1\]:5684$'
+wait_for chain-2.log '^relay-open seconds=always$'
+"$iotsec" device --manager "[$near%far]:15685" --id lamp1 --psk-file good.psk --group 1 --access-hook 'sleep 60' \
+    <hold >chain-3.log 2>&1 &
+third=$!
+pids+=("$third")
+wait_for chain-3.log '^joined id=lamp1'
+"$iotsec" manager l2 renew joins.db >/dev/null
+wait_for joins-manager.log '^l2-key number=2 index=2 state=handed-out reason=CANCELLED$'
+wait_for joins-manager.log '^l2-key number=2 index=2 state=in-use$'
+"$iotsec" manager device evict joins.db lamp3 >/dev/null
+wait_for chain-2.log '^evicted'
+wait_for chain-2.log '^relay-closed$'
+wait_for joins-manager.log '^l2-key number=3 index=3 state=handed-out reason=EVICTED$'
+for ((i = 0; i < 60; i++)); do
+    grep -q '^address-failed' chain-3.log && break
+    sleep 0.2
+done
+if grep -q '^address-failed reason=HOOK_TIMEOUT' chain-3.log; then ok 'a hook that takes too long'; else
+    complain "a hook that takes too long: $(tail -n 2 chain-3.log)"; fi
+ends 'the last of a chain' "$third"
+ends 'the first of a chain' "$first"
+grep -q '^stats of=relay up=[1-9]' chain-1.log || complain 'the first of a chain relayed nothing'
+ends "the relays' manager" "$manager"
+exit "$status"
+JOINS
+if unshare --user --map-root-user --net true 2>/dev/null; then
+    unshare --user --map-root-user --net bash joins.sh || status=1
+else
+    unshare --net bash joins.sh || status=1
+fi
 
 exit "$status"

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,11 @@
 
 #include "addr.h"
 #include "coap.h"
+#include "l2_keys.h"
 #include "nvm_file.h"
 #include "output.h"
+#include "own_address.h"
+#include "port.h"
 #include "registry.h"
 #include "secret.h"
 
@@ -435,6 +439,262 @@ static void test_nvm(void **state)
     nvm_file_close(&nvm);
 }
 
+/* One file, for one slot, that the caller names. */
+static void test_nvm_single(void **state)
+{
+    struct nvm_file nvm;
+    struct stat about;
+    uint8_t data[64];
+    char path[sizeof directory + 64];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s", path_of("relay.key"));
+    assert_int_equal(nvm_file_open_single(&nvm, path), 0);
+    assert_int_equal(nvm_file_read(&nvm, 0, data, sizeof data), 0);
+    assert_int_equal(nvm_file_write(&nvm, 0, (const uint8_t *)"key", 3), 0);
+    assert_int_equal(nvm_file_read(&nvm, 0, data, sizeof data), 3);
+    nvm_file_close(&nvm);
+    assert_int_equal(stat(path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0600);
+    assert_int_equal(nvm_file_open_single(&nvm, path), 0);
+    assert_int_equal(nvm_file_read(&nvm, 0, data, sizeof data), 3);
+    assert_memory_equal(data, "key", 3);
+    nvm_file_close(&nvm);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_not_equal(nvm_file_open_single(&nvm, path), 0);
+    assert_int_not_equal(nvm_file_open_single(&nvm, directory), 0);
+    assert_int_not_equal(nvm_file_open_single(&nvm, path_of("none/key")), 0);
+    assert_int_not_equal(nvm_file_open_single(&nvm, path_of("")), 0);
+}
+
+/* ---- Link-layer keys ---- */
+
+static void assert_file(const char *path, const char *content)
+{
+    char found[512];
+    FILE *file = fopen(path, "r");
+    size_t len;
+
+    assert_non_null(file);
+    len = fread(found, 1, sizeof found - 1, file);
+    found[len] = '\0';
+    fclose(file);
+    assert_string_equal(found, content);
+}
+
+static void test_l2_keys(void **state)
+{
+    static const uint8_t first[16] = { 0x11 };
+    static const uint8_t second[16] = { 0x22 };
+    static const char *const keys[] = { "11000000000000000000000000000000", "22000000000000000000000000000000" };
+    struct l2_keys l2;
+    struct stat before;
+    struct stat after;
+    char path[sizeof directory + 64];
+    char expected[512];
+    uint8_t index;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s", path_of("l2"));
+    memset(&l2, 0, sizeof l2);
+    l2.path = path;
+    assert_int_equal(l2_keys_use(&l2, 1), -1); /* not installed */
+    assert_int_equal(l2_keys_install(&l2, 1, first), 0);
+    snprintf(expected, sizeof expected, "index=1 key=%s use=no\n", keys[0]);
+    assert_file(path, expected);
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(before.st_mode & 0777, 0600);
+    assert_int_equal(l2_keys_use(&l2, 1), 0);
+    assert_int_equal(l2_keys_install(&l2, 2, second), 0);
+    snprintf(expected, sizeof expected, "index=1 key=%s use=yes\nindex=2 key=%s use=no\n", keys[0], keys[1]);
+    assert_file(path, expected);
+
+    /* what is there already changes nothing: a daemon must not start a frame counter again */
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(l2_keys_install(&l2, 1, first), 0);
+    assert_int_equal(l2_keys_use(&l2, 1), 0);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+
+    assert_int_equal(l2_keys_use(&l2, 2), 0);
+    l2_keys_remove(&l2, 1);
+    l2_keys_remove(&l2, 7);
+    snprintf(expected, sizeof expected, "index=2 key=%s use=yes\n", keys[1]);
+    assert_file(path, expected);
+
+    /* keys that are replaced before they are used never push out the one in use */
+    for (index = 3; index < 20; index++) {
+        assert_int_equal(l2_keys_install(&l2, index, first), 0);
+    }
+    assert_int_equal(l2.used, 2);
+    assert_int_equal(l2_keys_use(&l2, 19), 0);
+
+    /* what cannot be written has not happened */
+    l2.path = path_of("none/l2");
+    assert_int_equal(l2_keys_install(&l2, 30, second), -1);
+    assert_int_equal(l2_keys_use(&l2, 2), -1);
+    assert_int_equal(l2.used, 19);
+    l2.path = NULL;
+    assert_int_equal(l2_keys_use(&l2, 30), -1);
+    assert_int_equal(l2_keys_use(&l2, 2), 0);
+}
+
+/* ---- Hooks ---- */
+
+static const struct hook_row {
+    const char *command;
+    int status;
+} hook_rows[] = {
+    /* 1 */ { "exit 0", 0 },
+    /* 2 */ { "exit 3", 3 },
+    /* 3 */ { "test \"$IOTSEC_ADDRESS\" = fd01::1", 0 },
+    /* 4 */ { "kill -TERM $$", 128 + SIGTERM }, /* our own blocked signals are not inherited */
+    /* 5 */ { "no-such-command 2>/dev/null", 127 },
+    /* 6 */ { "read line; test $? != 0", 0 },   /* and our input is not read */
+    /* 7 */ { "test -n \"$PATH\"", 0 },
+};
+
+static void test_hook(void **state)
+{
+    static char address[] = "IOTSEC_ADDRESS=fd01::1";
+    char *const variables[] = { address, NULL };
+    sigset_t blocked;
+    sigset_t before;
+    struct hook hook;
+    size_t i;
+
+    (void)state;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &blocked, &before), 0);
+    for (i = 0; i < sizeof hook_rows / sizeof hook_rows[0]; i++) {
+        int status = -2;
+
+        assert_int_equal(hook_start(&hook, hook_rows[i].command, variables), 0);
+        while (!hook_ended(&hook, &status)) {
+            usleep(1000);
+        }
+        if (status != hook_rows[i].status) {
+            fail_msg("row %zu: %d", i + 1, status);
+        }
+    }
+    /* one that does not end, with a child that does not either */
+    {
+        int status = 0;
+        int ends[2];
+        char byte;
+        ssize_t n = -1;
+
+        assert_int_equal(pipe(ends), 0);
+        assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+        assert_int_equal(hook_start(&hook, "sleep 60 & sleep 60", variables), 0);
+        close(ends[1]);
+        assert_false(hook_ended(&hook, &status));
+        hook.started -= HOOK_TIMEOUT_MS;
+        assert_true(hook_ended(&hook, &status));
+        assert_int_equal(status, -1);
+        assert_int_equal(hook.pid, 0);
+        /* the pipe ends when nobody holds its other end any more */
+        for (i = 0; i < 1000 && n != 0; i++) {
+            usleep(1000);
+            n = read(ends[0], &byte, 1);
+        }
+        assert_int_equal(n, 0);
+        close(ends[0]);
+    }
+    assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
+}
+
+/* ---- The port's sockets ---- */
+
+static struct port port;
+static unsigned arrived[3];
+static struct port_socket further[3];
+
+static void count_arrival(void *user, const struct iotsec_addr *from, const struct iotsec_addr *to, uint8_t *data, size_t len)
+{
+    unsigned *counter = user;
+
+    (void)from;
+    (void)to;
+    (void)data;
+    (void)len;
+    (*counter)++;
+}
+
+/* Closes the other two, which have something waiting as well. */
+static void close_all(void *user, const struct iotsec_addr *from, const struct iotsec_addr *to, uint8_t *data, size_t len)
+{
+    size_t i;
+
+    count_arrival(user, from, to, data, len);
+    for (i = 0; i < 3; i++) {
+        port_socket_close(&port, &further[i]);
+    }
+}
+
+static void test_sockets(void **state)
+{
+    struct port_options options;
+    struct iotsec_addr any;
+    struct port_socket old;
+    size_t i;
+
+    (void)state;
+    memset(&options, 0, sizeof options);
+    assert_null(addr_parse("[::1]:0", true, &options.listen));
+    any = options.listen;
+    assert_int_equal(port_open(&port, &options), 0);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(port_socket_open(&further[i], &any, i == 0 ? "lo" : NULL, i == 0), 0);
+        assert_true(port_watch(&port, &further[i], count_arrival, &arrived[i]));
+    }
+    assert_int_not_equal(port_socket_open(&old, &any, "nosuchif", false), 0);
+    assert_int_equal(old.fd, -1);
+
+    /* each socket's datagrams go to its own function */
+    for (i = 0; i < 3; i++) {
+        struct iotsec_addr to = further[i].local;
+
+        assert_int_equal(port.hal.send(&port, &to, (const uint8_t *)"x", 1), 0);
+        assert_int_equal(port_socket_send(&port, &further[0], &to, (const uint8_t *)"x", 1), 0);
+        (void)port_wait(&port, 1000, -1, count_arrival, NULL);
+        assert_int_equal(arrived[i], 2);
+    }
+
+    /* after a change of port both are heard, and what leaves has the new one */
+    {
+        struct iotsec_addr before = port.socket.local;
+        unsigned here = 0;
+        unsigned there = 0;
+
+        assert_int_equal(port_rebind(&port, &old, count_arrival, &there), 0);
+        assert_int_not_equal(port.socket.local.port, before.port);
+        assert_int_equal(port_socket_send(&port, &further[0], &before, (const uint8_t *)"x", 1), 0);
+        assert_int_equal(port_socket_send(&port, &further[0], &port.socket.local, (const uint8_t *)"x", 1), 0);
+        (void)port_wait(&port, 1000, -1, count_arrival, &here);
+        assert_int_equal(here, 1);
+        assert_int_equal(there, 1);
+    }
+
+    /* an input may close sockets that were to be looked at next */
+    memset(arrived, 0, sizeof arrived);
+    for (i = 0; i < 3; i++) {
+        struct iotsec_addr to = further[i].local;
+
+        port.watches[i].input = close_all;
+        assert_int_equal(port.hal.send(&port, &to, (const uint8_t *)"x", 1), 0);
+    }
+    (void)port_wait(&port, 1000, -1, count_arrival, NULL);
+    assert_int_equal(arrived[0] + arrived[1] + arrived[2], 1);
+    assert_int_equal(port.watch_count, 1); /* the old one */
+    for (i = 0; i < 3; i++) {
+        port_socket_close(&port, &further[i]); /* once more changes nothing */
+    }
+    port_close(&port);
+    assert_int_equal(port.watch_count, 0);
+}
+
 /* ---- The registry ---- */
 
 static struct registry registry;
@@ -780,6 +1040,10 @@ int main(void)
         cmocka_unit_test(test_coap_path),
         cmocka_unit_test(test_coap_read),
         cmocka_unit_test(test_nvm),
+        cmocka_unit_test(test_nvm_single),
+        cmocka_unit_test(test_l2_keys),
+        cmocka_unit_test(test_hook),
+        cmocka_unit_test(test_sockets),
         cmocka_unit_test(test_registry_library),
         cmocka_unit_test(test_registry_wishes),
         cmocka_unit_test(test_registry_access),
