@@ -39,7 +39,7 @@ enum iotsec_device_event_kind {
     IOTSEC_DEVICE_LEFT,          /**< iotsec_leave is done: `reason` is OK if the manager acknowledged it, else NO_ANSWER */
     IOTSEC_DEVICE_CONTACT_LOST,  /**< the manager does not answer (`reason` NO_ANSWER) or has ended the session (CLOSED, ALERT); the keys stay, and the device tries again by itself, at once and then after 10 s doubling to an hour. Comes again with the reason of an attempt that failed otherwise than by silence (WRONG_PSK ...) */
     IOTSEC_DEVICE_CONTACT,       /**< the manager answers again */
-    IOTSEC_DEVICE_MOVED          /**< the session goes on from this device's own address to the manager's: what iotsec_moved began is done; or `reason` says why not (NO_ANSWER: the old way is used again) */
+    IOTSEC_DEVICE_MOVED          /**< the session goes on from this device's own address to the manager's: what iotsec_moved began is done; or `reason` is NO_ANSWER: the manager did not confirm it, and the old way is used again, or the session ended meanwhile */
 };
 
 /** One event. Valid during the callback. */
@@ -148,8 +148,10 @@ struct iotsec_device {
     struct iotsec_addr joined_at;     /**< private: the address given to iotsec_join */
     uint32_t l2_number;               /**< private: newest L2 key number installed on this session */
     uint32_t l2_until;                /**< private: when the previous one is forgotten */
+    uint32_t access_digest;           /**< private: of the parameters that the application knows */
     uint8_t l2_used;                  /**< private: index sent under, 0 none */
     uint8_t l2_previous;              /**< private: index still received under, 0 none */
+    uint8_t l2_next;                  /**< private: index installed, but not sent under yet, 0 none */
 #endif
     struct iotsec_stats stats;        /**< drops of group records and key-management messages, by reason; read freely */
     struct iotsec_dtls dtls;          /**< private but for its stats */
@@ -179,7 +181,7 @@ static inline enum iotsec_status iotsec_device_init(struct iotsec_device *device
 }
 
 /**
- * Wipes every key, session and handshake. Nothing is sent and no callback runs. NVM is left alone.
+ * Wipes every key, session and handshake. Nothing is sent and no callback runs. NVM and the link layer's keys are left alone.
  * @param device an initialised device; may be initialised again afterwards
  */
 void iotsec_device_wipe(struct iotsec_device *device);
@@ -240,8 +242,9 @@ enum iotsec_status iotsec_leave(struct iotsec_device *device);
 #if IOTSEC_ACCESS || defined(DOXYGEN)
 /**
  * This device has an address of its own now, or another one: the session with the manager goes on from there,
- * without a handshake (RFC 9146). A MOVED event tells the outcome. Without a session, the next one is opened to
- * that address.
+ * without a handshake (RFC 9146). One MOVED event tells the outcome; called again before it, the last call counts.
+ * Without a session there is no event: one is opened to that address at once. When nobody answers there later on,
+ * the address given to iotsec_join is tried in turn with it.
  * @param device a joining or joined device
  * @param manager the manager's own address and port, as `access` told it; copied. Multicast groups stay on the
  *        interface of the address that was given to iotsec_join

@@ -188,6 +188,9 @@ static void fill_dtls_config(struct iotsec_dtls_config *dtls, const struct iotse
     dtls->session_count = config->session_count;
     dtls->handshake_count = config->handshake_count;
     dtls->link_payload = config->link_payload;
+#if IOTSEC_CONNECTION_ID
+    dtls->connection_id = config->connection_id;
+#endif
     dtls->require_extended_master_secret = 1;
     dtls->require_renegotiation_info = 1;
     dtls->key_management = 1;
@@ -283,6 +286,11 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
         return IOTSEC_ERR_STATE;
     }
     device->manager = *manager;
+    device->interface = manager->interface;
+#if IOTSEC_ACCESS
+    device->joined_at = *manager;
+    device->flags &= (uint8_t)~(DEVICE_OLD_WAY | DEVICE_MOVE_LOST);
+#endif
     device->contact_wait = 0;
     device->join_deadline = iotsec_dev_now(device) +
                             (device->config->join_timeout_ms != 0 ? device->config->join_timeout_ms : IOTSEC_JOIN_TIMEOUT_MS);
@@ -340,9 +348,17 @@ enum iotsec_status iotsec_leave(struct iotsec_device *device)
     iotsec_dev_groups_forget(device);
     if (device->state == DEVICE_SENT_HELLO) {
         iotsec_dev_disconnect(device);
+#if IOTSEC_ACCESS
+        iotsec_dev_forget_l2(device);
+#endif
         device->state = DEVICE_IDLE;
         return IOTSEC_OK;
     }
+#if MOVES
+    if (device->request_kind == IOTSEC_KM_MOVED) {
+        iotsec_dev_end_move(device, false);
+    }
+#endif
     device->request_kind = 0; /* whatever else was asked no longer matters */
     device->contact_at = iotsec_dev_now(device);
     device->state = DEVICE_LEFT;
@@ -397,6 +413,9 @@ uint32_t iotsec_poll(struct iotsec_device *device)
         return UINT32_MAX;
     }
     device->flags = (uint8_t)((device->flags & ~DEVICE_TOUCHED) | DEVICE_BUSY);
+#if IOTSEC_ACCESS
+    iotsec_dev_access_poll(device, &wait);
+#endif
     iotsec_dev_join_poll(device, &wait);
     iotsec_dev_group_poll(device, &wait);
     iotsec_dev_request_poll(device, &wait);

@@ -93,10 +93,28 @@ static bool was_named(const uint8_t *scratch, uint16_t group_id)
 enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
 {
     const struct iotsec_device_config *config = dev->config;
+    const struct iotsec_addr *to = &dev->manager;
 
+#if IOTSEC_ACCESS
+    if ((dev->flags & DEVICE_OLD_WAY) != 0) {
+        to = &dev->joined_at;
+    }
+#endif
     dev->flags &= (uint8_t)~DEVICE_ANSWERED;
-    return iotsec_dtls_connect(&dev->dtls, &dev->manager, config->identity, config->identity_len, config->psk, config->psk_len, 0,
+    return iotsec_dtls_connect(&dev->dtls, to, config->identity, config->identity_len, config->psk, config->psk_len, 0,
                                &dev->handshake);
+}
+
+/* It has ended, and with it whatever was asked in it. */
+static void forget_session(struct iotsec_device *dev)
+{
+#if MOVES
+    if (dev->request_kind == IOTSEC_KM_MOVED) {
+        dev->flags |= DEVICE_MOVE_LOST | DEVICE_TOUCHED;
+    }
+#endif
+    dev->session = 0;
+    dev->request_kind = 0;
 }
 
 void iotsec_dev_disconnect(struct iotsec_device *dev)
@@ -105,8 +123,7 @@ void iotsec_dev_disconnect(struct iotsec_device *dev)
     (void)iotsec_dtls_cancel(&dev->dtls, dev->handshake);
     (void)iotsec_dtls_close(&dev->dtls, dev->session, IOTSEC_ALERT_CLOSE_NOTIFY);
     dev->handshake = 0;
-    dev->session = 0;
-    dev->request_kind = 0;
+    forget_session(dev);
 }
 
 /* When to try again: the waits double until the manager has answered a request, so that one which accepts
@@ -201,6 +218,9 @@ void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason)
     }
     iotsec_dev_groups_forget(dev);
     iotsec_dev_disconnect(dev);
+#if IOTSEC_ACCESS
+    iotsec_dev_forget_l2(dev);
+#endif
     dev->state = DEVICE_IDLE;
     iotsec_dev_tell(dev, joining ? IOTSEC_DEVICE_JOIN_FAILED : IOTSEC_DEVICE_EVICTED, reason, 0);
 }
@@ -208,6 +228,9 @@ void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason)
 void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reason)
 {
     iotsec_dev_disconnect(dev);
+#if IOTSEC_ACCESS
+    iotsec_dev_forget_l2(dev);
+#endif
     dev->state = DEVICE_IDLE;
     iotsec_dev_tell(dev, IOTSEC_DEVICE_LEFT, reason, 0);
 }
@@ -221,7 +244,10 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
     struct iotsec_device_group *group = dev->config->groups;
     uint16_t left = dev->config->group_count;
 
-    dev->flags = (uint8_t)((dev->flags & ~DEVICE_WIPED_KEYS) | DEVICE_TOUCHED);
+    dev->flags = (uint8_t)((dev->flags & ~(DEVICE_WIPED_KEYS | DEVICE_L2_USED | DEVICE_ACCESS)) | DEVICE_TOUCHED);
+#if IOTSEC_ACCESS
+    dev->l2_number = 0; /* the manager's word is taken anew: its registry may be an older one */
+#endif
     dev->handshake = 0;
     dev->session = info->session;
     if (!info->scratch[SCRATCH_ANSWERED]) {
@@ -236,7 +262,7 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
         if (group->state == GROUP_HELD) { /* interfaces may have other numbers than before the reboot */
             struct iotsec_addr was = group->csb.addr;
 
-            group->csb.addr.interface = dev->manager.interface;
+            group->csb.addr.interface = dev->interface;
             iotsec_dev_listen(dev, group, &was);
         }
 #endif
@@ -263,6 +289,11 @@ static void take_failure(void *user, iotsec_dtls_handle handshake, const struct 
     (void)addr;
     (void)peer;
     dev->handshake = 0;
+#if IOTSEC_ACCESS
+    if (reason == IOTSEC_ERR_NO_ANSWER) {
+        dev->flags ^= DEVICE_OLD_WAY;
+    }
+#endif
     fail_contact(dev, reason);
 }
 

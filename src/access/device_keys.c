@@ -3,13 +3,13 @@
  * Key-management messages. On the manager's side of the session:
  *
  *     M -> D  MASTER_KEY, PARAMETERS (one pair)   D -> M  ACK, once both are installed
- *     M -> D  REFUSED, EVICTED, GROUP_REMOVED     D -> M  ACK
+ *     M -> D  REFUSED, EVICTED, GROUP_REMOVED, ACCESS, PATH_CHECK   D -> M  ACK
  *
  * On this side one request at a time, repeated with the same message ID until its ACK:
  *
  *     D -> M  STATUS          M -> D  ACK: agreed | keys follow | not a member: the group is requested anew
  *     D -> M  GROUP_REQUEST   M -> D  ACK: keys or REFUSED follow
- *     D -> M  GROUP_LEAVE, DOMAIN_LEAVE   M -> D  ACK
+ *     D -> M  GROUP_LEAVE, DOMAIN_LEAVE, MOVED   M -> D  ACK
  */
 #include "access/device_state.h"
 
@@ -89,7 +89,7 @@ static void send_request(struct iotsec_device *dev)
     send_message(dev, &request);
 }
 
-static void start_request(struct iotsec_device *dev, uint8_t kind, uint16_t group_id)
+void iotsec_dev_start_request(struct iotsec_device *dev, uint8_t kind, uint16_t group_id)
 {
     dev->request_kind = kind;
     dev->request_group = group_id;
@@ -112,12 +112,12 @@ static void choose_request(struct iotsec_device *dev)
     struct iotsec_device_group *group = iotsec_dev_flagged(dev, GROUP_DUE);
 
     if (dev->state == DEVICE_LEFT) {
-        start_request(dev, IOTSEC_KM_DOMAIN_LEAVE, 0);
+        iotsec_dev_start_request(dev, IOTSEC_KM_DOMAIN_LEAVE, 0);
     } else if (group != NULL && group->state == GROUP_WANTED && (dev->flags & DEVICE_WIPED_KEYS) != 0) {
         iotsec_dev_renew_session(dev); /* whose hello, or first messages, ask for what is due */
     } else if (group != NULL) {
         group->flags &= (uint16_t)~(GROUP_DUE | GROUP_ASK);
-        start_request(dev, request_of[group->state], group->csb.group_id);
+        iotsec_dev_start_request(dev, request_of[group->state], group->csb.group_id);
     }
 }
 
@@ -158,6 +158,12 @@ void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
     }
     if (iotsec_time_reached(now, dev->request_at)) {
         if (dev->request_rounds == REQUEST_ROUNDS_MAX) {
+#if MOVES
+            if (dev->request_kind == IOTSEC_KM_MOVED) { /* the old way may still be there: other requests will tell */
+                iotsec_dev_end_move(dev, false);
+                return;
+            }
+#endif
             iotsec_dev_lose_contact(dev, IOTSEC_ERR_NO_ANSWER);
             return;
         }
@@ -230,6 +236,12 @@ static void take_ack(struct iotsec_device *dev, const struct iotsec_km_message *
         }
         return;
     }
+#if MOVES
+    if (kind == IOTSEC_KM_MOVED) {
+        iotsec_dev_end_move(dev, message->code == IOTSEC_KM_DONE);
+        return;
+    }
+#endif
     dev->request_kind = 0;
     if (group == NULL || kind != request_of[group->state]) {
         return;
@@ -354,7 +366,7 @@ static void take_half(struct iotsec_device *dev, struct iotsec_km_message *messa
     if (master) {
         status = iotsec_csb_master_key(&group->csb, hal, message->key_number, message->sender_id, message->secret);
     } else {
-        message->addr.interface = dev->manager.interface; /* the group is heard where the manager is */
+        message->addr.interface = dev->interface; /* the group is heard where the device joined */
         status = iotsec_csb_parameters(&group->csb, hal, message->key_number, message->secret, &message->addr,
                                        message->kind == IOTSEC_KM_PARAMETERS_EVICTION);
     }
@@ -412,6 +424,9 @@ static void take_refusal(struct iotsec_device *dev, const struct iotsec_km_messa
 void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len)
 {
     struct iotsec_km_message message;
+#if IOTSEC_ACCESS
+    enum iotsec_km_result result;
+#endif
 
     if (iotsec_km_decode(&message, type, data, len) != IOTSEC_OK) {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_MALFORMED);
@@ -430,6 +445,18 @@ void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint
     case IOTSEC_KM_GROUP_REMOVED:
         take_refusal(dev, &message);
         break;
+#if IOTSEC_ACCESS
+    case IOTSEC_KM_ACCESS:
+        result = iotsec_dev_take_access(dev, &message);
+        acknowledge(dev, &message, result);
+        if (result == IOTSEC_KM_DONE) {
+            iotsec_dev_tell_access(dev, &message);
+        }
+        break;
+    case IOTSEC_KM_PATH_CHECK: /* that it came is what it asks */
+        acknowledge(dev, &message, IOTSEC_KM_DONE);
+        break;
+#endif
     case IOTSEC_KM_EVICTED:
         acknowledge(dev, &message, IOTSEC_KM_DONE);
         iotsec_dev_expelled(dev, IOTSEC_ERR_EVICTED);

@@ -5,6 +5,7 @@
  *     device.c          set-up, what the application asks for, what arrives, what is due
  *     device_join.c     the session with the manager: join, contact lost and found, the end
  *     device_keys.c     key-management messages and the one request that is outstanding
+ *     device_access.c   the link layer's keys, access parameters, the move to another address
  *     device_group.c    messages to and from groups; hints and asks
  *     device_persist.c  group keys and counters in NVM
  *
@@ -33,6 +34,9 @@
 #define CONTACT_INITIAL_MS 10000u
 #define CONTACT_MAX_MS 3600000u
 
+/* Without Connection IDs no session outlives an address. */
+#define MOVES (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID)
+
 /* iotsec_device.state */
 enum {
     DEVICE_IDLE,          /* no manager; keys of an earlier life may be held */
@@ -49,6 +53,10 @@ enum {
 /* Keys were wiped while this session stood. A repeat of them may still be under way in it, and would bring
  * back a sender ID whose counters are spent: no group is requested before the session is another one. */
 #define DEVICE_WIPED_KEYS 8u
+#define DEVICE_L2_USED 16u   /* frames are sent under l2_number's key */
+#define DEVICE_ACCESS 32u    /* the application was told access parameters in this session */
+#define DEVICE_OLD_WAY 64u   /* the manager is sought, or its session stood before a move, at joined_at */
+#define DEVICE_MOVE_LOST 128u /* a move came to nothing: the application is to be told */
 
 /* iotsec_device_group.state; what the manager is asked when the group is DUE */
 enum {
@@ -129,6 +137,26 @@ void iotsec_dev_ask_in(struct iotsec_device *dev, struct iotsec_device_group *gr
 void iotsec_dev_listen(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_addr *was);
 /* When the next routine STATUS is due. */
 uint32_t iotsec_dev_next_status(const struct iotsec_device *dev);
+
+/* A request of this kind, to be sent before any other. */
+void iotsec_dev_start_request(struct iotsec_device *dev, uint8_t kind, uint16_t group_id);
+
+/* ---- device_access.c ---- */
+
+#if IOTSEC_ACCESS
+/* ACCESS: installs the key. DONE or FAILED. */
+enum iotsec_km_result iotsec_dev_take_access(struct iotsec_device *dev, const struct iotsec_km_message *message);
+/* Tells the parameters, if they are new. Runs the application's code. */
+void iotsec_dev_tell_access(struct iotsec_device *dev, const struct iotsec_km_message *message);
+/* Out of the domain: sends what is under construction, and then has every L2 key removed. */
+void iotsec_dev_forget_l2(struct iotsec_device *dev);
+#if MOVES
+/* The manager's answer to MOVED has come, or none did: the old way is used again. Runs the application's code. */
+void iotsec_dev_end_move(struct iotsec_device *dev, bool confirmed);
+#endif
+/* The previous L2 key's end, a move that was lost. Runs the application's code. */
+void iotsec_dev_access_poll(struct iotsec_device *dev, uint32_t *wait);
+#endif
 
 /* ---- device_group.c ---- */
 
