@@ -109,6 +109,15 @@ struct wire {
     void *filter_user;
 };
 
+/* A stateless relay on the wire: a filter for joiners that speak to `addr`. */
+struct pair_relay {
+    struct iotsec_addr addr;
+    const struct end *server;
+    const struct end *joiners[2];
+    size_t header_len[2]; /* each joiner's header: its number, so many times */
+    bool stopped;         /* passes nothing on */
+};
+
 extern const uint8_t pair_psk[16];
 extern const uint8_t pair_identity[15];
 
@@ -124,6 +133,15 @@ void end_start(struct end *end);
 void pair_init(struct wire *wire, struct end *client, struct end *server, uint64_t seed);
 /* connect with pair_identity and pair_psk. */
 iotsec_dtls_handle pair_connect(struct end *client, const struct end *server);
+
+#if IOTSEC_DTLS_CLIENT
+/* The same, to any address. */
+iotsec_dtls_handle pair_connect_to(struct end *client, const struct iotsec_addr *to);
+#endif
+/* Puts a relay on the wire, with address `number`, in front of that server. */
+void relay_init(struct pair_relay *relay, struct wire *wire, uint8_t number, const struct end *server);
+/* A datagram as that relay wraps it: `header_len` times `fill`. Returns its length. */
+size_t relay_wrap(uint8_t *out, uint8_t fill, size_t header_len, const uint8_t *data, size_t len);
 
 /* Puts a datagram on the wire, as if `from` had sent it. */
 void wire_inject(struct wire *wire, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data,
