@@ -579,11 +579,11 @@ size_t relay_wrap(uint8_t *out, uint8_t fill, size_t header_len, const uint8_t *
     } else {
         out[at++] = (uint8_t)(0x40 + len);
     }
-    memmove(out + at, data, len);
+    memcpy(out + at, data, len);
     return at + len;
 }
 
-static bool relay_pass(struct wire *wire, struct datagram *datagram)
+bool relay_pass(struct wire *wire, struct datagram *datagram)
 {
     struct pair_relay *relay = wire->filter_user;
     uint8_t data[DATAGRAM_MAX];

@@ -140,6 +140,8 @@ iotsec_dtls_handle pair_connect_to(struct end *client, const struct iotsec_addr 
 #endif
 /* Puts a relay on the wire, with address `number`, in front of that server. */
 void relay_init(struct pair_relay *relay, struct wire *wire, uint8_t number, const struct end *server);
+/* What it does with a datagram: wire's filter. */
+bool relay_pass(struct wire *wire, struct datagram *datagram);
 /* A datagram as that relay wraps it: `header_len` times `fill`. Returns its length. */
 size_t relay_wrap(uint8_t *out, uint8_t fill, size_t header_len, const uint8_t *data, size_t len);
 
