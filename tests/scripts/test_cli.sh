@@ -374,6 +374,28 @@ wait "$gone" || result=$?
 if [[ $result == 1 ]] && grep -q '^error: REGISTRY_MISSING: ' gone.log; then ok 'a registry that vanishes is noticed'; else
     complain "a registry vanished: status $result, $(tail -n 1 gone.log)"; fi
 
+# Access parameters and a next L2 key, with a server that dies before and after the commit: done once, and not lost.
+"$iotsec" manager init crash.db >out
+crashes() {
+    echo 0 >crash.status
+    (timeout 20 "$iotsec" manager serve crash.db --listen '[::1]:0' --crash-at "$1" >crash.log 2>&1 || echo $? >crash.status) 2>/dev/null
+    [[ $(cat crash.status) == 137 ]] || complain "no crash at $1"
+    "$iotsec" manager list crash.db >listed
+}
+"$iotsec" manager access crash.db --address '[fd01::1]:5684' --prefix fd01::/64 >out
+crashes 1b
+grep -q '^queued what=access' listed || complain 'a crash before the commit lost the access parameters'
+! grep -q '^access' listed || complain 'a crash before the commit left access parameters'
+crashes 1a
+! grep -q '^queued' listed || complain 'a crash after the commit left the wish'
+grep -q '^access manager=\[fd01::1\]:5684 prefix=fd01::/64 pan=0xffff l2-number=1 l2-index=1$' listed || complain 'no access parameters'
+"$iotsec" manager l2 renew crash.db >out
+crashes 1b
+grep -q '^queued what=l2-renew$' listed || complain 'a crash before the commit lost the next L2 key'
+crashes 1a
+if grep -q '^access .* l2-number=1 l2-index=1 l2-next=2$' listed && ! grep -q '^queued' listed; then
+    ok 'access parameters and L2 keys survive crashes'; else complain "after the crashes: $(tail -n 2 listed)"; fi
+
 "$iotsec" dtls server --listen '[::1]:0' --psk-identity dev --psk-file good.psk -v >server.log 2>&1 &
 server=$!
 pids+=("$server")
@@ -479,6 +501,18 @@ for mode in stateless stateful; do
         complain "a $mode relay: status $result, $(tail -n 2 relay.log)"; fi
 done
 
+# A relay's key is made once.
+for run in 1 2; do
+    timeout 20 "$iotsec" relay --interface lo --manager '[fd01::1]:5684' --join-port 25684 --key-file relay.key --exit-on-eof \
+        </dev/null >out 2>err || complain "a relay with a key file: $(cat err)"
+    sha256sum relay.key >"relay.sum.$run"
+done
+if cmp -s relay.sum.1 relay.sum.2 && [[ $(stat -c %a relay.key) == 600 ]]; then ok "a relay's key is kept"; else
+    complain "a relay's key is not kept"; fi
+printf 'damaged' >relay.key
+exits 0 '^relaying mode=stateless' relay --interface lo --manager '[fd01::1]:5684' --join-port 25684 --key-file relay.key --exit-on-eof
+if [[ $(stat -c %s relay.key) -gt 20 ]]; then ok 'a damaged key is replaced'; else complain 'a damaged key stays'; fi
+
 # From here on in a network of our own: two interfaces that are one link, and the manager behind the relay's.
 # shellcheck disable=SC2016
 if ! unshare --user --map-root-user --net true 2>/dev/null && ! unshare --net true 2>/dev/null; then
@@ -550,6 +584,17 @@ for mode in stateless stateful; do
     ! grep -q '^moved' "$mode-stays.log" || complain "$mode: it moved without an address"
     ends "$mode: a device that stays" "$device"
 
+    # --configure-address without the right to
+    if [[ -n $(command -v setpriv) ]] && setpriv --bounding-set=-net_admin true 2>/dev/null; then
+        setpriv --bounding-set=-net_admin "$iotsec" device --manager "[$far%near]:15684" --id lamp1 --psk-file good.psk \
+            --configure-address <hold >"$mode-denied.log" 2>&1 &
+        device=$!
+        pids+=("$device")
+        wait_for "$mode-denied.log" "^address-failed reason=NOT_PERMITTED address=$own "
+        wait_for "$mode-denied.log" '^joined'
+        ends "$mode: a device that may not take an address" "$device"
+    fi
+
     # a hook that fails, and one that takes too long, leave it where it is; one that succeeds moves it
     join "$mode-hook-fails" lamp1 --access-hook 'exit 3'
     wait_for "$mode-hook-fails.log" "^address-failed reason=HOOK address=$own detail=\"exit status 3\"\$"
@@ -578,9 +623,15 @@ done
 grep -q '^device-joined .*id=lamp1 .*via=relay$' joins-manager.log || complain 'no join came through a stateless relay'
 
 # A chain: a device that relays, at the manager's own address; one that joins through it, moves, and relays in turn.
+mkfifo chain.in
 "$iotsec" device --manager '[fd01::1]:5684' --id lamp2 --psk-file good.psk --group 1 --relay --relay-interface far \
-    --relay-port 15684 --relay-open always <hold >chain-1.log 2>&1 &
+    --relay-port 15684 <chain.in >chain-1.log 2>&1 &
 first=$!
+exec 9>chain.in
+wait_for chain-1.log '^relaying mode=stateless interface=far port=15684'
+printf 'relay stats\nrelay open never\nrelay close\nrelay open always\n' >&9
+wait_for chain-1.log '^stats of=relay up=0 down=0 '
+wait_for chain-1.log '^refused what=relay reason=USAGE$'
 pids+=("$first")
 wait_for chain-1.log '^relay-open seconds=always$'
 wait_for chain-1.log '^access prefix=fd01::/64 pan='
@@ -609,6 +660,7 @@ if grep -q '^address-failed reason=HOOK_TIMEOUT' chain-3.log; then ok 'a hook th
     complain "a hook that takes too long: $(tail -n 2 chain-3.log)"; fi
 ends 'the last of a chain' "$third"
 ends 'the first of a chain' "$first"
+exec 9>&-
 grep -q '^stats of=relay up=[1-9]' chain-1.log || complain 'the first of a chain relayed nothing'
 ends "the relays' manager" "$manager"
 exit "$status"
