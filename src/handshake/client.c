@@ -71,18 +71,19 @@ enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct io
                                        iotsec_dtls_handle *handshake)
 {
     struct iotsec_dtls_handshake *hs;
-    struct iotsec_dtls_path path;
+    const struct iotsec_dtls_path *path;
+    struct iotsec_dtls_path room;
     enum iotsec_status status;
 
     if (dtls == NULL || to == NULL || identity == NULL || psk == NULL || identity_len < 1 ||
         identity_len > IOTSEC_IDENTITY_MAX || psk_len < 16 || psk_len > IOTSEC_PSK_MAX || iotsec_addr_is_multicast(to)) {
         return IOTSEC_ERR_ARGUMENT;
     }
-    iotsec_path_set(&path, to);
-    if (iotsec_handshake_find(dtls, &path, false) != NULL) {
+    path = iotsec_path_of(to, &room);
+    if (iotsec_handshake_find(dtls, path, false) != NULL) {
         return IOTSEC_ERR_EXISTS;
     }
-    hs = iotsec_handshake_new(dtls, &path, ROLE_CLIENT, true);
+    hs = iotsec_handshake_new(dtls, path, ROLE_CLIENT, true);
     if (hs == NULL) {
         return IOTSEC_ERR_FULL;
     }

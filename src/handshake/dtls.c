@@ -175,23 +175,21 @@ static enum iotsec_status take_record(struct iotsec_dtls *dtls, const struct iot
     return take_plain(dtls, from, record);
 }
 
+#if CID_OWN
 enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iotsec_record *record, uint8_t **datagram,
                                      size_t *left)
 {
-#if CID_OWN
     bool asks = dtls->config->connection_id != IOTSEC_CONNECTION_ID_OFF && dtls->config->callbacks->psk != NULL;
 
     return iotsec_record_parse_cid(record, asks ? IOTSEC_CID_OWN_BYTES : 0, datagram, left);
-#else
-    (void)dtls;
-    return iotsec_record_parse(record, datagram, left);
-#endif
 }
+#endif
 
 enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint8_t *datagram, size_t len)
 {
     enum iotsec_status result = IOTSEC_ERR_DECODE;
-    struct iotsec_dtls_path path;
+    const struct iotsec_dtls_path *path;
+    struct iotsec_dtls_path room;
 
     if (dtls == NULL || from == NULL || datagram == NULL) {
         return IOTSEC_ERR_ARGUMENT;
@@ -199,10 +197,10 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
     if (dtls->busy) {
         return IOTSEC_ERR_STATE;
     }
-    iotsec_path_set(&path, from);
+    path = iotsec_path_of(from, &room);
     if (iotsec_join_proxy_is(datagram, len)) {
 #if IOTSEC_RELAYED
-        if (!dtls->config->relayed || !iotsec_path_unwrap(&path, &datagram, &len))
+        if (!dtls->config->relayed || !iotsec_path_unwrap(&room, &datagram, &len))
 #endif
         {
             return iotsec_dtls_drop(dtls, IOTSEC_DROP_RELAY);
@@ -217,7 +215,7 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
         enum iotsec_status status;
 
         if (iotsec_dtls_parse(dtls, &record, &datagram, &len) == IOTSEC_OK) {
-            status = take_record(dtls, &path, &record);
+            status = take_record(dtls, path, &record);
         } else {
             status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
             len = 0;

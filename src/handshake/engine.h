@@ -52,7 +52,8 @@ enum { ROLE_CLIENT, ROLE_SERVER, ROLE_NONE };
 #define ROLE_FIRST (IOTSEC_DTLS_CLIENT ? ROLE_CLIENT : ROLE_SERVER)
 #define ROLE_LAST (IOTSEC_DTLS_SERVER ? ROLE_SERVER : ROLE_CLIENT)
 
-enum { POOL_SESSIONS, POOL_HANDSHAKES };
+/* The last one is the first again, by Connection ID. */
+enum { POOL_SESSIONS, POOL_HANDSHAKES, POOL_CIDS };
 
 /* iotsec_dtls_handshake.slot.flags */
 #define HS_PROVED 0x0001u   /* the client's address earned a cookie: no amplification limit */
@@ -193,6 +194,18 @@ static inline void iotsec_path_set(struct iotsec_dtls_path *path, const struct i
     path->addr = *addr;
 }
 
+/* The same where the result is not changed: `room` is for it, where it is not just the address. */
+static inline const struct iotsec_dtls_path *iotsec_path_of(const struct iotsec_addr *addr, struct iotsec_dtls_path *room)
+{
+#if IOTSEC_RELAYED
+    iotsec_path_set(room, addr);
+    return room;
+#else
+    (void)room;
+    return (const struct iotsec_dtls_path *)(const void *)addr; /* its only member */
+#endif
+}
+
 static inline bool iotsec_path_equal(const struct iotsec_dtls_path *a, const struct iotsec_dtls_path *b)
 {
     return memcmp(a, b, sizeof *a) == 0;
@@ -231,8 +244,12 @@ enum iotsec_status iotsec_dtls_random(const struct iotsec_dtls *dtls, uint8_t *o
 /* Counts a drop and names it as iotsec_dtls_input does. */
 enum iotsec_status iotsec_dtls_drop(struct iotsec_dtls *dtls, enum iotsec_drop reason);
 /* Takes the next record off a datagram, one with our Connection ID too where this end asks for them. */
+#if CID_OWN
 enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iotsec_record *record, uint8_t **datagram,
                                      size_t *left);
+#else
+#define iotsec_dtls_parse(dtls, record, datagram, left) iotsec_record_parse(record, datagram, left)
+#endif
 
 /* Opens a record; `type` is the real one. As iotsec_record_open. */
 static inline enum iotsec_status iotsec_dtls_open(const struct iotsec_dtls *dtls, const struct iotsec_record_key *key,
@@ -274,8 +291,8 @@ enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct io
 /* Makes the session of a handshake whose Finished had this record number. `session` may hold an older one. */
 void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
                          const struct iotsec_dtls_handshake *hs, uint64_t sequence);
-/* A tag failed under the key of that session, if there is one. */
-void iotsec_session_forged(struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
+/* A tag failed under the key of that session, or of none. */
+void iotsec_session_forged(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session);
 /* Looks at the next few sessions' idleness; returns the wait until the next look. */
 uint32_t iotsec_session_tick(struct iotsec_dtls *dtls, uint32_t now);
 

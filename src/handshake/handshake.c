@@ -149,17 +149,22 @@ static enum iotsec_status refuse_session(struct iotsec_dtls *dtls, struct iotsec
 
 /* What is done about a record that no key here explains: not those of this handshake and this session, if there are any. */
 static enum iotsec_status refuse_forgery(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint8_t type,
-                                         iotsec_dtls_handle session)
+                                         struct iotsec_dtls_session *session)
 {
 #if IOTSEC_DTLS_SERVER
-    if (hs != NULL && iotsec_hs_is_server(hs) && type != IOTSEC_CONTENT_ALERT) {
-        iotsec_server_wrong_key(dtls, hs);
-    }
+    iotsec_dtls_handle handle = hs != NULL && iotsec_hs_is_server(hs) && type != IOTSEC_CONTENT_ALERT ? hs->slot.handle : 0;
 #else
     (void)hs;
     (void)type;
 #endif
+
     iotsec_session_forged(dtls, session);
+#if IOTSEC_DTLS_SERVER
+    hs = iotsec_handshake_get(dtls, handle);
+    if (hs != NULL) {
+        iotsec_server_wrong_key(dtls, hs);
+    }
+#endif
     return iotsec_dtls_drop(dtls, IOTSEC_DROP_AUTH);
 }
 
@@ -221,7 +226,7 @@ static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_ha
             enum iotsec_status status = iotsec_session_open(dtls, &hs->path, session, &record);
 
             if (status == IOTSEC_ERR_AUTH) {
-                (void)refuse_forgery(dtls, NULL, record.type, info.session);
+                (void)refuse_forgery(dtls, NULL, record.type, session);
             } else if (status == IOTSEC_ERR_REPLAY) {
                 (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
             }
@@ -456,7 +461,6 @@ static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iot
 void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
 {
     struct iotsec_dtls_handshake *hs = iotsec_handshake_get(dtls, handle);
-    const struct iotsec_dtls_session *session;
     struct iotsec_dtls_path from;
     struct iotsec_record record;
 
@@ -467,8 +471,7 @@ void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle han
     from = hs->path;
     if (open_record(dtls, &from, hs, &record) == IOTSEC_ERR_AUTH) {
         /* a session with that address had its try before the record was held */
-        session = find_sealer(dtls, &from, &record);
-        (void)refuse_forgery(dtls, hs, record.type, session != NULL ? session->slot.handle : 0);
+        (void)refuse_forgery(dtls, hs, record.type, find_sealer(dtls, &from, &record));
     }
 }
 
@@ -497,7 +500,7 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
     size_t len = (size_t)(record->body - record->header) + record->length;
     struct iotsec_dtls_handshake *takers[2];
     struct iotsec_dtls_handshake *failed_handshake = NULL;
-    iotsec_dtls_handle failed_session = 0;
+    struct iotsec_dtls_session *failed_session = NULL;
     enum iotsec_status status;
     unsigned keys;
     bool failed = false;
@@ -539,7 +542,7 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
             return status;
         }
         if (status == IOTSEC_ERR_AUTH) {
-            failed_session = session->slot.handle;
+            failed_session = session;
             failed = true;
         } else {
             reason = IOTSEC_DROP_REPLAY;

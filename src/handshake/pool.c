@@ -19,8 +19,15 @@ static struct iotsec_table get_pool(const struct iotsec_dtls *dtls, unsigned poo
 {
     const struct iotsec_dtls_config *config = dtls->config;
 
-    return pool == POOL_SESSIONS
-               ? iotsec_table_of(config->sessions, sizeof config->sessions[0], 0, config->session_count)
+    size_t link = 0;
+
+#if CID_OWN
+    if (pool == POOL_CIDS) {
+        link = offsetof(struct iotsec_dtls_slot, cid_link);
+    }
+#endif
+    return pool != POOL_HANDSHAKES
+               ? iotsec_table_of(config->sessions, sizeof config->sessions[0], link, config->session_count)
                : iotsec_table_of(config->handshakes, sizeof config->handshakes[0], 0, config->handshake_count);
 }
 
@@ -46,16 +53,12 @@ static unsigned pool_of(iotsec_dtls_handle handle)
 }
 
 #if CID_OWN
-/* The sessions again, by the other index. */
-static struct iotsec_table get_cids(const struct iotsec_dtls *dtls)
-{
-    return iotsec_table_of(dtls->config->sessions, sizeof dtls->config->sessions[0], offsetof(struct iotsec_dtls_slot, cid_link),
-                           dtls->config->session_count);
-}
+typedef char iotsec_cid_is_a_word[IOTSEC_CID_OWN_BYTES == 2 ? 1 : -1];
 
-static uint32_t hash_cid(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES])
+/* As it is: the IDs are random, and nobody else has chosen them. */
+static uint32_t hash_cid(const uint8_t cid[IOTSEC_CID_OWN_BYTES])
 {
-    return iotsec_table_hash(dtls->hash_seed, cid, IOTSEC_CID_OWN_BYTES);
+    return iotsec_get_u16(cid);
 }
 #endif
 
@@ -86,7 +89,7 @@ void iotsec_pool_init(struct iotsec_dtls *dtls)
     }
 #if CID_OWN
     {
-        struct iotsec_table cids = get_cids(dtls);
+        struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
 
         iotsec_table_init(&cids);
     }
@@ -150,10 +153,10 @@ void iotsec_slot_clear(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
 
 #if CID_OWN
     if (pool_of(slot->handle) == POOL_SESSIONS && (slot->flags & SESSION_CID) != 0) {
-        struct iotsec_table cids = get_cids(dtls);
+        struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
 
         iotsec_table_remove(&cids, (uint16_t)(slot->handle - 1),
-                            hash_cid(dtls, ((struct iotsec_dtls_session *)(void *)slot)->cid));
+                            hash_cid(((struct iotsec_dtls_session *)(void *)slot)->cid));
     }
 #endif
     slot->handle = (slot->handle & ~GENERATION_MASK) | ((slot->handle + 0x10000u) & GENERATION_MASK);
@@ -188,18 +191,18 @@ void iotsec_slot_move(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot, c
 #if CID_OWN
 void iotsec_cid_insert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session)
 {
-    struct iotsec_table cids = get_cids(dtls);
+    struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
 
     session->slot.flags |= SESSION_CID;
-    iotsec_table_insert(&cids, (uint16_t)(session->slot.handle - 1), hash_cid(dtls, session->cid));
+    iotsec_table_insert(&cids, (uint16_t)(session->slot.handle - 1), hash_cid(session->cid));
 }
 
 struct iotsec_dtls_session *iotsec_cid_find(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES])
 {
-    struct iotsec_table cids = get_cids(dtls);
+    struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
     uint16_t i;
 
-    for (i = iotsec_table_first(&cids, hash_cid(dtls, cid)); i != IOTSEC_TABLE_NONE; i = iotsec_table_next(&cids, i)) {
+    for (i = iotsec_table_first(&cids, hash_cid(cid)); i != IOTSEC_TABLE_NONE; i = iotsec_table_next(&cids, i)) {
         if (memcmp(dtls->config->sessions[i].cid, cid, IOTSEC_CID_OWN_BYTES) == 0) {
             return &dtls->config->sessions[i];
         }

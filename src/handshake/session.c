@@ -50,15 +50,6 @@ static void get_seal(const struct iotsec_dtls_session *session, struct iotsec_se
 #endif
 }
 
-static enum iotsec_status seal_record(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t type,
-                                      const uint8_t *content, size_t len)
-{
-    struct iotsec_seal seal;
-
-    get_seal(session, &seal);
-    return iotsec_tx(dtls, path_of(dtls, session), &seal, type, session->write_sequence++, content, len);
-}
-
 /* Says goodbye and forgets. The last sequence numbers are kept for it. */
 static void close_session(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t description)
 {
@@ -126,10 +117,8 @@ void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *s
 #endif
 }
 
-void iotsec_session_forged(struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
+void iotsec_session_forged(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session)
 {
-    struct iotsec_dtls_session *session = get_session(dtls, handle);
-
     if (session == NULL || session->forgeries == 0xFFFF) {
         return;
     }
@@ -145,8 +134,10 @@ void iotsec_session_forged(struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
 /* S -> C  ChangeCipherSpec, {Finished} again, at most once an interval */
 static void repeat_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session)
 {
+    const struct iotsec_dtls_path *path = path_of(dtls, session);
     uint8_t finished[FINISHED_BYTES];
     uint32_t now = iotsec_dtls_now(dtls);
+    struct iotsec_seal seal;
 
     if (now - session->last_repeat < iotsec_flight_interval(dtls)) {
         return;
@@ -154,8 +145,9 @@ static void repeat_flight(struct iotsec_dtls *dtls, struct iotsec_dtls_session *
     session->last_repeat = now;
     iotsec_message_header(finished, IOTSEC_HS_FINISHED, session->finished_seq, IOTSEC_VERIFY_DATA_BYTES);
     memcpy(finished + IOTSEC_HANDSHAKE_HEADER_BYTES, session->finished, IOTSEC_VERIFY_DATA_BYTES);
-    iotsec_tx_change_cipher_spec(dtls, path_of(dtls, session), session->plain_sequence++);
-    (void)seal_record(dtls, session, IOTSEC_CONTENT_HANDSHAKE, finished, sizeof finished);
+    iotsec_tx_change_cipher_spec(dtls, path, session->plain_sequence++);
+    get_seal(session, &seal);
+    (void)iotsec_tx(dtls, path, &seal, IOTSEC_CONTENT_HANDSHAKE, session->write_sequence++, finished, sizeof finished);
 }
 #endif
 
@@ -319,7 +311,7 @@ enum iotsec_status iotsec_dtls_send(struct iotsec_dtls *dtls, iotsec_dtls_handle
         close_session(dtls, s, IOTSEC_ALERT_CLOSE_NOTIFY);
         return IOTSEC_ERR_COUNTER;
     }
-    return seal_record(dtls, s, type, data, len);
+    return iotsec_tx(dtls, path_of(dtls, s), &seal, type, s->write_sequence++, data, len);
 }
 
 enum iotsec_status iotsec_dtls_close(struct iotsec_dtls *dtls, iotsec_dtls_handle session, uint8_t alert)
@@ -333,6 +325,21 @@ enum iotsec_status iotsec_dtls_close(struct iotsec_dtls *dtls, iotsec_dtls_handl
     return IOTSEC_OK;
 }
 
+#if IOTSEC_CONNECTION_ID
+/* Files it under another path, if no other session stands there. */
+static enum iotsec_status refile(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
+                                 const struct iotsec_dtls_path *path)
+{
+    const struct iotsec_dtls_session *other = iotsec_session_find(dtls, path);
+
+    if (other != NULL && other != session) {
+        return IOTSEC_ERR_EXISTS;
+    }
+    iotsec_slot_move(dtls, &session->slot, path);
+    return IOTSEC_OK;
+}
+#endif
+
 #if CID_OWN
 int iotsec_dtls_moved(const struct iotsec_dtls *dtls, iotsec_dtls_handle session)
 {
@@ -344,19 +351,19 @@ int iotsec_dtls_moved(const struct iotsec_dtls *dtls, iotsec_dtls_handle session
 enum iotsec_status iotsec_dtls_move(struct iotsec_dtls *dtls, iotsec_dtls_handle session)
 {
     struct iotsec_dtls_session *s = get_session(dtls, session);
+    enum iotsec_status status;
 
     if (s == NULL) {
         return dtls == NULL ? IOTSEC_ERR_ARGUMENT : IOTSEC_ERR_NOT_FOUND;
     }
-    if (!iotsec_dtls_moved(dtls, session)) {
+    if (path_of(dtls, s) == &s->path) {
         return IOTSEC_ERR_STATE;
     }
-    if (iotsec_session_find(dtls, dtls->moved_to) != NULL) {
-        return IOTSEC_ERR_EXISTS;
+    status = refile(dtls, s, dtls->moved_to);
+    if (status == IOTSEC_OK) {
+        dtls->moved_to = NULL; /* and no limit any more */
     }
-    iotsec_slot_move(dtls, &s->slot, dtls->moved_to);
-    dtls->moved_to = NULL; /* and no limit any more */
-    return IOTSEC_OK;
+    return status;
 }
 #endif
 
@@ -364,8 +371,7 @@ enum iotsec_status iotsec_dtls_move(struct iotsec_dtls *dtls, iotsec_dtls_handle
 enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_handle session, const struct iotsec_addr *addr)
 {
     struct iotsec_dtls_session *s = get_session(dtls, session);
-    const struct iotsec_dtls_session *other;
-    struct iotsec_dtls_path path;
+    struct iotsec_dtls_path room;
 
     if (dtls == NULL || addr == NULL || iotsec_addr_is_multicast(addr)) {
         return IOTSEC_ERR_ARGUMENT;
@@ -376,26 +382,18 @@ enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_h
     if (s->peer_cid[0] == 0) {
         return IOTSEC_ERR_STATE;
     }
-    iotsec_path_set(&path, addr);
-    other = iotsec_session_find(dtls, &path);
-    if (other != NULL) {
-        return other == s ? IOTSEC_OK : IOTSEC_ERR_EXISTS;
-    }
-    iotsec_slot_move(dtls, &s->slot, &path);
-    return IOTSEC_OK;
+    return refile(dtls, s, iotsec_path_of(addr, &room));
 }
 #endif
 
 iotsec_dtls_handle iotsec_dtls_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr)
 {
-    const struct iotsec_dtls_session *session;
-    struct iotsec_dtls_path path;
+    const struct iotsec_dtls_session *session = NULL;
+    struct iotsec_dtls_path room;
 
-    if (dtls == NULL || addr == NULL) {
-        return 0;
+    if (dtls != NULL && addr != NULL) {
+        session = iotsec_session_find(dtls, iotsec_path_of(addr, &room));
     }
-    iotsec_path_set(&path, addr);
-    session = iotsec_session_find(dtls, &path);
     return session != NULL ? session->slot.handle : 0;
 }
 
