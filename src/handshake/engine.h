@@ -248,7 +248,7 @@ enum iotsec_status iotsec_dtls_drop(struct iotsec_dtls *dtls, enum iotsec_drop r
 enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iotsec_record *record, uint8_t **datagram,
                                      size_t *left);
 #else
-#define iotsec_dtls_parse(dtls, record, datagram, left) iotsec_record_parse(record, datagram, left)
+#define iotsec_dtls_parse(dtls, record, datagram, left) ((void)(dtls), iotsec_record_parse(record, datagram, left))
 #endif
 
 /* Opens a record; `type` is the real one. As iotsec_record_open. */
