@@ -122,6 +122,19 @@ static void take_address(struct node *node)
     node->move_status = iotsec_moved(&node->device, &node->access.manager);
 }
 
+static void move_again(struct node *node)
+{
+    node->move_status = iotsec_moved(&node->device, &node->access.manager);
+}
+
+/* An application that did not get through tries again. */
+void hops_moved(struct node *node, enum iotsec_status reason)
+{
+    if (reason != IOTSEC_OK && node->routed) {
+        net_call_later(node, 5000, move_again);
+    }
+}
+
 void hops_access(void *user, const struct iotsec_access *access)
 {
     struct node *node = user;
@@ -206,7 +219,7 @@ static void l2_remove(void *user, uint8_t index)
     struct node_l2_key *slot = find_l2(node, index);
 
     if (index == node->l2_used) {
-        fail_msg("%s is told to forget the L2 key that it uses: index %u", node->name, index);
+        node->l2_used = 0; /* out of the domain */
     }
     if (index != 0 && slot != NULL) {
         memset(slot, 0, sizeof *slot);

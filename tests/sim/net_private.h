@@ -55,6 +55,7 @@ void hops_init_hal(struct node *node);
 void hops_access(void *user, const struct iotsec_access *access);
 void hops_booted(struct node *node);
 void hops_joined(struct node *node);
+void hops_moved(struct node *node, enum iotsec_status reason);
 void hops_crashed(struct node *node);
 uint32_t hops_poll(struct node *node);
 /* Whether a datagram was for the node's relay, which has it then. */

@@ -152,6 +152,9 @@ static void device_event(void *user, const struct iotsec_device_event *event)
         node->joined = true;
         hops_joined(node);
         break;
+    case IOTSEC_DEVICE_MOVED:
+        hops_moved(node, event->reason);
+        break;
     case IOTSEC_DEVICE_GROUP_JOINED:
         group_joined(node, event);
         break;

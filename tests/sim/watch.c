@@ -327,16 +327,18 @@ static uint64_t cookie_hash(const struct node *node, const struct iotsec_dtls_pa
     return hash_bytes(hash_path(9, node, path), cookie, len);
 }
 
-static void watch_device_account(const struct node *node, const struct iotsec_addr *to)
+/* A device speaks to its manager, or to the way to it: where it joined, where it was told to go on, where its session is. */
+static void watch_device_account(const struct node *node, const struct iotsec_dtls_path *path)
 {
-    if (!iotsec_addr_equal(to, &node->device.manager) && !iotsec_addr_equal(to, &node->device.joined_at)) {
+    if (!iotsec_addr_equal(&path->addr, &node->device.manager) && !iotsec_addr_equal(&path->addr, &node->device.joined_at) &&
+        find_session(node, path) == NULL) {
         fail_msg("%s sends to an address that is not its manager's", node->name);
     }
 }
 
-/* `data`: without a relay's wrapping; `bytes`: with it. */
+/* `data`: without a relay's wrapping, which is not counted: what it is limited for is what a neighbour is sent. */
 static void watch_account(struct net *net, struct node *node, const struct iotsec_dtls_path *path, const uint8_t *data,
-                          size_t len, size_t bytes)
+                          size_t len)
 {
     struct net_slot *account;
 
@@ -350,7 +352,7 @@ static void watch_account(struct net *net, struct node *node, const struct iotse
         (len > 13 && data[0] == IOTSEC_CONTENT_HANDSHAKE && data[13] == IOTSEC_HS_CLIENT_HELLO)) {
         account->value |= ACCOUNT_PROVED;
     }
-    account->value += ACCOUNT_OUT * bytes;
+    account->value += ACCOUNT_OUT * len;
     if ((account->value & ACCOUNT_PROVED) == 0 &&
         ((account->value / ACCOUNT_OUT) & ACCOUNT_MASK) > 3 * (account->value & ACCOUNT_MASK)) {
         fail_msg("%s sent %u bytes to an address that proved nothing, for %u", node->name,
@@ -361,12 +363,11 @@ static void watch_account(struct net *net, struct node *node, const struct iotse
 void watch_arrived(struct node *node, const struct iotsec_addr *from, const uint8_t *data, size_t len)
 {
     struct iotsec_dtls_path path;
-    size_t bytes = len;
 
     if (node->kind == NODE_DEVICE || !take_path(&path, from, &data, &len)) {
         return;
     }
-    account_of(node, &path)->value += ACCOUNT_IN * bytes;
+    account_of(node, &path)->value += ACCOUNT_IN * len;
     if (len > COOKIE_LEN_AT + 1 && data[0] == IOTSEC_CONTENT_HANDSHAKE && data[13] == IOTSEC_HS_CLIENT_HELLO &&
         data[COOKIE_LEN_AT] != 0 && len >= COOKIE_LEN_AT + 1u + data[COOKIE_LEN_AT] &&
         set_get(node->net->accounts, cookie_hash(node, &path, data + COOKIE_LEN_AT + 1, data[COOKIE_LEN_AT]))->value != 0) {
@@ -389,9 +390,9 @@ void watch_sent(struct net *net, const struct net_datagram *datagram)
     }
     if (!multicast) {
         if (node->kind == NODE_DEVICE) {
-            watch_device_account(node, &datagram->to);
+            watch_device_account(node, &path);
         } else {
-            watch_account(net, node, &path, data, left, datagram->len);
+            watch_account(net, node, &path, data, left);
         }
     }
     next = datagram->data + (data - datagram->data);
