@@ -704,7 +704,6 @@ static bool confirm_path(struct iotsec_manager *m, struct iotsec_manager_contact
         memcmp(&contact->candidate, m->dtls.moved_to, sizeof contact->candidate) != 0) {
         return false;
     }
-    memset(&contact->candidate, 0, sizeof contact->candidate);
     if (iotsec_dtls_move(&m->dtls, contact->session) != IOTSEC_OK) {
         iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED); /* another session has that address */
         return true;

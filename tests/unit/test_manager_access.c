@@ -13,6 +13,8 @@ static const uint8_t prefix[8] = { 0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 1 };
 static struct iotsec_addr own; /* the manager's, beyond any relay */
 static struct iotsec_addr told; /* of the last MOVED */
 
+static const uint8_t zeros[16];
+
 static const struct iotsec_registry_access *durable(void)
 {
     return &rig.durable.access;
@@ -133,6 +135,13 @@ static void refused_and_foreign_devices_get_none(void **state)
     run(60000);
     assert_int_equal(DEV(0)->refused, 1);
     assert_int_equal(DEV(0)->accesses, 0);
+    DEV(0)->mute = true; /* it stays, for a while */
+    device_join(DEV(0), GROUP_A, 0);
+    settle();
+    assert_int_equal(iotsec_manager_access_set(&rig.manager, 1, prefix, &own), IOTSEC_OK);
+    run(2000);
+    assert_int_not_equal(DEV(0)->session, 0);
+    assert_int_equal(DEV(0)->accesses, 0);
     DEV(1)->no_extension = true;
     device_join(DEV(1), 0, 0);
     run(60000);
@@ -168,6 +177,8 @@ static void who_never_takes_it_becomes_silent(void **state)
     accesses = DEV(0)->accesses;
     assert_int_equal(accesses, 16);
     run(120000);
+    assert_int_equal(iotsec_manager_access_set(&rig.manager, 1, prefix, &own), IOTSEC_OK);
+    run(1000);
     assert_int_equal(DEV(0)->accesses, accesses);
     DEV(0)->access_result = IOTSEC_KM_DONE;
     device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_B, 0, 0, 0); /* it is heard again */
@@ -254,6 +265,7 @@ static void who_leaves_changes_the_key(void **state)
         run(SWITCH_MS / 2); /* everybody has it: not by time */
         assert_int_equal(durable()->number, rows[i].number);
         assert_int_equal(durable()->next_number, 0);
+        assert_memory_equal(durable()->next_key, zeros, 16);
         assert_int_equal(DEV(0)->l2_newest, rows[i].of_first);
         for (d = 1; d < 3; d++) {
             assert_int_equal(DEV(d)->l2_use, rows[i].number);
@@ -515,7 +527,7 @@ static void changes_access_parameters(void **state)
         /*  5 */ { 0xFD, 1, false, false, true, IOTSEC_ERR_RANDOM },
         /*  6 */ { 0xFD, 1, false, false, false, IOTSEC_OK },
     };
-    static const uint8_t other[8];
+    const uint8_t *other = zeros;
     struct iotsec_addr addr;
     size_t i;
 
@@ -626,6 +638,14 @@ static enum iotsec_status broken_access(void *user, struct iotsec_registry_acces
     return IOTSEC_ERR_REGISTRY;
 }
 
+static enum iotsec_status zero_access(void *user, struct iotsec_registry_access *access)
+{
+    (void)user;
+    *access = rig.durable.access;
+    access->number = 0;
+    return IOTSEC_OK;
+}
+
 static void refuses_a_registry_that_contradicts_itself(void **state)
 {
     static const struct {
@@ -663,6 +683,9 @@ static void refuses_a_registry_that_contradicts_itself(void **state)
     iotsec_manager_wipe(&rig.manager);
     other.access = broken_access;
     rig.config.registry = &other;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_REGISTRY);
+    rig.durable.access.next_number = 0;
+    other.access = zero_access;
     assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_REGISTRY);
     rig.config.registry = &registry;
 }
@@ -1022,6 +1045,23 @@ static void a_move_survives_losses(void **state)
     assert_int_equal(count_events(IOTSEC_MANAGER_MOVED, 1), 1);
 }
 
+/* A MOVED that a later request has overtaken gets no answer any more; the later one has got its own. */
+static void a_later_request_takes_the_place_of_moved(void **state)
+{
+    (void)state;
+    join(0, 1);
+    DEV(0)->addr = place(1);
+    DEV(0)->path_mute = true;
+    device_request(DEV(0), IOTSEC_KM_MOVED, 0, 0, 0, 0);
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_B, 0, 0, 0);
+    settle();
+    assert_int_equal(DEV(0)->answers, 1);
+    device_acknowledge(DEV(0), DEV(0)->path_id, IOTSEC_KM_DONE);
+    settle();
+    assert_int_equal(count_events(IOTSEC_MANAGER_MOVED, 1), 1);
+    assert_int_equal(DEV(0)->answers, 1);
+}
+
 enum twist { PLAIN, OVERTAKEN, TAKEN, OTHER_CHECKED, REPLAYED };
 
 /* Device 1 has asked from place 1, and knows the check's ID. What moves it? */
@@ -1193,6 +1233,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(any_request_moves, setup_access, teardown),
         cmocka_unit_test_setup_teardown(deaf_places_take_nothing, setup_access, teardown),
         cmocka_unit_test_setup_teardown(a_move_survives_losses, setup_access, teardown),
+        cmocka_unit_test_setup_teardown(a_later_request_takes_the_place_of_moved, setup_access, teardown),
         cmocka_unit_test_setup_teardown(a_path_check_confirms_its_own_path, setup_access, teardown),
         cmocka_unit_test_setup_teardown(a_spent_id_confirms_nothing, setup_access, teardown),
         cmocka_unit_test_setup_teardown(the_evicted_do_not_move, setup_access, teardown),
