@@ -369,6 +369,19 @@ static void replays_and_forgeries_are_dropped(void **state)
     assert_talk(&client);
 }
 
+/* A session whose client may lack our Finished opens copies, to see whether they ask for it; and takes nothing else. */
+static void an_old_record_is_no_finished(void **state)
+{
+    (void)state;
+    begin();
+    send_on(&client, client.info.session, "old");
+    server.sessions[0].replay.top = 200;
+    (void)wire_step(&wire);
+    assert_int_equal(server.received, 0);
+    assert_int_equal(server.dtls.stats.drops[IOTSEC_DROP_REPLAY], 1);
+    assert_int_equal(server.sessions[0].slot.flags & SESSION_CONFIRMED, 0);
+}
+
 static void the_last_flights_may_be_lost(void **state)
 {
     uint64_t seed;
@@ -741,6 +754,7 @@ int main(void)
         cmocka_unit_test(a_client_refuses_what_it_cannot_write),
         cmocka_unit_test(plain_records_are_dropped),
         cmocka_unit_test(replays_and_forgeries_are_dropped),
+        cmocka_unit_test(an_old_record_is_no_finished),
         cmocka_unit_test(the_last_flights_may_be_lost),
         cmocka_unit_test(each_finished_is_repeated),
         cmocka_unit_test(a_copied_finished_asks_for_the_last_flight),

@@ -211,6 +211,35 @@ static void the_move_keeps_handle_and_id(void **state)
     assert_int_equal(server.dtls.sessions_used, 1);
 }
 
+static iotsec_dtls_handle third_session;
+
+static void tell_third(struct end *end, iotsec_dtls_handle session)
+{
+    assert_int_equal(iotsec_dtls_moved(&end->dtls, session), 1);
+    assert_int_equal(iotsec_dtls_moved(&end->dtls, third_session), 0);
+    assert_int_equal(iotsec_dtls_move(&end->dtls, third_session), IOTSEC_ERR_STATE);
+    send_len(end, third_session, 200);
+    send_len(end, session, 5);
+}
+
+/* What goes to other peers meanwhile goes where they are, without a limit. */
+static void other_sessions_stay_where_they_are(void **state)
+{
+    (void)state;
+    begin();
+    pair_connect(&third, &server);
+    wire_settle(&wire);
+    assert_int_equal(third.established, 1);
+    third_session = server.info.session;
+    server.on_receive = tell_third;
+    send_len(&client, client.info.session, 10);
+    flush(&client);
+    (void)wire_step(&wire);
+    assert_int_equal(server.received, 1);
+    assert_true(bytes_to(&third.addr) > 200);
+    assert_int_equal(bytes_to(&other), IOTSEC_UNICAST_OVERHEAD_CCM_8_BYTES + 5);
+}
+
 /* Genuine, but overtaken: delivered, and no candidate. A forged one changes nothing. */
 static void older_and_forged_records_do_not_move(void **state)
 {
@@ -410,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_address_gets_answers_only),
         cmocka_unit_test(the_move_keeps_handle_and_id),
+        cmocka_unit_test(other_sessions_stay_where_they_are),
         cmocka_unit_test(older_and_forged_records_do_not_move),
         cmocka_unit_test(a_thief_gets_one_answer),
         cmocka_unit_test(a_taken_address_is_refused),

@@ -253,7 +253,7 @@ static void send_hello(uint8_t fill, bool through_relay)
         len = relay_wrap(out, fill, 21, hello.data, hello.len);
         wire_inject(&wire, &relay.addr, &server.addr, out, len);
     } else {
-        hello.from.port = (uint16_t)(7000 + fill);
+        hello.from = relay.addr; /* its own business */
         wire_inject(&wire, &hello.from, &server.addr, hello.data, hello.len);
     }
     (void)wire_step(&wire);
@@ -290,6 +290,9 @@ static void one_relay_has_its_share(void **state)
         server.config.handshake_count = rows[i].count;
         start();
         wire.filter = NULL;
+        if (rows[i].share < rows[i].count) {
+            send_hello(1, false); /* the oldest of all */
+        }
         for (n = 0; n < 6; n++) {
             wire_clear(&wire);
             send_hello((uint8_t)(100 + n), true);
@@ -298,12 +301,8 @@ static void one_relay_has_its_share(void **state)
         /* what came last got a cookie, which costs nothing */
         answer = *wire_peek(&wire);
         assert_int_equal(answer.data[25 + 13], IOTSEC_HS_HELLO_VERIFY_REQUEST);
-        /* there is room for others still */
-        if (rows[i].share < rows[i].count) {
-            wire_clear(&wire);
-            send_hello(1, false);
-            assert_int_equal(server.dtls.half_open, rows[i].share + 1);
-        }
+        /* what the relay does for itself counts no more than what others do */
+        assert_int_equal(server.dtls.half_open, rows[i].share + (rows[i].share < rows[i].count));
         /* who has the cookie takes the place of the oldest of the same relay, and of no other */
         wire_clear(&wire);
         wire.now += 10;
