@@ -121,11 +121,11 @@ def run(*arguments):
 
 # ---- A session between two ends ----
 
-def session(folder, name, cipher, cookie, handshake, *client_options):
+def session(folder, name, cipher, cookie, handshake, *client_options, server_options=()):
     secret = 'only for those who hold the key'
     keylog = folder / f'{name}.keys'
     server = Program(folder, f'{name}-server', 'dtls', 'server', '--listen', '[::1]:0', '--psk-identity', IDENTITY,
-                     '--psk', PSK, '--cipher', cipher, '--cookie', cookie, '--keylog', str(keylog))
+                     '--psk', PSK, '--cipher', cipher, '--cookie', cookie, '--keylog', str(keylog), *server_options)
     port = int(server.wait_for(r'^listening addr=\[::1\]:(\d+)$').group(1))
     forwarder = Forwarder(('::1', port))
     client = subprocess.run([IOTSEC, 'dtls', 'client', '--connect', f'[::1]:{forwarder.port}', '--psk-identity', IDENTITY,
@@ -154,6 +154,25 @@ def session(folder, name, cipher, cookie, handshake, *client_options):
         check(data == [(secret + '\n').encode().hex()] * 2, f'{name}: with {means} it reads the message and its echo')
         alerts = numbers(fields(pcap, ['dtls.alert_message.desc'], port, '-o', option))
         check(alerts and set(alerts) == {0}, f'{name}: with {means} it reads close_notify')
+    return pcap, port
+
+
+def session_with_cid(folder):
+    """tshark learns the ID's length from the hellos, and finds the real type of a record when it can decrypt it."""
+    name = 'Connection ID'
+    pcap, port = session(folder, name, 'CCM8', 'off', HELLO, '--connection-id', 'on', server_options=['--connection-id', 'on'])
+    lengths = numbers(fields(pcap, ['dtls.connection_id_length'], port))
+    check(set(lengths) == {0, 2}, f'{name}: the client asks for one, of no bytes for itself; the server takes one of two')
+    records = fields(pcap, ['udp.srcport', 'dtls.record.epoch', 'dtls.record.special_type', 'dtls.record.connection_id'], port)
+    given = next(packet for packet in fields(pcap, ['dtls.connection_id'], port) if packet[0])[0]
+    of_client = [record for record in records if int(record[0]) != port and '1' in record[1].split(',')]
+    check(of_client and all(set(kinds.split(',')) == {'25'} and set(cids.split(',')) == {given} for _, _, kinds, cids in of_client),
+          f'{name}: each protected record of the client has type 25 and the ID')
+    check(not any(kind for source, _, kind, _ in records if int(source) == port), f'{name}: none of the server has')
+    psk = ('-o', f'dtls.psk:{PSK}')
+    kinds = fields(pcap, ['udp.srcport', 'dtls.record.content_type'], port, *psk)
+    inside = [value for source, values in kinds if int(source) != port for value in values.split(',')]
+    check({'22', '23', '21'} <= set(inside), f'{name}: decrypted, they are Finished, data and close_notify')
 
 
 # ---- A join and a group ----
@@ -266,6 +285,7 @@ def main():
             session(folder, 'CCM', 'CCM', 'off', HELLO)
             # Every record in a datagram of its own.
             session(folder, 'small datagrams', 'CCM8', 'off', HELLO, '--link-payload', '64')
+            session_with_cid(folder)
             session(folder, 'max_fragment_length', 'CCM8', 'off', HELLO, '--max-fragment-length', '512')
             domain(folder)
         except Failed as failure:
