@@ -1468,7 +1468,8 @@ def self_test():
     explicit = bytes.fromhex('0001' '000000000007')
     padded = b'hi' + bytes([APPLICATION_DATA]) + bytes(5)
     sealed = device.write_key.encrypt(bytes(4) + explicit, padded, record_aad_cid(b'\1\2', 1, 7, len(padded)))
-    equal(manager.open(Record(WITH_CONNECTION_ID, DTLS_1_2, 1, 7, explicit + sealed, b'\1\2')), (APPLICATION_DATA, b'hi'), 'padding')
+    padded = Record(WITH_CONNECTION_ID, DTLS_1_2, 1, 7, explicit + sealed, b'\1\2')
+    equal(manager.open(padded), (APPLICATION_DATA, b'hi'), 'padding')
 
     # Windows
     window = Window(100)
@@ -1509,7 +1510,8 @@ def parse_arguments():
     parser.add_argument('--status-interval', metavar='S', type=float, default=3600,
                         help='seconds between routine STATUS messages')
     parser.add_argument('--connection-id', metavar='WHICH', default='link-local',
-                        help='off, on, link-local (only if the manager\'s address is), or the one to be written to this device, in hex')
+                        help='off, on, link-local (only if the manager\'s address is), or what the manager is to write into '
+                             'its records, in hex')
     parser.add_argument('--configure-address', action='store_true',
                         help='take an address of the prefix that the manager tells, and move the session there')
     parser.add_argument('--loss', metavar='P', type=float, default=0, help='drop datagrams both ways, with this probability')

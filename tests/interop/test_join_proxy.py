@@ -87,7 +87,8 @@ def join_through_proxy(iotsec, folder, step):
 
     common = ['--manager', f'[{PROXY}%eth0]:{PORT}', '--group', GROUP, '--interface', 'eth0', '--configure-address']
     lamp = Program('lamp', iotsec, 'device', '--id', 'lamp', '--psk-file', psk_files['lamp'], *common)
-    peer = Program('peer', PEER, '--id', 'peer', '--psk-file', psk_files['peer'], '--verbose', '--connection-id', 'c0ffee', *common)
+    peer = Program('peer', PEER, '--id', 'peer', '--psk-file', psk_files['peer'], '--verbose', '--connection-id', 'c0ffee',
+                   *common)
     for name, program, identifier in (('lamp', lamp, 0x11), ('peer', peer, 0x12)):
         program.expect(rf'^group-joined gid={GROUP} ', 15)
         manager.expect(rf'^device-joined id={name} .*via=relay', 5)

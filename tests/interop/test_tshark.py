@@ -166,7 +166,8 @@ def session_with_cid(folder):
     records = fields(pcap, ['udp.srcport', 'dtls.record.epoch', 'dtls.record.special_type', 'dtls.record.connection_id'], port)
     given = next(packet for packet in fields(pcap, ['dtls.connection_id'], port) if packet[0])[0]
     of_client = [record for record in records if int(record[0]) != port and '1' in record[1].split(',')]
-    check(of_client and all(set(kinds.split(',')) == {'25'} and set(cids.split(',')) == {given} for _, _, kinds, cids in of_client),
+    kinds_and_ids = {pair for _, _, kinds, cids in of_client for pair in zip(kinds.split(','), cids.split(','))}
+    check(kinds_and_ids == {('25', given)},
           f'{name}: each protected record of the client has type 25 and the ID')
     check(not any(kind for source, _, kind, _ in records if int(source) == port), f'{name}: none of the server has')
     psk = ('-o', f'dtls.psk:{PSK}')
