@@ -63,6 +63,7 @@ struct device {
     void (*on_event)(struct device *d, const struct iotsec_device_event *event);
     char l2[128];       /* what the link layer was told: "+1" installed, "!1" used, "-1" removed */
     uint8_t l2_key[16]; /* installed last */
+    size_t queued_then; /* datagrams on the wire when a key was removed */
     bool install_fails;
     bool use_fails;
     unsigned told;      /* calls of `access` */
@@ -229,6 +230,7 @@ static inline int use_l2(void *user, uint8_t index)
 
 static inline void remove_l2(void *user, uint8_t index)
 {
+    ((struct device *)user)->queued_then = w.queued;
     log_l2(user, '-', index);
 }
 
