@@ -674,7 +674,7 @@ static void the_index_survives_many_sessions(void **state)
 
 static uint64_t few_state;
 
-/* Only 4 different IDs. */
+/* Only 2 different IDs. */
 static int few_random(void *user, uint8_t *out, size_t len)
 {
     size_t i;
@@ -685,7 +685,7 @@ static int few_random(void *user, uint8_t *out, size_t len)
     }
     if (len == IOTSEC_CID_OWN_BYTES) {
         out[0] = 0;
-        out[1] &= 3;
+        out[1] &= 1;
     }
     return 0;
 }
@@ -710,7 +710,7 @@ static void ids_are_unique_or_there_is_none(void **state)
         (void)iotsec_dtls_close(&client.dtls, client.info.session, 0);
         client.dtls.tx_len = 0;
     }
-    assert_in_range(with, 2, 4);
+    assert_int_equal(with, 2);
     for (k = 0; k < END_SESSIONS; k++) {
         for (l = 0; l < k; l++) {
             assert_true((server.sessions[k].slot.flags & SESSION_CID) == 0 ||
@@ -730,12 +730,109 @@ static void ids_are_unique_or_there_is_none(void **state)
         assert_int_equal(iotsec_dtls_cancel(&client.dtls, client.handshakes[0].slot.handle), IOTSEC_OK);
     }
     assert_int_equal(server.dtls.half_open, END_HANDSHAKES);
+    with = 0;
+    for (k = 0; k < END_HANDSHAKES; k++) {
+        with += (server.handshakes[k].slot.flags & HS_CID) != 0;
+    }
+    assert_int_equal(with, 2);
+    /* then the client does not get the one that it wanted, either */
+    for (k = 0; k < END_HANDSHAKES; k++) {
+        if ((server.handshakes[k].slot.flags & HS_CID) == 0) {
+            assert_int_equal(iotsec_dtls_cancel(&server.dtls, server.handshakes[k].slot.handle), IOTSEC_OK);
+            change.type = IOTSEC_HS_CLIENT_HELLO;
+            change.len = 3;
+            change.whole = true;
+            wire.filter = change_extension;
+            client.addr.port = 300;
+            pair_connect(&client, &server);
+            (void)wire_step(&wire);
+            wire_clear(&wire);
+            assert_int_equal(server.handshakes[k].slot.state, HS_SERVER_SENT_DONE);
+            assert_int_equal(server.handshakes[k].peer_cid[0], 0);
+            break;
+        }
+    }
     for (k = 0; k < END_HANDSHAKES; k++) {
         for (l = 0; l < k; l++) {
             assert_true((server.handshakes[k].slot.flags & HS_CID) == 0 || (server.handshakes[l].slot.flags & HS_CID) == 0 ||
                         memcmp(server.handshakes[k].cid, server.handshakes[l].cid, 2) != 0);
         }
     }
+}
+
+/* What does not fit a half-open handshake is not tried with its key: no alert, no word to the application. */
+static void a_half_open_takes_its_own_form_only(void **state)
+{
+    static const uint8_t bytes[] = { 22, 25, 25 };
+    unsigned row;
+
+    (void)state;
+    for (row = 0; row < 3; row++) {
+        uint8_t forged[64] = { 0, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9 };
+        bool asks = row != 2;
+        uint32_t sent;
+
+        prepare(asks ? IOTSEC_CONNECTION_ID_ON : IOTSEC_CONNECTION_ID_OFF, IOTSEC_CONNECTION_ID_ON);
+        start();
+        pair_connect(&client, &server);
+        (void)wire_step(&wire);
+        (void)wire_step(&wire);
+        {
+            /* ClientKeyExchange alone: keys, and no Finished */
+            struct datagram flight = *wire_peek(&wire);
+
+            wire_clear(&wire);
+            wire_inject(&wire, &client.addr, &server.addr, flight.data,
+                        13u + (size_t)(flight.data[11] << 8 | flight.data[12]));
+        }
+        wire_settle(&wire);
+        assert_int_equal(server.handshakes[0].slot.state, HS_SERVER_GOT_KEYS);
+        forged[0] = bytes[row];
+        forged[row == 0 ? 12 : 14] = 40;
+        if (row == 1) {
+            memcpy(forged + 11, server.handshakes[0].cid, 2);
+            forged[11] ^= 1;
+        }
+        sent = server.sent_datagrams;
+        wire_inject(&wire, &client.addr, &server.addr, forged, row == 0 ? 53 : 55);
+        wire_settle(&wire);
+        assert_int_equal(server.dtls.stats.drops[IOTSEC_DROP_NOT_ALLOWED], 1);
+        assert_int_equal(server.failed, 0);
+        assert_int_equal(server.sent_datagrams, sent);
+        wire_run(&wire, 5000);
+        assert_int_equal(client.established, 1);
+    }
+}
+
+static void who_never_asks_takes_none(void **state)
+{
+    uint8_t record[64] = { 25, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9 };
+
+    (void)state;
+    prepare(IOTSEC_CONNECTION_ID_ON, IOTSEC_CONNECTION_ID_OFF);
+    client.callbacks.psk = NULL; /* no server */
+    start();
+    establish(&client);
+    record[14] = 40;
+    wire_inject(&wire, &client.addr, &server.addr, record, 55);
+    wire_inject(&wire, &server.addr, &client.addr, record, 55);
+    wire_settle(&wire);
+    assert_int_equal(server.dtls.stats.drops[IOTSEC_DROP_MALFORMED], 1);
+    assert_int_equal(client.dtls.stats.drops[IOTSEC_DROP_MALFORMED], 1);
+}
+
+/* A hello that was refused leaves no ID behind. */
+static void a_refused_hello_leaves_no_id(void **state)
+{
+    (void)state;
+    prepare(IOTSEC_CONNECTION_ID_ON, IOTSEC_CONNECTION_ID_OFF);
+    start();
+    pair_connect(&client, &server);
+    memset(client.handshakes[0].peer_cid, 3, 4); /* as its parser left it */
+    wire_settle(&wire);
+    assert_int_equal(client.established, 1);
+    assert_int_equal(client.sessions[0].peer_cid[0], 0);
+    assert_talk(&client);
 }
 
 static void a_config_names_a_policy(void **state)
@@ -764,6 +861,9 @@ int main(void)
         cmocka_unit_test(a_stale_id_finds_nobody),
         cmocka_unit_test(the_index_survives_many_sessions),
         cmocka_unit_test(ids_are_unique_or_there_is_none),
+        cmocka_unit_test(a_half_open_takes_its_own_form_only),
+        cmocka_unit_test(who_never_asks_takes_none),
+        cmocka_unit_test(a_refused_hello_leaves_no_id),
         cmocka_unit_test(a_config_names_a_policy),
     };
 
