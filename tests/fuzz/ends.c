@@ -8,8 +8,8 @@
 #include "script.h"
 
 struct ends ends;
-static struct ends saved[ENDS_STATES][4];
-static bool is_saved[ENDS_STATES][4];
+static struct ends saved[ENDS_STATES][8];
+static bool is_saved[ENDS_STATES][8];
 
 static const uint8_t key[16] = "sixteen bytes...";
 static const uint8_t other_key[16] = "sixteen others..";
@@ -77,7 +77,7 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
     struct end *end = user;
 
     end->established++;
-    script_check(iotsec_dtls_find(&end->dtls, info->addr) == info->session);
+    script_check(info->relayed || iotsec_dtls_find(&end->dtls, info->addr) == info->session);
 }
 
 static void on_failed(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
@@ -110,6 +110,9 @@ static void on_receive(void *user, iotsec_dtls_handle session, uint32_t peer, ui
 
     (void)peer;
     end->received++;
+    if (len > 0 && data[0] == 'M') {
+        (void)iotsec_dtls_move(&end->dtls, session);
+    }
     if (end->echo) {
         (void)iotsec_dtls_send(&end->dtls, session, type, data, len);
     }
@@ -156,7 +159,7 @@ static const struct iotsec_dtls_extension extensions[] = { { 0xFF10, write_exten
 
 /* ---- Preparing ---- */
 
-static void start_end(int which, uint8_t cookie)
+static void start_end(int which, uint8_t cookie, bool cid)
 {
     struct end *end = &ends.end[which];
 
@@ -183,6 +186,8 @@ static void start_end(int which, uint8_t cookie)
     end->config.max_fragment_length = which == END_CLIENT ? 1 : 0;
     end->config.cookie_policy = cookie;
     end->config.key_management = 1;
+    end->config.connection_id = cid ? IOTSEC_CONNECTION_ID_ON : IOTSEC_CONNECTION_ID_OFF;
+    end->config.relayed = which == END_SERVER;
     script_check(iotsec_dtls_init(&end->dtls, &end->config) == IOTSEC_OK);
 }
 
@@ -235,20 +240,23 @@ static void play(enum ends_state state, uint8_t cookie)
     }
 }
 
-void ends_restore(enum ends_state state, uint8_t cookie)
+void ends_restore(enum ends_state state, uint8_t flags)
 {
-    cookie &= 3;
-    if (!is_saved[state][cookie]) {
+    uint8_t cookie = flags & 3;
+    bool cid = (flags & 16) != 0;
+    unsigned way = cookie + (cid ? 4u : 0u);
+
+    if (!is_saved[state][way]) {
         memset(&ends, 0, sizeof ends);
         ends.now = 0xFFFFF000u; /* the clock wraps on the way */
         ends.random = 1;
-        start_end(END_CLIENT, cookie);
-        start_end(END_SERVER, cookie);
+        start_end(END_CLIENT, cookie, cid);
+        start_end(END_SERVER, cookie, cid);
         play(state, cookie);
-        saved[state][cookie] = ends;
-        is_saved[state][cookie] = true;
+        saved[state][way] = ends;
+        is_saved[state][way] = true;
     }
-    memcpy(&ends, &saved[state][cookie], sizeof ends);
+    memcpy(&ends, &saved[state][way], sizeof ends);
 }
 
 /* ---- Running ---- */
@@ -284,6 +292,24 @@ enum iotsec_status ends_input(int to, bool stranger, uint8_t *data, size_t len)
     return status;
 }
 
+enum iotsec_status ends_input_relayed(int to, uint8_t fill, const uint8_t *data, size_t len)
+{
+    uint8_t head[] = { 0x82, 0x44, 'j', 'o', 'i', 0, 0x59, 0, 0 };
+    uint8_t *datagram = malloc(sizeof head + len);
+    enum iotsec_status status;
+
+    script_check(datagram != NULL);
+    head[5] = fill;
+    iotsec_put_u16(head + 7, (uint16_t)len);
+    memcpy(datagram, head, sizeof head);
+    if (len != 0) {
+        memcpy(datagram + sizeof head, data, len);
+    }
+    status = ends_input(to, false, datagram, sizeof head + len);
+    free(datagram);
+    return status;
+}
+
 void ends_pass(uint32_t ms)
 {
     int i;
@@ -305,7 +331,13 @@ size_t ends_seal(int from, uint8_t type, const uint8_t *content, size_t len, uin
     iotsec_path_set(&to, &ends.end[1 - from].addr);
     session = iotsec_session_find(&end->dtls, &to);
     hs = iotsec_handshake_find(&end->dtls, &to, from == END_SERVER);
-    if (session != NULL) {
+    if (session != NULL && session->peer_cid[0] != 0) { /* what the peer asked for */
+        (void)iotsec_record_seal_cid(&end->hal, &session->write_key, 8, session->peer_cid + 1, session->peer_cid[0], out, size,
+                                     &out_len, type, 1, session->write_sequence++, content, len);
+    } else if (hs != NULL && iotsec_hs_has_keys(hs) && hs->peer_cid[0] != 0) {
+        (void)iotsec_record_seal_cid(&end->hal, &hs->u.keyed.write_key, 8, hs->peer_cid + 1, hs->peer_cid[0], out, size, &out_len,
+                                     type, 1, hs->write_sequence++, content, len);
+    } else if (session != NULL) {
         (void)iotsec_record_seal(&end->hal, &session->write_key, 8, out, size, &out_len, type, 1, session->write_sequence++,
                                  content, len);
     } else if (hs != NULL && iotsec_hs_has_keys(hs)) {

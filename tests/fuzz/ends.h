@@ -66,12 +66,15 @@ struct ends {
 
 extern struct ends ends;
 
-/* Restores the state as it was prepared (once). `cookie` is the server's policy. */
-void ends_restore(enum ends_state state, uint8_t cookie);
+/* Restores the state as it was prepared (once). Bits 0 and 1 of `flags`: the server's cookie policy; bit 4: both ends
+ * use Connection IDs. */
+void ends_restore(enum ends_state state, uint8_t flags);
 /* Delivers the oldest datagram of the queue. False: there was none. */
 bool ends_deliver(void);
 /* Bytes from the other end's address (or a stranger's) to this one. */
 enum iotsec_status ends_input(int to, bool stranger, uint8_t *data, size_t len);
+/* The same, as a stateless relay at that address wraps it. `fill`: the joiner. */
+enum iotsec_status ends_input_relayed(int to, uint8_t fill, const uint8_t *data, size_t len);
 /* Lets time pass and polls both. */
 void ends_pass(uint32_t ms);
 /* Seals content under the session that `from` has with the other end (or under its handshake's keys), as its

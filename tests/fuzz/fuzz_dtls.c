@@ -3,7 +3,7 @@
  * The whole of iotsec_dtls_input, as client and as server, at every moment of a handshake and after it.
  *
  *     state, flags, then steps:
- *       0..95     plaintext datagram: as it is, from the peer's address or a stranger's
+ *       0..95     plaintext datagram: as it is, from the peer's address or a stranger's, or wrapped by a relay
  *       96..159   a record sealed with the peer's real keys: what is behind the authentication
  *       160..191  a handshake message in a sound header, perhaps a fragment
  *       192..215  the next real datagram arrives, perhaps with changes
@@ -19,7 +19,11 @@ static void put_datagram(struct iotsec_reader *script, uint8_t step, int target)
     uint8_t *data = script_bytes(script, &len);
     uint16_t sessions = ends.end[target].dtls.sessions_used;
 
-    (void)ends_input(target, (step & 1) != 0, data, len);
+    if ((step & 6) == 6) {
+        (void)ends_input_relayed(target, step, data, len);
+    } else {
+        (void)ends_input(target, (step & 1) != 0, data, len);
+    }
     /* nobody without the keys ends a session */
     script_check(ends.end[target].dtls.sessions_used >= sessions);
     free(data);

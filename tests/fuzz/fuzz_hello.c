@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One hello's body, in a sound record: ClientHello to a server, ServerHello or HelloVerifyRequest to a client. */
+/* One hello's body, in a sound record, perhaps behind a relay: ClientHello to a server, ServerHello or HelloVerifyRequest
+ * to a client. */
 #include "ends.h"
 #include "script.h"
 
@@ -32,7 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (script.left != 0) {
         memcpy(datagram + 25, script.next, script.left);
     }
-    (void)ends_input(target, false, datagram, 25 + script.left);
+    if ((flags & 32) != 0) {
+        (void)ends_input_relayed(target, flags, datagram, 25 + script.left);
+    } else {
+        (void)ends_input(target, false, datagram, 25 + script.left);
+    }
     free(datagram);
     /* whoever was greeted so goes on with the real peer, or gives up in peace */
     while (ends_deliver()) {
