@@ -32,13 +32,21 @@ static void add(struct mesh *mesh, struct node *device)
         mesh->domain.devices[mesh->domain.count++] = device;
     }
     net_allow(mesh->manager, device, DOMAIN_GROUP);
+    device->device_config.status_interval_ms = mesh->status_interval_ms;
+}
+
+struct node *mesh_device(struct mesh *mesh)
+{
+    struct node *device = net_device(mesh->net);
+
+    add(mesh, device);
+    return device;
 }
 
 struct node *mesh_relay(struct mesh *mesh, enum iotsec_relay_mode mode, uint16_t link)
 {
-    struct node *relay = net_device(mesh->net);
+    struct node *relay = mesh_device(mesh);
 
-    add(mesh, relay);
     net_on_link(relay, link);
     net_relay(relay, mesh->manager, mode, true);
     node_boot(relay);
@@ -187,27 +195,29 @@ void mesh_check(struct mesh *mesh)
 
 /* ---- Sessions ---- */
 
-static const struct iotsec_dtls_session *session_at(const struct node *node, uint32_t peer)
+const struct iotsec_dtls_session *mesh_session(const struct mesh *mesh, const struct node *device)
 {
-    const struct iotsec_dtls_config *config = node->dtls->config;
+    const struct iotsec_dtls_config *config = mesh->manager->dtls->config;
     size_t i;
 
-    for (i = 0; node->powered && i < config->session_count; i++) {
-        if (config->sessions[i].slot.state != 0 && config->sessions[i].peer == peer) {
+    for (i = 0; mesh->manager->powered && i < config->session_count; i++) {
+        if (config->sessions[i].slot.state != 0 && config->sessions[i].peer == device->number) {
             return &config->sessions[i];
         }
     }
     return NULL;
 }
 
-const struct iotsec_dtls_session *mesh_session(const struct mesh *mesh, const struct node *device)
-{
-    return session_at(mesh->manager, device->number);
-}
-
 const struct iotsec_dtls_session *mesh_own_session(const struct node *device)
 {
-    return session_at(device, 0);
+    size_t i;
+
+    for (i = 0; device->powered && i < device->session_room; i++) {
+        if (device->sessions[i].slot.state != 0 && device->sessions[i].slot.handle == device->device.session) {
+            return &device->sessions[i];
+        }
+    }
+    return NULL;
 }
 
 bool mesh_same_session(const struct mesh *mesh, const struct node *device)

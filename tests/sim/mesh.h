@@ -9,12 +9,15 @@ struct mesh {
     struct domain domain; /* everybody who may be expected to be a member */
     struct net *net;
     struct node *manager;
+    uint32_t status_interval_ms; /* of devices that are made from now on */
 };
 
 /* A manager with room for so many devices, which has access parameters and the group. Nobody is there yet. */
 void mesh_init(struct mesh *mesh, struct net *net, size_t devices);
 /* A member with a routable address that relays on a link; runs until it does. */
 struct node *mesh_relay(struct mesh *mesh, enum iotsec_relay_mode mode, uint16_t link);
+/* A device with a routable address; has no power yet. */
+struct node *mesh_device(struct mesh *mesh);
 /* A device in the neighbourhood of a relay; has no power yet. It may be in the group. */
 struct node *mesh_joiner(struct mesh *mesh, const struct node *relay, uint16_t link);
 /* The same, with power, and joining. */

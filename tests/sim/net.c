@@ -329,7 +329,8 @@ void net_transmit(struct net *net, struct node *sender, bool relayed, const stru
 
         if (!iotsec_addr_is_multicast(to)) {
             if (node_has_addr(node, to)) {
-                send_over_link(net, iotsec_addr_is_link_local(to) ? &net->links[to->interface] : &net->link, index, sender, node);
+                link = iotsec_addr_is_link_local(to) ? &net->links[to->interface] : &net->link;
+                send_over_link(net, link, index, sender, node);
             }
         } else if (multicast_member(node, to) != NULL && (node != sender || net->loopback)) {
             link = multicast_link(net, sender, node);
