@@ -223,3 +223,18 @@ write("manager", "failing", u8(0) + u8(0) + b"\xe6\x11" + b"\xec\0" + b"\xa0" * 
 
 for flags in (0, 4, 8, 12, 16):
     write("nvm", "flags-%02d" % flags, u8(flags) + counted(bytes(69)) + counted(b"\1" * 69) + counted(b""))
+
+# ---- Relays: mode and NVM, then steps ----
+
+RELAY_OPEN, RELAY_HELLO = b"\5\0", b"\0\1" + counted(hello)
+for mode, name in ((0, "stateless"), (1, "stateful"), (2, "kept"), (8, "clock-wraps")):
+    write("relay", name, u8(mode) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"\3\0\0" + b"\4\x84" + RELAY_HELLO + b"\6\0" + RELAY_HELLO)
+write("relay", "restart", u8(2) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"\x08\0" + RELAY_OPEN + b"\3\0\0")
+write("relay", "rotate", u8(2) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"\6\0\4\x80\7\0" + RELAY_OPEN + b"\3\0\0" + RELAY_HELLO)
+write("relay", "rotate-nvm-fails", u8(2) + b"\0" + b"\4\x80\7\1" + RELAY_OPEN + RELAY_HELLO + b"\3\0\0")
+write("relay", "slot", u8(2 | 16) + counted(b"\1\xff\1" + bytes(36)) + RELAY_OPEN + RELAY_HELLO + b"\3\0\0")
+write("relay", "spoiled", u8(0) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"\3\0" + counted(bytes(14) + b"\1"))
+write("relay", "strangers", u8(1) + b"\0" + RELAY_OPEN + b"\1\3" + counted(hello) + b"\2\0" + counted(hello))
+write("relay", "loop", u8(0) + b"\0" + RELAY_OPEN + b"\0\1" + counted(relayed(bytes(21), hello)) + b"\2\0" + counted(relayed(bytes(21), hello)))
+write("relay", "flood", u8(1) + b"\0" + RELAY_OPEN + 30 * b"\0\2\1\x16" + b"\0\3\1\x16")
+write("relay", "table-full", u8(1) + b"\0" + RELAY_OPEN + b"".join(u8(0) + u8(n) + b"\1\x16" for n in range(5)) + b"\4\x83" + b"\0\5\1\x16")
