@@ -6,6 +6,7 @@ draft-ietf-anima-constrained-join-proxy's array form:
     iotsec device, peer.py --- join_proxy.py proxy --- iotsec manager      both join, move, and leave the proxy behind
     iotsec dtls client --- iotsec relay --- join_proxy.py registrar --- openssl s_server
     iotsec dtls client --- iotsec relay (stateful) --- openssl s_server
+    openssl s_client --- join_proxy.py proxy --- iotsec dtls server --relayed
 
 Who joins has a link-local address alone until it has joined. IOTSEC_BIN names the program to test.
 """
@@ -178,6 +179,21 @@ def relay_to_registrar(iotsec, step):
     step('and, stateful, with a server that knows nothing of relays')
 
 
+def proxy_to_server(iotsec, step):
+    server = Program('manager', iotsec, 'dtls', 'server', '--listen', f'[::]:{PORT}', '--psk-identity', IDENTITY, '--psk', PSK,
+                     '--cookie', 'always', '--relayed')
+    server.expect('^listening ', 5)
+    proxy = Program('proxy', PROXY_SCRIPT, 'proxy', f'[::]:{PORT}', 'eth1', f'[{MANAGER}]:{PORT}')
+    proxy.expect('^proxy listens', 5)
+    client = Program('lamp', 'openssl', 's_client', '-dtls1_2', '-connect', f'[{PROXY}%eth0]:{PORT}', '-cipher',
+                     'PSK-AES128-CCM8:@SECLEVEL=0', '-psk', PSK, '-psk_identity', IDENTITY, '-quiet')
+    server.expect('^connected .*via=relay', 10)
+    client.say('through a proxy')
+    client.expect('^through a proxy$', 5)
+    end(client, proxy, server)
+    step('a foreign client reaches our server through a foreign proxy')
+
+
 # ---- The test ----------------------------------------------------------------------------------
 
 def scenario(iotsec, folder):
@@ -193,6 +209,7 @@ def scenario(iotsec, folder):
         print('SKIP: openssl is not installed')
         return
     relay_to_registrar(iotsec, step)
+    proxy_to_server(iotsec, step)
 
 
 def enter_namespaces():
