@@ -434,7 +434,7 @@ static void run_victim(struct net *net)
     victim.ip[8] ^= 0x55;
     for (i = 0; i < 20; i++) {
         size_t first = net->tap_count;
-        struct net_datagram genuine;
+        struct net_datagram genuine = { 0 };
         size_t sent = 0;
         unsigned k;
 
