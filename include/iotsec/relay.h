@@ -104,7 +104,7 @@ struct iotsec_relay_config {
     uint16_t entry_count;                           /**< stateful: joiners at once, 1 to 1024 */
     uint16_t bucket_count;                          /**< 1 to 65534; 16 do for most */
     uint8_t mode;                                   /**< enum iotsec_relay_mode */
-    uint8_t keep_key;                               /**< stateless: 1: the relay key is kept in NVM slot nvm_slot; 0: it is new at each start, and joins under way then start again */
+    uint8_t keep_key;                               /**< stateless: 1: the relay key is kept in NVM slot nvm_slot, and joins under way go on after a restart, if the port sends from the same address and port as before; 0: it is new at each start, and joins under way then start again */
     uint16_t nvm_slot;                              /**< slot of 39 bytes, if keep_key is set */
     uint16_t neighbour_rate;                        /**< datagrams a second, each way, of one neighbour; 0: 8 */
     uint16_t neighbour_burst;                       /**< and so many at once; 0: 24 */

@@ -2,8 +2,11 @@
 #include "relay_port.h"
 
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "addr.h"
 #include "output.h"
@@ -81,16 +84,53 @@ static void from_manager(void *user, const struct iotsec_addr *from, const struc
     }
 }
 
+/* Whether a socket can be had at that port, without a word if not. */
+static bool port_is_free(uint16_t number)
+{
+    struct sockaddr_in6 addr = { .sin6_family = AF_INET6, .sin6_port = htons(number) };
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool free = fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0;
+
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return free;
+}
+
+/*
+ * Opens a socket towards the manager. The manager knows a stateless relay's joiners by the relay's address and port as
+ * well as by their header, so with a kept key the port is kept too, in the slot after the key's: joins that are under way
+ * go on after a restart.
+ */
+static int open_upstream(struct relay_port *relay, struct relay_upstream *upstream)
+{
+    const struct iotsec_hal *hal = &relay->port->hal;
+    uint16_t nvm_slot = (uint16_t)(relay->config.nvm_slot + 1);
+    struct iotsec_addr any;
+    uint8_t kept[2];
+    int status;
+
+    memset(&any, 0, sizeof any);
+    if (relay->config.keep_key && hal->nvm_read(hal->user, nvm_slot, kept, sizeof kept) == (int)sizeof kept &&
+        port_is_free((uint16_t)(kept[0] << 8 | kept[1]))) {
+        any.port = (uint16_t)(kept[0] << 8 | kept[1]);
+    }
+    status = port_socket_open(&upstream->socket, &any, NULL, false);
+    if (status == 0 && relay->config.keep_key && any.port == 0) {
+        kept[0] = (uint8_t)(upstream->socket.local.port >> 8);
+        kept[1] = (uint8_t)upstream->socket.local.port;
+        (void)hal->nvm_write(hal->user, nvm_slot, kept, sizeof kept); /* if not, the next start takes another port */
+    }
+    return status;
+}
+
 static int send_up(void *user, uint16_t slot, const struct iotsec_addr *to, const uint8_t *data, size_t len)
 {
     struct relay_port *relay = user;
     struct relay_upstream *upstream = &relay->upstream[slot];
 
     if (upstream->socket.fd < 0) {
-        struct iotsec_addr any;
-
-        memset(&any, 0, sizeof any);
-        if (port_socket_open(&upstream->socket, &any, NULL, false) != 0) {
+        if (open_upstream(relay, upstream) != 0) {
             return -1;
         }
         if (!port_watch(relay->port, &upstream->socket, from_manager, upstream)) {
