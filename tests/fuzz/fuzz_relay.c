@@ -16,7 +16,18 @@
 #define SLOT_BYTES 39u
 #define TX_BYTES 700u
 
-enum { OP_NEIGHBOUR, OP_STRANGER, OP_REPLY, OP_SPOILED_REPLY, OP_PASS_TIME, OP_OPEN, OP_CLOSE, OP_ROTATE, OP_RESTART, OP_COUNT };
+enum {
+    OP_NEIGHBOUR,
+    OP_STRANGER,
+    OP_REPLY,
+    OP_SPOILED_REPLY,
+    OP_PASS_TIME,
+    OP_OPEN,
+    OP_CLOSE,
+    OP_ROTATE,
+    OP_RESTART,
+    OP_COUNT
+};
 
 static struct {
     struct iotsec_relay relay;

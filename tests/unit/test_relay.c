@@ -1271,7 +1271,7 @@ static void tokens_do_not_drift(void **state)
         unsigned before;
         uint32_t ms = 0;
 
-        prepare(IOTSEC_RELAY_STATELESS);
+        prepare(IOTSEC_RELAY_STATEFUL);
         t.now = start_ms;
         config.neighbour_rate = config.neighbour_burst = 65535;
         config.rate = rates[i];
@@ -1305,7 +1305,7 @@ static void buckets_hold_their_burst_and_no_more(void **state)
     (void)state;
     for (j = 0; j < sizeof rates / sizeof rates[0]; j++) {
         for (i = 0; i < sizeof silences / sizeof silences[0]; i++) {
-            start(IOTSEC_RELAY_STATELESS);
+            start(IOTSEC_RELAY_STATEFUL);
             config.neighbour_rate = config.neighbour_burst = 65535;
             config.rate = rates[j];
             config.burst = 65535;
