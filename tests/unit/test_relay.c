@@ -194,8 +194,8 @@ static const uint8_t *content(void)
     static uint8_t bytes[IOTSEC_RELAY_CONTENT_MAX + 1];
     size_t i;
 
-    for (i = 0; i < sizeof bytes; i++) {
-        bytes[i] = (uint8_t)(i * 7);
+    for (i = 0; bytes[0] == 0 && i < sizeof bytes - 1; i++) {
+        bytes[i + 1] = (uint8_t)(i * 7);
     }
     bytes[0] = IOTSEC_CONTENT_HANDSHAKE;
     return bytes;
