@@ -238,3 +238,5 @@ write("relay", "strangers", u8(1) + b"\0" + RELAY_OPEN + b"\1\3" + counted(hello
 write("relay", "loop", u8(0) + b"\0" + RELAY_OPEN + b"\0\1" + counted(relayed(bytes(21), hello)) + b"\2\0" + counted(relayed(bytes(21), hello)))
 write("relay", "flood", u8(1) + b"\0" + RELAY_OPEN + 30 * b"\0\2\1\x16" + b"\0\3\1\x16")
 write("relay", "table-full", u8(1) + b"\0" + RELAY_OPEN + b"".join(u8(0) + u8(n) + b"\1\x16" for n in range(5)) + b"\4\x83" + b"\0\5\1\x16")
+write("relay", "closed-reply", u8(0) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"\6\0\3\0\0")
+write("relay", "ports-of-nobody", u8(1) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"".join(b"\2" + u8(n) + b"\1\x16" for n in (1, 3, 4, 90, 255)))
