@@ -158,6 +158,9 @@ struct iotsec_dtls_path {
 #endif
 };
 
+/** Bytes that stand for a path: iotsec_dtls_elsewhere. */
+#define IOTSEC_PATH_MARK_BYTES 8
+
 /** Private: what the table slots of sessions and handshakes begin with. */
 struct iotsec_dtls_slot {
     struct iotsec_link link; /**< private: index by address; outlives the entry */
@@ -296,7 +299,8 @@ struct iotsec_dtls {
     const struct iotsec_dtls_config *config; /**< private */
     struct iotsec_dtls_path tx_path; /**< private: where the datagram under construction goes */
 #if (IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER) || defined(DOXYGEN)
-    const struct iotsec_dtls_path *moved_to; /**< private: during input, where the newest record of `moved` came from; NULL: from its session's own path */
+    const struct iotsec_dtls_path *elsewhere; /**< private: during input, where the record of `moved` came from; NULL: from its session's own path */
+    const struct iotsec_dtls_path *moved_to; /**< private: the same, if the record is the newest of its session; else NULL */
     iotsec_dtls_handle moved;       /**< private: the session of that record */
     uint32_t moved_allowance;       /**< private: bytes that may go there */
 #endif
@@ -458,6 +462,20 @@ enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_hand
  * Section: RFC 9146, 6.
  */
 int iotsec_dtls_moved(const struct iotsec_dtls *dtls, iotsec_dtls_handle session);
+
+/**
+ * Whether the record that is being handed to `receive` came from another address than its session's, the newest or not,
+ * and from which: a mark that is the same for the same address, or relay and header, as long as the context lives.
+ * Nobody else can tell which address has which mark.
+ * @param dtls an initialised context
+ * @param session the session that `receive` was called with
+ * @param mark set to the mark; may be NULL
+ * @retval IOTSEC_OK it came from another address
+ * @retval IOTSEC_ERR_STATE it came from its session's own, or no record of that session is at hand
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ */
+enum iotsec_status iotsec_dtls_elsewhere(const struct iotsec_dtls *dtls, iotsec_dtls_handle session,
+                                         uint8_t mark[IOTSEC_PATH_MARK_BYTES]);
 
 /**
  * Makes the address of the record that is being handed to `receive` the session's. Call it only when the record

@@ -193,10 +193,12 @@ struct iotsec_manager_contact {
     uint32_t l2_stage;           /**< private: what it has acknowledged: twice the key number, plus 1 if it sends under it */
 #endif
 #if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
-    struct iotsec_dtls_path candidate; /**< private: where the last path check went; zeros: nowhere */
-    uint8_t path_check;          /**< private: its message ID */
+    uint8_t candidate[IOTSEC_PATH_MARK_BYTES]; /**< private: mark of where the last path check went; zeros: nowhere */
 #endif
     uint32_t heard_at;           /**< private: "active members first" */
+#if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
+    uint8_t path_check;          /**< private: message ID of that */
+#endif
     uint8_t last_request;        /**< private: message ID of the last request taken */
     uint8_t last_result;         /**< private: what it was answered */
     uint8_t next_id;             /**< private: next message ID to this device */

@@ -661,6 +661,12 @@ static bool is_candidate(const struct iotsec_manager *m, const struct iotsec_man
     return iotsec_dtls_moved(&m->dtls, contact->session) != 0;
 }
 
+/* Whether it came from elsewhere without being the newest: what is sent now goes to the session's address. */
+static bool is_astray(const struct iotsec_manager *m, const struct iotsec_manager_contact *contact)
+{
+    return iotsec_dtls_elsewhere(&m->dtls, contact->session, NULL) == IOTSEC_OK && !is_candidate(m, contact);
+}
+
 /* D -> M  MOVED: answered at once if it comes from the session's own address; elsewhere the path check answers it, and
  * its ACK follows when that has succeeded */
 static void take_moved(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
@@ -682,12 +688,14 @@ static void check_path(struct iotsec_manager *m, uint32_t device)
 {
     struct iotsec_manager_contact *contact = find_active(m, device);
     struct iotsec_km_message message;
+    uint8_t mark[IOTSEC_PATH_MARK_BYTES];
 
-    if (contact == NULL || !is_candidate(m, contact)) {
+    if (contact == NULL || !is_candidate(m, contact) ||
+        iotsec_dtls_elsewhere(&m->dtls, contact->session, mark) != IOTSEC_OK) {
         return;
     }
-    if (memcmp(&contact->candidate, m->dtls.moved_to, sizeof contact->candidate) != 0) {
-        contact->candidate = *m->dtls.moved_to;
+    if (memcmp(contact->candidate, mark, sizeof mark) != 0) {
+        memcpy(contact->candidate, mark, sizeof mark);
         contact->path_check = contact->next_id++;
     }
     memset(&message, 0, sizeof message);
@@ -700,8 +708,11 @@ static void check_path(struct iotsec_manager *m, uint32_t device)
  * application's code. */
 static bool confirm_path(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *ack)
 {
+    uint8_t mark[IOTSEC_PATH_MARK_BYTES];
+
     if (!is_candidate(m, contact) || ack->message != contact->path_check || ack->code != IOTSEC_KM_DONE ||
-        memcmp(&contact->candidate, m->dtls.moved_to, sizeof contact->candidate) != 0) {
+        iotsec_dtls_elsewhere(&m->dtls, contact->session, mark) != IOTSEC_OK ||
+        memcmp(contact->candidate, mark, sizeof mark) != 0) {
         return false;
     }
     if (iotsec_dtls_move(&m->dtls, contact->session) != IOTSEC_OK) {
@@ -770,8 +781,14 @@ static void take_message(struct iotsec_manager *m, struct iotsec_manager_contact
         iotsec_mgr_drop(m, IOTSEC_DROP_NOT_ALLOWED);
         return;
     }
+#if MOVES
+    if (message->kind == IOTSEC_KM_MOVED && is_astray(m, contact)) {
+        iotsec_mgr_drop(m, IOTSEC_DROP_REPLAY); /* an answer at the old address would confirm the new one */
+        return;
+    }
+#endif
     if ((contact->flags & CONTACT_ASKED) == 0 || age >= 0x80 ||
-        (age == 0 && (contact->last_result == IOTSEC_KM_FAILED || (contact->flags & CONTACT_MOVING) != 0))) {
+        (age == 0 && (contact->last_result == IOTSEC_KM_FAILED || (MOVES && message->kind == IOTSEC_KM_MOVED)))) {
         take_request(m, device, message);
     } else if (age == 0) {
         send_ack(m, contact); /* the answer was lost */

@@ -157,7 +157,7 @@ void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *
     d->message = contact->next_id++;
 #if IOTSEC_ACCESS && IOTSEC_CONNECTION_ID
     if (d->message == contact->path_check) {
-        memset(&contact->candidate, 0, sizeof contact->candidate); /* what acknowledges this one shows nothing of a path */
+        memset(contact->candidate, 0, sizeof contact->candidate); /* what acknowledges this one shows nothing of a path */
     }
 #endif
     d->rounds = 0;

@@ -221,8 +221,9 @@ enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct io
     }
     /* The newest record says where the peer is, perhaps: who copies one to another address gets there what
      * answers it, and no more (RFC 9146, section 6). */
-    if (record->sequence > session->replay.top && !iotsec_path_equal(from, &session->path)) {
-        dtls->moved_to = from;
+    if (!iotsec_path_equal(from, &session->path)) {
+        dtls->elsewhere = from;
+        dtls->moved_to = record->sequence > session->replay.top ? from : NULL;
         dtls->moved = session->slot.handle;
     }
 #else
@@ -234,6 +235,7 @@ enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct io
     }
     status = take_content(dtls, session, type, content, len);
 #if CID_OWN
+    dtls->elsewhere = NULL;
     dtls->moved_to = NULL;
 #endif
     if (type != IOTSEC_CONTENT_APPLICATION_DATA) {
@@ -348,6 +350,23 @@ int iotsec_dtls_moved(const struct iotsec_dtls *dtls, iotsec_dtls_handle session
     return s != NULL && path_of(dtls, s) != &s->path;
 }
 
+enum iotsec_status iotsec_dtls_elsewhere(const struct iotsec_dtls *dtls, iotsec_dtls_handle session,
+                                         uint8_t mark[IOTSEC_PATH_MARK_BYTES])
+{
+    struct iotsec_slice none;
+
+    if (dtls == NULL || dtls->elsewhere == NULL || dtls->moved != session) {
+        return IOTSEC_ERR_STATE;
+    }
+    if (mark == NULL) {
+        return IOTSEC_OK;
+    }
+    /* no hello is empty, so no cookie is a mark */
+    none.data = (const uint8_t *)dtls->elsewhere;
+    none.len = 0;
+    return iotsec_cookie_make(dtls, dtls->elsewhere, 0, &none, &none, mark);
+}
+
 enum iotsec_status iotsec_dtls_move(struct iotsec_dtls *dtls, iotsec_dtls_handle session)
 {
     struct iotsec_dtls_session *s = get_session(dtls, session);
@@ -361,6 +380,7 @@ enum iotsec_status iotsec_dtls_move(struct iotsec_dtls *dtls, iotsec_dtls_handle
     }
     status = refile(dtls, s, dtls->moved_to);
     if (status == IOTSEC_OK) {
+        dtls->elsewhere = NULL;
         dtls->moved_to = NULL; /* and no limit any more */
     }
     return status;

@@ -1064,6 +1064,59 @@ static void a_later_request_takes_the_place_of_moved(void **state)
     assert_int_equal(DEV(0)->answers, 1);
 }
 
+/* A MOVED from elsewhere that a newer record has overtaken is no candidate, and its answer would go to the old place: none
+ * goes, or the device would believe that it has moved. Its repeat counts. */
+static void an_overtaken_moved_gets_no_answer(void **state)
+{
+    static struct packet moved;
+    struct iotsec_addr at;
+    uint32_t round;
+
+    (void)state;
+    join(0, 1);
+    DEV(0)->also = place(0);
+    for (round = 0; round < 3; round++) { /* as a first request, as a later one, and as a copy of one that was answered */
+        struct iotsec_addr there = place((uint8_t)(1 + round));
+
+        DEV(0)->addr = there;
+        DEV(0)->next_id = (uint8_t)(DEV(0)->next_id - (round == 2));
+        device_request(DEV(0), IOTSEC_KM_MOVED, 0, 0, 0, 0);
+        moved = rig.queue[0];
+        rig.queue_len = 0;
+        device_acknowledge(DEV(0), 0x77, IOTSEC_KM_DONE); /* newer, and of no use */
+        settle();
+        rig.queue[rig.queue_len++] = moved;
+        settle();
+        assert_int_equal(DEV(0)->answer, -1);
+        assert_int_equal(DEV(0)->path_checks, round);
+        at = session_addr(1);
+        assert_false(iotsec_addr_equal(&at, &there));
+        DEV(0)->next_id--;
+        DEV(0)->path_mute = true;
+        device_request(DEV(0), IOTSEC_KM_MOVED, 0, 0, 0, 0);
+        settle();
+        assert_int_equal(DEV(0)->path_checks, round + 1);
+        assert_int_equal(DEV(0)->answer, -1); /* not before the check has come back */
+        DEV(0)->path_mute = false;
+        device_acknowledge(DEV(0), DEV(0)->path_id, IOTSEC_KM_DONE);
+        settle();
+        assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+        at = session_addr(1);
+        assert_true(iotsec_addr_equal(&at, &there));
+        DEV(0)->also = there;
+    }
+}
+
+/* What one more device with one group costs a manager: the target. */
+static void a_device_takes_no_more_than_256_bytes(void **state)
+{
+    (void)state;
+    if (IOTSEC_CID_MAX <= 8) {
+        assert_in_range(sizeof(struct iotsec_dtls_session) + sizeof(struct iotsec_manager_contact) +
+                            sizeof(struct iotsec_manager_member), 1, 256);
+    }
+}
+
 enum twist { PLAIN, OVERTAKEN, TAKEN, OTHER_CHECKED, REPLAYED };
 
 /* Device 1 has asked from place 1, and knows the check's ID. What moves it? */
@@ -1236,6 +1289,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(deaf_places_take_nothing, setup_access, teardown),
         cmocka_unit_test_setup_teardown(a_move_survives_losses, setup_access, teardown),
         cmocka_unit_test_setup_teardown(a_later_request_takes_the_place_of_moved, setup_access, teardown),
+        cmocka_unit_test_setup_teardown(an_overtaken_moved_gets_no_answer, setup_access, teardown),
+        cmocka_unit_test(a_device_takes_no_more_than_256_bytes),
         cmocka_unit_test_setup_teardown(a_path_check_confirms_its_own_path, setup_access, teardown),
         cmocka_unit_test_setup_teardown(a_spent_id_confirms_nothing, setup_access, teardown),
         cmocka_unit_test_setup_teardown(the_evicted_do_not_move, setup_access, teardown),
