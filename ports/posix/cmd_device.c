@@ -28,6 +28,7 @@
 #define TX_BYTES (IOTSEC_GROUP_PAYLOAD_MAX + 256)
 #define RELAY_NVM_SLOT 100 /* groups have those from 1 on */
 #define RETRY_INITIAL_MS 10000u
+#define MOVE_AGAIN_MS 10000u
 #define RETRY_MAX_MS 600000u
 
 enum {
@@ -122,6 +123,8 @@ struct device {
     uint8_t joined_from[16];     /* our address that the manager or relay answered to; zeros: not known */
     bool moved;                  /* the session has gone on from there */
     bool hook_again;             /* the parameters have changed meanwhile */
+    bool move_again;             /* the manager has not answered at its own address: tried again at move_at */
+    uint32_t move_at;
     struct hook hook;
 
     struct relay_port relay;
@@ -534,6 +537,8 @@ static void fail_join(struct device *device, enum iotsec_status reason)
 static void report_move(struct device *device, const struct iotsec_device_event *event)
 {
     device->moved = event->reason == IOTSEC_OK;
+    device->move_again = !device->moved && device->access_told;
+    device->move_at = port_now_ms() + MOVE_AGAIN_MS;
     out_begin(event->reason == IOTSEC_OK ? "moved" : "move-failed");
     if (event->reason != IOTSEC_OK) {
         out_reason("reason", event->reason);
@@ -551,6 +556,7 @@ static void leave_network(struct device *device)
     hook_kill(&device->hook);
     device->access_told = false;
     device->moved = false;
+    device->move_again = false;
 }
 
 static void device_event(void *user, const struct iotsec_device_event *event)
@@ -831,6 +837,23 @@ static void retry_join(struct device *device, uint32_t *wait)
     start_join(device);
 }
 
+/* Three messages have to arrive for a move: where many are lost, it takes more than one try. */
+static void retry_move(struct device *device, uint32_t *wait)
+{
+    uint32_t left = device->move_at - port_now_ms();
+
+    if (!device->move_again) {
+        return;
+    }
+    if (left != 0 && left <= MOVE_AGAIN_MS) {
+        *wait = left < *wait ? left : *wait;
+        return;
+    }
+    device->move_again = false;
+    *wait = 0;
+    move_there(device);
+}
+
 static int device_loop(struct device *device)
 {
     char text[ADDR_TEXT_BYTES];
@@ -846,6 +869,7 @@ static int device_loop(struct device *device)
         }
         retry_join(device, &wait);
         look_at_hook(device, &wait);
+        retry_move(device, &wait);
         relay_port_poll(&device->relay, &wait);
         events = port_wait(&device->port, wait, reading ? STDIN_FILENO : -1, device_input, device);
         if ((events & PORT_STOP) != 0) {

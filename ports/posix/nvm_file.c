@@ -139,25 +139,31 @@ static int write_file(int directory, const char *name, const uint8_t *data, size
     return fsync(directory) == 0 ? 0 : -1;
 }
 
-static void slot_name(uint16_t slot, char name[16])
+static void slot_name(const struct nvm_file *nvm, uint16_t slot, char name[NAME_MAX + 8])
 {
-    snprintf(name, 16, "slot-%04x", slot);
+    if (nvm->name == NULL) {
+        snprintf(name, NAME_MAX + 8, "slot-%04x", slot);
+    } else if (slot == 0) {
+        snprintf(name, NAME_MAX + 8, "%.255s", nvm->name);
+    } else {
+        snprintf(name, NAME_MAX + 8, "%.248s.%u", nvm->name, (unsigned)slot);
+    }
 }
 
 int nvm_file_read(const struct nvm_file *nvm, uint16_t slot, uint8_t *data, size_t size)
 {
-    char name[16];
+    char name[NAME_MAX + 8];
 
-    slot_name(slot, name);
-    return read_file(nvm->directory, nvm->name != NULL ? nvm->name : name, data, size);
+    slot_name(nvm, slot, name);
+    return read_file(nvm->directory, name, data, size);
 }
 
 int nvm_file_write(const struct nvm_file *nvm, uint16_t slot, const uint8_t *data, size_t len)
 {
-    char name[16];
+    char name[NAME_MAX + 8];
 
-    slot_name(slot, name);
-    return write_file(nvm->directory, nvm->name != NULL ? nvm->name : name, data, len);
+    slot_name(nvm, slot, name);
+    return write_file(nvm->directory, name, data, len);
 }
 
 static int check_owner(const struct nvm_file *nvm, const char *path, const uint8_t *identity, size_t identity_len)

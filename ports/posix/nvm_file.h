@@ -17,12 +17,12 @@
 struct nvm_file {
     int directory; /* -1: not open */
     int lock;
-    const char *name; /* of the one file that is all there is; NULL: one a slot */
+    const char *name; /* of slot 0's file; the others' have a dot and their number behind it. NULL: slot-XXXX */
 };
 
 /* Opens, or makes, the directory. 0, or what fail() returned: STATE, STATE_LOCKED, STATE_OTHER_DEVICE. */
 int nvm_file_open(struct nvm_file *nvm, const char *directory, const uint8_t *identity, size_t identity_len);
-/* A single file instead, for one slot; whoever may read it may use its content. 0, or what fail() returned: KEY_FILE. */
+/* A named file instead, for slot 0, and others beside it; whoever may read it may use its content. 0, or what fail() returned: KEY_FILE. */
 int nvm_file_open_single(struct nvm_file *nvm, const char *path);
 void nvm_file_close(struct nvm_file *nvm);
 

@@ -124,22 +124,28 @@ static int open_upstream(struct relay_port *relay, struct relay_upstream *upstre
     return status;
 }
 
+/* Has the socket of a slot, now or already. */
+static bool have_upstream(struct relay_port *relay, struct relay_upstream *upstream)
+{
+    if (upstream->socket.fd < 0) {
+        if (open_upstream(relay, upstream) != 0) {
+            return false;
+        }
+        if (!port_watch(relay->port, &upstream->socket, from_manager, upstream)) {
+            port_socket_close(relay->port, &upstream->socket);
+            return false;
+        }
+    }
+    upstream->used_at = port_now_ms();
+    return true;
+}
+
 static int send_up(void *user, uint16_t slot, const struct iotsec_addr *to, const uint8_t *data, size_t len)
 {
     struct relay_port *relay = user;
     struct relay_upstream *upstream = &relay->upstream[slot];
 
-    if (upstream->socket.fd < 0) {
-        if (open_upstream(relay, upstream) != 0) {
-            return -1;
-        }
-        if (!port_watch(relay->port, &upstream->socket, from_manager, upstream)) {
-            port_socket_close(relay->port, &upstream->socket);
-            return -1;
-        }
-    }
-    upstream->used_at = port_now_ms();
-    return port_socket_send(relay->port, &upstream->socket, to, data, len);
+    return have_upstream(relay, upstream) ? port_socket_send(relay->port, &upstream->socket, to, data, len) : -1;
 }
 
 static int send_down(void *user, const struct iotsec_addr *to, const uint8_t *data, size_t len)
@@ -250,6 +256,9 @@ int relay_port_start(struct relay_port *relay, struct port *port, const struct r
         return fail_status(started != IOTSEC_OK ? started : IOTSEC_ERR_FULL, "starting the relay");
     }
     relay->running = true;
+    if (config->keep_key) {
+        (void)have_upstream(relay, &relay->upstream[0]); /* the manager may be answering to what left before a restart */
+    }
     out_begin("relaying");
     out_word("mode", options->mode == IOTSEC_RELAY_STATEFUL ? "stateful" : "stateless");
     out_word("interface", options->interface);

@@ -255,6 +255,9 @@ for mode in stateless stateful; do
     said far '^group-joined gid=1 ' 60
     said far '^moved '
     [[ $(grep -c '^device-joined id=far ' manager.log) == 1 ]] || complain "$mode: the device had to join twice"
+    # by its key and its port the manager knows the relay's joiners again
+    [[ $mode == stateful ]] || ! grep -q '^moved id=far addr=\[fd01::2\]' manager.log ||
+        complain 'the restarted relay was another one to the manager'
     ok "$mode: a relay was killed in mid-join; it took $((SECONDS - began)) s more, and one handshake"
     unwatch
     stop far near manager
