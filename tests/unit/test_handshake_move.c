@@ -434,9 +434,121 @@ static void readdressing(void **state)
     assert_int_equal(iotsec_dtls_readdress(&server.dtls, server.info.session, &other), IOTSEC_ERR_STATE);
 }
 
+/* Each session in use stands in its index once, by path and by ID, and nothing else does. Ends where a chain does not. */
+static void check_index(const struct end *end)
+{
+    unsigned by_path[END_SESSIONS] = { 0 };
+    unsigned by_cid[END_SESSIONS] = { 0 };
+    unsigned steps = 0;
+    uint16_t i;
+
+    for (i = 0; i < END_SESSIONS; i++) {
+        uint16_t at;
+
+        for (at = end->sessions[i].slot.link.head; at != 0xFFFF; at = end->sessions[at].slot.link.next) {
+            assert_true(at < END_SESSIONS && ++steps <= 2 * END_SESSIONS);
+            by_path[at]++;
+        }
+        for (at = end->sessions[i].slot.cid_link.head; at != 0xFFFF; at = end->sessions[at].slot.cid_link.next) {
+            assert_true(at < END_SESSIONS && ++steps <= 2 * END_SESSIONS);
+            by_cid[at]++;
+        }
+    }
+    for (i = 0; i < END_SESSIONS; i++) {
+        assert_int_equal(by_path[i], end->sessions[i].slot.state != HS_FREE);
+        assert_int_equal(by_cid[i], (end->sessions[i].slot.flags & SESSION_CID) != 0);
+    }
+}
+
+static void move_and_check(struct end *end, iotsec_dtls_handle session)
+{
+    act.move = iotsec_dtls_move(&end->dtls, session);
+    check_index(end); /* before anything looks for a path and perhaps never comes back */
+}
+
+static void a_moved_session_is_filed_once(void **state)
+{
+    uint8_t i;
+
+    (void)state;
+    begin();
+    pair_connect(&third, &server);
+    wire_settle(&wire);
+    check_index(&server);
+    server.on_receive = move_and_check;
+    for (i = 0; i < 16; i++) {
+        client.addr.ip[15] = (uint8_t)(100 + i);
+        act.move = IOTSEC_ERR_STATE;
+        send_len(&client, client.info.session, 10);
+        flush(&client);
+        wire_settle(&wire);
+        assert_int_equal(act.move, IOTSEC_OK);
+        assert_int_not_equal(iotsec_dtls_find(&server.dtls, &client.addr), 0);
+        assert_int_not_equal(iotsec_dtls_find(&server.dtls, &third.addr), 0);
+    }
+    assert_int_equal(server.dtls.sessions_used, 2);
+}
+
+static uint64_t chance;
+
+static void do_anything(struct end *end, iotsec_dtls_handle session)
+{
+    uint64_t what = wire_random(&chance) % 4;
+
+    if (what == 0) {
+        (void)iotsec_dtls_close(&end->dtls, session, IOTSEC_ALERT_CLOSE_NOTIFY);
+    } else if (what != 1) {
+        (void)iotsec_dtls_move(&end->dtls, session);
+    }
+    check_index(end);
+    (void)iotsec_dtls_send(&end->dtls, session, 23, (const uint8_t *)"answer", 6);
+}
+
+/* Two clients that share a few addresses come, move, close and come again. */
+static void whatever_happens_the_indexes_hold(void **state)
+{
+    unsigned step;
+
+    (void)state;
+    begin();
+    chance = 7;
+    server.on_receive = do_anything;
+    for (step = 0; step < 3000; step++) {
+        struct end *end = wire_random(&chance) % 2 != 0 ? &client : &third;
+        const struct end *else_end = end == &client ? &third : &client;
+        uint8_t number = (uint8_t)(100 + wire_random(&chance) % 5);
+
+        switch (wire_random(&chance) % 5) {
+        case 0:
+            if (else_end->addr.ip[15] != number) {
+                end->addr = other;
+                end->addr.ip[15] = number;
+            }
+            break;
+        case 1:
+            (void)pair_connect(end, &server);
+            break;
+        case 2:
+            (void)iotsec_dtls_close(&end->dtls, end->info.session, IOTSEC_ALERT_CLOSE_NOTIFY);
+            break;
+        default:
+            (void)iotsec_dtls_send(&end->dtls, end->info.session, 23, (const uint8_t *)"x", 1);
+            break;
+        }
+        flush(end);
+        wire_run(&wire, 700);
+        check_index(&server);
+        check_index(&client);
+        assert_null(server.dtls.moved_to);
+    }
+    assert_true(server.established > 100 && server.closed > 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_moved_session_is_filed_once),
+        cmocka_unit_test(whatever_happens_the_indexes_hold),
         cmocka_unit_test(a_new_address_gets_answers_only),
         cmocka_unit_test(the_move_keeps_handle_and_id),
         cmocka_unit_test(other_sessions_stay_where_they_are),
