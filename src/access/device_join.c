@@ -167,6 +167,9 @@ void iotsec_dev_lose_contact(struct iotsec_device *dev, enum iotsec_status reaso
         iotsec_dev_finish_leave(dev, IOTSEC_ERR_NO_ANSWER);
         return;
     }
+#if IOTSEC_ACCESS
+    dev->flags &= (uint8_t)~DEVICE_OLD_WAY; /* a relay that passes on handshakes and nothing else must not keep us */
+#endif
     wait_for_contact(dev);
     if (dev->state == DEVICE_AUTHENTICATED) {
         dev->state = DEVICE_SENT_HELLO; /* as far as its deadline, a join goes on */
@@ -290,9 +293,7 @@ static void take_failure(void *user, iotsec_dtls_handle handshake, const struct 
     (void)peer;
     dev->handshake = 0;
 #if IOTSEC_ACCESS
-    if (reason == IOTSEC_ERR_NO_ANSWER) {
-        dev->flags ^= DEVICE_OLD_WAY;
-    }
+    dev->flags ^= DEVICE_OLD_WAY; /* for any reason: alerts, which anybody can make at one address, do not hide the other */
 #endif
     fail_contact(dev, reason);
 }

@@ -582,6 +582,47 @@ static void seeks_on_both_ways(void **state)
 }
 
 /* Without a session the next one is opened there, at once. */
+/* Whoever answers at the address of old, with alerts that anybody can make or with a session that leads nowhere, does
+ * not keep the device from the manager's own. */
+static void is_not_held_on_the_old_way(void **state)
+{
+    static const uint8_t alert[] = { 21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, IOTSEC_ALERT_FATAL, IOTSEC_ALERT_DECRYPT_ERROR };
+    struct device *a = join_there();
+    struct datagram forged;
+    unsigned i;
+
+    (void)state;
+    memset(&forged, 0, sizeof forged);
+    forged.from = w.manager_addr;
+    forged.to = a->addr;
+    memcpy(forged.data, alert, sizeof alert);
+    forged.len = sizeof alert;
+    move_now(a);
+    run(100);
+    w.own_silent = true;
+    iotsec_dev_renew_session(&a->device);
+    for (i = 0; i < 1000 && (a->device.handshake == 0 || (a->device.flags & DEVICE_OLD_WAY) == 0); i++) {
+        w.link_silent = true;
+        run(100);
+    }
+    assert_true(i < 1000);
+    w.own_silent = false;
+    for (i = 0; i < 1000 && a->device.session == 0; i++) {
+        (void)hand(a, &forged);
+        run(100);
+    }
+    assert_true(stands_at(a, &w.manager_own));
+    w.link_silent = false;
+    w.own_silent = true;
+    iotsec_dev_renew_session(&a->device);
+    run(120000);
+    assert_true(stands_at(a, &w.manager_addr));
+    w.own_silent = false;
+    iotsec_dev_lose_contact(&a->device, IOTSEC_ERR_NO_ANSWER);
+    run(120000);
+    assert_true(stands_at(a, &w.manager_own));
+}
+
 static void opens_a_session_there(void **state)
 {
     struct device *a = join_there();
@@ -623,6 +664,7 @@ int main(void)
         cmocka_unit_test_setup(moves_twice, setup),
         cmocka_unit_test_setup(ends_while_it_moves, setup),
         cmocka_unit_test_setup(seeks_on_both_ways, setup),
+        cmocka_unit_test_setup(is_not_held_on_the_old_way, setup),
         cmocka_unit_test_setup(opens_a_session_there, setup),
 #endif
     };
