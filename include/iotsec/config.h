@@ -177,6 +177,9 @@
 #if IOTSEC_HELD_RECORD_BYTES < 61 || IOTSEC_HELD_RECORD_BYTES > 1024
 #error "IOTSEC_HELD_RECORD_BYTES must be 61..1024: a protected Finished with a 16-byte tag needs 61"
 #endif
+#if IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER && IOTSEC_HELD_RECORD_BYTES < 64
+#error "IOTSEC_HELD_RECORD_BYTES must be 64..1024: a Finished with our Connection ID needs 3 bytes more"
+#endif
 #if IOTSEC_CID_MAX < 2 || IOTSEC_CID_MAX > 254
 #error "IOTSEC_CID_MAX must be 2..254: iotsec's own Connection IDs have 2 bytes"
 #endif

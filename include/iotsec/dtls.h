@@ -271,7 +271,7 @@ struct iotsec_dtls_config {
     struct iotsec_dtls_handshake *handshakes;       /**< storage; the endpoint's until iotsec_dtls_wipe */
     const struct iotsec_dtls_extension *extensions; /**< plugged-in extensions, or NULL */
     uint8_t *tx;                                    /**< storage for one outgoing datagram */
-    size_t tx_size;                                 /**< its bytes, 256 or more and not below IOTSEC_HELD_RECORD_BYTES; bounds what iotsec_dtls_send takes */
+    size_t tx_size;                                 /**< its bytes, 256 or more, not below IOTSEC_HELD_RECORD_BYTES and 100 + IOTSEC_CID_MAX; bounds what iotsec_dtls_send takes */
     uint16_t session_count;                         /**< 1 to 65534 */
     uint16_t handshake_count;                       /**< 1 to 65534 */
     uint16_t extension_count;                       /**< at most 8 */

@@ -61,13 +61,16 @@ enum iotsec_status iotsec_dtls_drop(struct iotsec_dtls *dtls, enum iotsec_drop r
 
 /* ---- Setting up ---- */
 
+/* A Finished to a peer with the longest Connection ID, behind a relay with the longest header, has 100 bytes beside the ID. */
+#define TX_MIN (IOTSEC_CONNECTION_ID && IOTSEC_CID_MAX > 156 ? IOTSEC_CID_MAX + 100u : 256u)
+
 static bool config_is_sound(const struct iotsec_dtls_config *config)
 {
     const struct iotsec_hal *hal = config->hal;
 
     return hal != NULL && hal->crypto != NULL && hal->random != NULL && hal->now_ms != NULL && hal->send != NULL &&
            config->callbacks != NULL && config->sessions != NULL && config->handshakes != NULL && config->tx != NULL &&
-           config->tx_size >= 256 && config->tx_size >= IOTSEC_HELD_RECORD_BYTES && /* records are put aside there */
+           config->tx_size >= TX_MIN && config->tx_size >= IOTSEC_HELD_RECORD_BYTES && /* records are put aside there */
            (uint16_t)(config->session_count - 1) < 65534 && (uint16_t)(config->handshake_count - 1) < 65534 &&
            config->extension_count <= 8 &&
            (config->extension_count == 0 || config->extensions != NULL) && config->cookie_policy <= IOTSEC_COOKIE_WHILE_BUSY &&

@@ -13,6 +13,13 @@
 
 #define PATH_AT offsetof(struct iotsec_dtls_session, path)
 
+/* hashed, compared and put into cookies byte by byte */
+#if IOTSEC_RELAYED
+typedef char iotsec_path_has_no_padding[sizeof(struct iotsec_dtls_path) ==
+                                                sizeof(struct iotsec_addr) + 2 + IOTSEC_RELAY_HEADER_MAX
+                                            ? 1
+                                            : -1];
+#endif
 typedef char iotsec_path_stands_at_one_place[PATH_AT == offsetof(struct iotsec_dtls_handshake, path) ? 1 : -1];
 
 static struct iotsec_table get_pool(const struct iotsec_dtls *dtls, unsigned pool)
