@@ -61,6 +61,8 @@ static void flush(struct end *from)
 /* What the server's `receive` does. */
 static struct {
     int moved;
+    enum iotsec_status elsewhere;
+    uint8_t mark[IOTSEC_PATH_MARK_BYTES];
     enum iotsec_status move;
     bool want_move;
     size_t answers;
@@ -73,6 +75,8 @@ static void answer(struct end *end, iotsec_dtls_handle session)
     size_t i;
 
     act.moved = iotsec_dtls_moved(&end->dtls, session);
+    act.elsewhere = iotsec_dtls_elsewhere(&end->dtls, session, act.mark);
+    assert_int_equal(iotsec_dtls_elsewhere(&end->dtls, session, NULL), act.elsewhere);
     if (act.want_move) {
         act.move = iotsec_dtls_move(&end->dtls, session);
     }
@@ -238,6 +242,74 @@ static void other_sessions_stay_where_they_are(void **state)
     assert_int_equal(server.received, 1);
     assert_true(bytes_to(&third.addr) > 200);
     assert_int_equal(bytes_to(&other), IOTSEC_UNICAST_OVERHEAD_CCM_8_BYTES + 5);
+}
+
+static void move_and_look(struct end *end, iotsec_dtls_handle session)
+{
+    assert_int_equal(iotsec_dtls_elsewhere(&end->dtls, session, NULL), IOTSEC_OK);
+    assert_int_equal(iotsec_dtls_move(&end->dtls, session), IOTSEC_OK);
+    act.elsewhere = iotsec_dtls_elsewhere(&end->dtls, session, NULL);
+}
+
+/* The newest or not, each place has its mark; the session's own has none, and outside of `receive` there is no record. */
+static void marks_where_records_came_from(void **state)
+{
+    static const struct {
+        uint8_t place;     /* 0: the session's own */
+        bool overtaken;
+        enum iotsec_status expected;
+        int moved;
+    } rows[] = {
+        /* 1 */ { 1, false, IOTSEC_OK, 1 },
+        /* 2 */ { 1, true, IOTSEC_OK, 0 },
+        /* 3 */ { 0, false, IOTSEC_ERR_STATE, 0 },
+        /* 4 */ { 0, true, IOTSEC_ERR_STATE, 0 },
+        /* 5 */ { 2, false, IOTSEC_OK, 1 },
+        /* 6 */ { 2, true, IOTSEC_OK, 0 },
+    };
+    uint8_t marks[3][IOTSEC_PATH_MARK_BYTES] = { { 0 } };
+    struct datagram late;
+    size_t i;
+
+    (void)state;
+    begin();
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct iotsec_addr from = rows[i].place == 0 ? old : other;
+        uint8_t *mark = marks[rows[i].place];
+
+        from.port = (uint16_t)(from.port + (rows[i].place == 2));
+        set_act(0, 0, false);
+        client.addr = from;
+        send_len(&client, client.info.session, 10);
+        flush(&client);
+        late = *wire_peek(&wire);
+        if (rows[i].overtaken) {
+            wire_clear(&wire);
+            client.addr = old;
+            send_len(&client, client.info.session, 10);
+            flush(&client);
+            (void)wire_step(&wire);
+            wire_inject(&wire, &from, &server.addr, late.data, late.len);
+        }
+        (void)wire_step(&wire);
+        assert_int_equal(act.elsewhere, rows[i].expected);
+        assert_int_equal(act.moved, rows[i].moved);
+        if (rows[i].expected == IOTSEC_OK) {
+            assert_true(!rows[i].overtaken || memcmp(mark, act.mark, sizeof act.mark) == 0);
+            memcpy(mark, act.mark, sizeof act.mark);
+        }
+        assert_int_equal(iotsec_dtls_elsewhere(&server.dtls, server.info.session, NULL), IOTSEC_ERR_STATE);
+    }
+    assert_memory_not_equal(marks[1], marks[2], sizeof marks[1]);
+    assert_int_equal(iotsec_dtls_elsewhere(NULL, server.info.session, NULL), IOTSEC_ERR_STATE);
+    /* the move makes it the session's own */
+    set_act(0, 0, true);
+    client.addr = other;
+    send_len(&client, client.info.session, 10);
+    flush(&client);
+    server.on_receive = move_and_look;
+    (void)wire_step(&wire);
+    assert_int_equal(act.elsewhere, IOTSEC_ERR_STATE);
 }
 
 /* Genuine, but overtaken: delivered, and no candidate. A forged one changes nothing. */
@@ -552,6 +624,7 @@ int main(void)
         cmocka_unit_test(a_new_address_gets_answers_only),
         cmocka_unit_test(the_move_keeps_handle_and_id),
         cmocka_unit_test(other_sessions_stay_where_they_are),
+        cmocka_unit_test(marks_where_records_came_from),
         cmocka_unit_test(older_and_forged_records_do_not_move),
         cmocka_unit_test(a_thief_gets_one_answer),
         cmocka_unit_test(a_taken_address_is_refused),
