@@ -86,15 +86,13 @@ enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_dtls_
     size = config->tx_size - room - dtls->tx_len;
     if (seal != NULL) {
 #if IOTSEC_CONNECTION_ID
-        if (seal->cid[0] != 0) {
-            status = iotsec_record_seal_cid(config->hal, seal->key, seal->tag_len, seal->cid + 1, seal->cid[0], out, size,
-                                            &written, type, 1, sequence, content, len);
-        } else
+        const uint8_t *cid = seal->cid;
+#else
+        static const uint8_t cid[1] = { 0 };
 #endif
-        {
-            status = iotsec_record_seal(config->hal, seal->key, seal->tag_len, out, size, &written, type, 1, sequence, content,
-                                        len);
-        }
+
+        status = iotsec_unicast_seal(config->hal, seal->key, seal->tag_len, cid + 1, cid[0], out, size, &written, type, 1,
+                                     sequence, content, len);
         if (status == IOTSEC_ERR_CRYPTO) {
             iotsec_wipe(out, need); /* the plaintext may stand there half encrypted */
         }

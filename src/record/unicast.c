@@ -44,10 +44,9 @@ static size_t make_aad(uint8_t aad[AAD_MAX], const uint8_t *header, size_t cid_l
     return IOTSEC_RECORD_HEADER_BYTES;
 }
 
-/* Without a Connection ID: cid_len is 0. */
-static enum iotsec_status seal_record(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
-                                      const uint8_t *cid, size_t cid_len, uint8_t *out, size_t size, size_t *out_len,
-                                      uint8_t type, uint16_t epoch, uint64_t sequence, const uint8_t *content, size_t len)
+enum iotsec_status iotsec_unicast_seal(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
+                                       const uint8_t *cid, size_t cid_len, uint8_t *out, size_t size, size_t *out_len,
+                                       uint8_t type, uint16_t epoch, uint64_t sequence, const uint8_t *content, size_t len)
 {
     uint8_t aad[AAD_MAX];
     uint8_t nonce[IOTSEC_NONCE_BYTES];
@@ -84,9 +83,9 @@ static enum iotsec_status seal_record(const struct iotsec_hal *hal, const struct
     return status;
 }
 
-static enum iotsec_status open_record(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
-                                      const struct iotsec_record *record, size_t cid_len, uint8_t **content,
-                                      size_t *content_len)
+enum iotsec_status iotsec_unicast_open(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
+                                       const struct iotsec_record *record, size_t cid_len, uint8_t **content,
+                                       size_t *content_len)
 {
     uint8_t aad[AAD_MAX];
     uint8_t nonce[IOTSEC_NONCE_BYTES];
@@ -112,7 +111,7 @@ enum iotsec_status iotsec_record_seal(const struct iotsec_hal *hal, const struct
                                       uint8_t *out, size_t size, size_t *out_len, uint8_t type, uint16_t epoch,
                                       uint64_t sequence, const uint8_t *content, size_t len)
 {
-    return seal_record(hal, key, tag_len, NULL, 0, out, size, out_len, type, epoch, sequence, content, len);
+    return iotsec_unicast_seal(hal, key, tag_len, NULL, 0, out, size, out_len, type, epoch, sequence, content, len);
 }
 
 enum iotsec_status iotsec_record_open(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
@@ -123,7 +122,7 @@ enum iotsec_status iotsec_record_open(const struct iotsec_hal *hal, const struct
         return IOTSEC_ERR_ARGUMENT; /* it has another AAD */
     }
 #endif
-    return open_record(hal, key, tag_len, record, 0, content, content_len);
+    return iotsec_unicast_open(hal, key, tag_len, record, 0, content, content_len);
 }
 
 #if IOTSEC_CONNECTION_ID
@@ -134,7 +133,7 @@ enum iotsec_status iotsec_record_seal_cid(const struct iotsec_hal *hal, const st
     if (cid_len == 0 || cid_len > IOTSEC_CID_MAX) {
         return IOTSEC_ERR_ARGUMENT;
     }
-    return seal_record(hal, key, tag_len, cid, cid_len, out, size, out_len, type, epoch, sequence, content, len);
+    return iotsec_unicast_seal(hal, key, tag_len, cid, cid_len, out, size, out_len, type, epoch, sequence, content, len);
 }
 
 enum iotsec_status iotsec_record_open_cid(const struct iotsec_hal *hal, const struct iotsec_record_key *key, size_t tag_len,
@@ -149,7 +148,7 @@ enum iotsec_status iotsec_record_open_cid(const struct iotsec_hal *hal, const st
     if (record->type != IOTSEC_CONTENT_TLS12_CID || record->cid_len == 0 || record->cid_len > IOTSEC_CID_MAX) {
         return IOTSEC_ERR_ARGUMENT;
     }
-    status = open_record(hal, key, tag_len, record, record->cid_len, &text, &len);
+    status = iotsec_unicast_open(hal, key, tag_len, record, record->cid_len, &text, &len);
     if (status != IOTSEC_OK) {
         return status;
     }
