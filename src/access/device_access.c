@@ -75,6 +75,9 @@ enum iotsec_km_result iotsec_dev_take_access(struct iotsec_device *dev, const st
         (message->key_number == dev->l2_number && (!use || (dev->flags & DEVICE_L2_USED) != 0))) {
         return IOTSEC_KM_DONE;
     }
+    if (!use && dev->l2_number != 0 && index == dev->l2_used) {
+        return IOTSEC_KM_FAILED; /* another key: it takes that one's place when it is used, not while others send under that */
+    }
     if (hal->l2_key_install != NULL && hal->l2_key_install(hal->user, index, message->secret) < 0) {
         return IOTSEC_KM_FAILED;
     }

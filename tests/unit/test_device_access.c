@@ -222,6 +222,26 @@ static void break_session(struct device *a)
     assert_int_not_equal(a->device.session, 0);
 }
 
+/* Numbers 255 apart share an index: the key in use is not replaced under those that still send with it. */
+static void keeps_the_index_in_use(void **state)
+{
+    struct device *a = join_there();
+
+    (void)state;
+    assert_int_equal(offer_access(3, USE), IOTSEC_KM_DONE);
+    assert_int_equal(offer_access(258, 0), IOTSEC_KM_FAILED);
+    assert_string_equal(a->l2, "+3 !3");
+    assert_int_equal(offer_access(259, 0), IOTSEC_KM_DONE);
+    assert_int_equal(offer_access(513, 0), IOTSEC_KM_FAILED);
+    assert_string_equal(a->l2, "+3 !3 +4");
+    assert_int_equal(offer_access(513, USE), IOTSEC_KM_DONE);
+    assert_string_equal(a->l2, "+3 !3 +4 +3 !3");
+    assert_int_equal(a->l2_key[0], (uint8_t)513);
+    /* in another session the key in use comes again, whatever is said of its use */
+    break_session(a);
+    assert_int_equal(offer_access(513, 0), IOTSEC_KM_DONE);
+}
+
 /* A new session: the manager's word is taken again, but the link layer is not disturbed by it. */
 static void takes_them_again_in_a_new_session(void **state)
 {
@@ -647,6 +667,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(takes_what_is_newer, setup),
+        cmocka_unit_test_setup(keeps_the_index_in_use, setup),
         cmocka_unit_test_setup(tells_what_is_new, setup),
         cmocka_unit_test_setup(needs_no_link_layer, setup),
         cmocka_unit_test_setup(takes_them_from_the_manager_only, setup),
