@@ -552,9 +552,56 @@ static void mutations_do_no_harm(void **state)
     assert_true(done > 50);
 }
 
+/* 256 bytes to send from, the longest header, a link that is narrower than the wrapping, and a look-up that takes its
+ * time: the answer finds its way back long after the datagram that asked. */
+static void the_smallest_buffer_and_a_late_key(void **state)
+{
+    uint8_t suite;
+
+    (void)state;
+    for (suite = 1; suite <= (IOTSEC_SUITE_CCM ? 2 : 1); suite++) {
+        struct iotsec_dtls_psk psk;
+        size_t i;
+
+        prepare();
+        server.config.tx_size = IOTSEC_HELD_RECORD_BYTES > 256 ? IOTSEC_HELD_RECORD_BYTES : 256;
+        server.config.link_payload = 1;
+        server.config.cookie_policy = IOTSEC_COOKIE_ALWAYS;
+        client.config.suites = server.config.suites = suite;
+        client.config.connection_id = server.config.connection_id = IOTSEC_CONNECTION_ID_ON;
+        server.psk_answer = IOTSEC_ERR_PENDING;
+        relay.header_len[0] = IOTSEC_RELAY_HEADER_MAX;
+        if (IOTSEC_CID_MAX > 156) {
+            server.config.tx_size += 100 + IOTSEC_CID_MAX;
+        }
+        memset(server.tx, 0xA5, sizeof server.tx);
+        start();
+        pair_connect_to(&client, &relay.addr);
+        wire_run(&wire, 1500);
+        assert_int_equal(server.asked, 1);
+        assert_int_equal(server.established, 0);
+        wire_clear(&wire);
+        memset(&psk, 0, sizeof psk);
+        memcpy(psk.key, pair_psk, sizeof pair_psk);
+        psk.len = sizeof pair_psk;
+        psk.peer = 5;
+        assert_int_equal(iotsec_dtls_psk_complete(&server.dtls, server.asked_for, IOTSEC_OK, &psk), IOTSEC_OK);
+        assert_int_equal(server.established, 1); /* the Finished had been held */
+        assert_int_equal(server.info.relayed, 1);
+        wire_settle(&wire);
+        assert_int_equal(client.established, 1);
+        assert_talk(&client, server.info.session);
+        assert_int_equal(client.info.connection_id, IOTSEC_CONNECTION_ID != 0);
+        for (i = server.config.tx_size; i < sizeof server.tx; i++) {
+            assert_int_equal(server.tx[i], 0xA5);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_smallest_buffer_and_a_late_key),
         cmocka_unit_test(headers_of_every_length),
         cmocka_unit_test(two_behind_one_relay_are_two),
         cmocka_unit_test(wrapped_where_it_is_not_wanted),
