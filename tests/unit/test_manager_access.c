@@ -452,6 +452,23 @@ static void an_eviction_during_the_hand_out_replaces_it(void **state)
     assert_memory_equal(DEV(3)->access.secret, durable()->key, 16);
 }
 
+/* However often the next key is replaced, who never answers is given up: else one dead device, and others that come and go,
+ * would keep a leaver's key in use for ever. */
+static void replacing_it_wakes_nobody(void **state)
+{
+    uint32_t i;
+
+    (void)state;
+    join(0, 2);
+    DEV(1)->deaf = true;
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(iotsec_manager_l2_renew(&rig.manager), IOTSEC_OK);
+        run(20000);
+    }
+    assert_int_equal(count_events(IOTSEC_MANAGER_UNREACHABLE, 2), 1);
+    assert_true(durable()->number > 1);
+}
+
 static void who_has_no_session_gets_it_in_the_next(void **state)
 {
     (void)state;
@@ -1273,6 +1290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(waits_for_all_or_for_time, setup_access, teardown),
         cmocka_unit_test_setup_teardown(waits_for_a_newcomer, setup_access, teardown),
         cmocka_unit_test_setup_teardown(an_eviction_during_the_hand_out_replaces_it, setup_access, teardown),
+        cmocka_unit_test_setup_teardown(replacing_it_wakes_nobody, setup_access, teardown),
         cmocka_unit_test_setup_teardown(who_has_no_session_gets_it_in_the_next, setup_access, teardown),
         cmocka_unit_test_setup_teardown(the_pool_may_be_small, setup_access, teardown),
         cmocka_unit_test_setup_teardown(changes_access_parameters, setup_without, teardown),
