@@ -336,9 +336,9 @@ static void watch_device_account(const struct node *node, const struct iotsec_dt
     }
 }
 
-/* `data`: without a relay's wrapping, which is not counted: what it is limited for is what a neighbour is sent. */
+/* `data`: without a relay's wrapping; `whole`: the datagram's length with it, since whoever is named as the relay gets it. */
 static void watch_account(struct net *net, struct node *node, const struct iotsec_dtls_path *path, const uint8_t *data,
-                          size_t len)
+                          size_t len, size_t whole)
 {
     struct net_slot *account;
 
@@ -352,7 +352,7 @@ static void watch_account(struct net *net, struct node *node, const struct iotse
         (len > 13 && data[0] == IOTSEC_CONTENT_HANDSHAKE && data[13] == IOTSEC_HS_CLIENT_HELLO)) {
         account->value |= ACCOUNT_PROVED;
     }
-    account->value += ACCOUNT_OUT * len;
+    account->value += ACCOUNT_OUT * whole;
     if ((account->value & ACCOUNT_PROVED) == 0 &&
         ((account->value / ACCOUNT_OUT) & ACCOUNT_MASK) > 3 * (account->value & ACCOUNT_MASK)) {
         fail_msg("%s sent %u bytes to an address that proved nothing, for %u", node->name,
@@ -363,11 +363,12 @@ static void watch_account(struct net *net, struct node *node, const struct iotse
 void watch_arrived(struct node *node, const struct iotsec_addr *from, const uint8_t *data, size_t len)
 {
     struct iotsec_dtls_path path;
+    size_t whole = len;
 
     if (node->kind == NODE_DEVICE || !take_path(&path, from, &data, &len)) {
         return;
     }
-    account_of(node, &path)->value += ACCOUNT_IN * len;
+    account_of(node, &path)->value += ACCOUNT_IN * whole;
     if (len > COOKIE_LEN_AT + 1 && data[0] == IOTSEC_CONTENT_HANDSHAKE && data[13] == IOTSEC_HS_CLIENT_HELLO &&
         data[COOKIE_LEN_AT] != 0 && len >= COOKIE_LEN_AT + 1u + data[COOKIE_LEN_AT] &&
         set_get(node->net->accounts, cookie_hash(node, &path, data + COOKIE_LEN_AT + 1, data[COOKIE_LEN_AT]))->value != 0) {
@@ -392,7 +393,7 @@ void watch_sent(struct net *net, const struct net_datagram *datagram)
         if (node->kind == NODE_DEVICE) {
             watch_device_account(node, &path);
         } else {
-            watch_account(net, node, &path, data, left);
+            watch_account(net, node, &path, data, left, datagram->len);
         }
     }
     next = datagram->data + (data - datagram->data);
