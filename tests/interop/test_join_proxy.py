@@ -11,20 +11,15 @@ draft-ietf-anima-constrained-join-proxy's array form:
 Who joins has a link-local address alone until it has joined. IOTSEC_BIN names the program to test.
 """
 
-import os
 import secrets
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
-from test_peer import (Failure, GROUP, GROUP_ADDRESS, GROUP_PORT, MANAGER, PEER, PORT, Program, check_no_duplicates, make_host,
-                       make_bridge, run, talk)
+from test_peer import (Failure, GROUP, GROUP_ADDRESS, GROUP_PORT, MANAGER, PEER, PORT, Program, check_no_duplicates, main,
+                       make_bridge, make_host, run, talk)
 
 PROXY_SCRIPT = Path(__file__).resolve().parent / 'join_proxy.py'
-INSIDE = 'IOTSEC_TEST_JOIN_PROXY_INSIDE'
 PROXY = 'fe80::2'
 IDENTITY = 'lamp-17'
 PSK = '000102030405060708090a0b0c0d0e0f'
@@ -212,36 +207,5 @@ def scenario(iotsec, folder):
     proxy_to_server(iotsec, step)
 
 
-def enter_namespaces():
-    environment = dict(os.environ, **{INSIDE: '1'})
-    command = ['unshare', '-rnmp', '--fork', '--kill-child', '--mount-proc', sys.executable, __file__]
-    return subprocess.run(command, env=environment, check=False).returncode
-
-
-def main():
-    iotsec = os.environ.get('IOTSEC_BIN')
-    if not iotsec or not os.access(iotsec, os.X_OK):
-        print(f'FAILED: IOTSEC_BIN does not name the iotsec program: {iotsec}')
-        return 1
-    if INSIDE not in os.environ:
-        return enter_namespaces()
-    with tempfile.TemporaryDirectory(prefix='iotsec-join-proxy-') as folder:
-        try:
-            scenario(Path(iotsec).resolve(), Path(folder))
-        except Exception:
-            for program in Program.everyone:
-                print(program.log())
-            raise
-        finally:
-            for program in Program.everyone:
-                program.process.terminate()
-    print('foreign proxies and registrars work with iotsec')
-    return 0
-
-
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        print(f'FAILED: {failure}')
-        sys.exit(1)
+    main(__file__, scenario, 'foreign proxies and registrars work with iotsec')

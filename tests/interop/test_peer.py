@@ -44,10 +44,10 @@ def run(*command):
     return result.stdout
 
 
-def enter_namespaces():
-    """Runs this file again, as root of its own users, network, mounts and processes."""
+def enter_namespaces(script):
+    """Runs a file again, as root of its own users, network, mounts and processes."""
     environment = dict(os.environ, **{INSIDE: '1'})
-    command = ['unshare', '-rnmp', '--fork', '--kill-child', '--mount-proc', sys.executable, __file__]
+    command = ['unshare', '-rnmp', '--fork', '--kill-child', '--mount-proc', sys.executable, script]
     try:
         return subprocess.run(command, env=environment, check=False).returncode
     except FileNotFoundError:
@@ -242,15 +242,15 @@ def scenario(iotsec, folder):
         check_no_duplicates(program)
 
 
-def main():
+def run_scenario(script, scenario, done):
+    """Runs a scenario on hosts of its own, with the program that IOTSEC_BIN names. Returns the exit status."""
     iotsec = os.environ.get('IOTSEC_BIN')
     if not iotsec or not os.access(iotsec, os.X_OK):
         print(f'FAILED: IOTSEC_BIN does not name the iotsec program: {iotsec}')
         return 1
     if INSIDE not in os.environ:
-        print(run(PEER, '--self-test'), end='', flush=True)
-        return enter_namespaces()
-    with tempfile.TemporaryDirectory(prefix='iotsec-peer-') as folder:
+        return enter_namespaces(script)
+    with tempfile.TemporaryDirectory(prefix='iotsec-interop-') as folder:
         try:
             scenario(Path(iotsec).resolve(), Path(folder))
         except Exception:
@@ -260,13 +260,22 @@ def main():
         finally:
             for program in Program.everyone:
                 program.process.terminate()
-    print('peer.py and iotsec understand each other')
+    print(done)
     return 0
 
 
-if __name__ == '__main__':
+def main(script, scenario, done):
     try:
-        sys.exit(main())
+        sys.exit(run_scenario(script, scenario, done))
     except Failure as failure:
         print(f'FAILED: {failure}')
         sys.exit(1)
+
+
+def self_tested(iotsec, folder):
+    print(run(PEER, '--self-test'), end='', flush=True)
+    scenario(iotsec, folder)
+
+
+if __name__ == '__main__':
+    main(__file__, self_tested, 'peer.py and iotsec understand each other')

@@ -8,6 +8,7 @@ set -euo pipefail
 
 iotsec=${IOTSEC_BIN:?the iotsec program}
 work=${IOTSEC_BUILD_DIR:?}/tests/network
+programs=$(realpath "$(dirname "$0")")/programs.sh
 
 if [[ -z ${IOTSEC_IN_NAMESPACE:-} ]]; then
     export IOTSEC_IN_NAMESPACE=1
@@ -22,14 +23,7 @@ rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
 umask 077
-status=0
-pids=()
-declare -A pid=() input=()
-trap 'kill -9 "${pids[@]}" 2>/dev/null || true' EXIT
-
-ok() { printf 'ok: %s\n' "$*"; }
-complain() { printf 'FAILED: %s\n' "$*"; status=1; }
-die() { printf 'FAILED: %s\n' "$*"; tail -n 8 ./*.log; exit 1; }
+. "$programs"
 
 # ---- Two hosts ----
 
@@ -51,37 +45,6 @@ ip -n there address add fd01::11/64 dev eth0 nodad
 ip -n there address add 10.1.0.11/24 dev eth0
 link_local=$(ip -n here -6 address show dev eth0 scope link | sed -n 's/.*inet6 \([^/]*\)\/.*/\1/p')
 
-# start HOST NAME COMMAND...: in the background; NAME.log is its output, `tell NAME` writes to its input.
-start() {
-    local host=$1 name=$2 fd
-    shift 2
-    [[ -p $name.in ]] || mkfifo "$name.in"
-    exec {fd}<>"$name.in"
-    input[$name]=$fd
-    : >"$name.log"
-    ip netns exec "$host" "$@" <"$name.in" >>"$name.log" 2>&1 &
-    pid[$name]=$!
-    pids+=("$!")
-}
-tell() { printf '%s\n' "$2" >&"${input[$1]}"; }
-# said NAME PATTERN [SECONDS]
-said() {
-    local i
-    for ((i = 0; i < ${3:-15} * 20; i++)); do
-        grep -qE -- "$2" "$1.log" && return 0
-        sleep 0.05
-    done
-    die "$1 does not say '$2': $(tail -n 2 "$1.log")"
-}
-stop() {
-    local name result
-    for name in "$@"; do
-        kill "${pid[$name]}"
-        result=0
-        wait "${pid[$name]}" || result=$?
-        [[ $result == 0 ]] || complain "$name ended with status $result: $(tail -n 2 "$name.log")"
-    done
-}
 serve() { start here manager "$iotsec" manager serve domain.db --listen '[::]:5684' -v "$@"; said manager '^serving '; }
 # device HOST NAME MANAGER GROUP... -- OPTION...
 device() {

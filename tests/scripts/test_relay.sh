@@ -12,6 +12,7 @@ set -euo pipefail
 
 iotsec=${IOTSEC_BIN:?the iotsec program}
 work=${IOTSEC_BUILD_DIR:?}/tests/relay
+programs=$(realpath "$(dirname "$0")")/programs.sh
 eavesdrop=$(realpath "${IOTSEC_SOURCE_DIR:-$(dirname "$0")/../..}")/scripts/eavesdrop
 
 if [[ -z ${IOTSEC_IN_NAMESPACE:-} ]]; then
@@ -31,12 +32,7 @@ rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
 umask 077
-status=0
-declare -A pid=() input=()
-
-ok() { printf 'ok: %s\n' "$*"; }
-complain() { printf 'FAILED: %s\n' "$*"; status=1; }
-die() { printf 'FAILED: %s\n' "$*"; tail -n 12 ./*.log; exit 1; }
+. "$programs"
 
 # ---- Hosts ----
 
@@ -94,36 +90,6 @@ owns_link_local_only() {
 
 # ---- Programs ----
 
-# start HOST NAME COMMAND...: in the background; NAME.log is its output, `tell NAME` writes to its input.
-start() {
-    local host=$1 name=$2 fd
-    shift 2
-    [[ -p $name.in ]] || mkfifo "$name.in"
-    exec {fd}<>"$name.in"
-    input[$name]=$fd
-    : >"$name.log"
-    ip netns exec "$host" "$@" <"$name.in" >>"$name.log" 2>&1 &
-    pid[$name]=$!
-}
-tell() { printf '%s\n' "$2" >&"${input[$1]}"; }
-# said NAME PATTERN [SECONDS]
-said() {
-    local i
-    for ((i = 0; i < ${3:-15} * 20; i++)); do
-        grep -qE -- "$2" "$1.log" && return 0
-        sleep 0.05
-    done
-    die "$1 does not say '$2': $(tail -n 2 "$1.log")"
-}
-stop() {
-    local name result
-    for name in "$@"; do
-        kill "${pid[$name]}"
-        result=0
-        wait "${pid[$name]}" || result=$?
-        [[ $result == 0 ]] || complain "$name ended with status $result: $(tail -n 2 "$name.log")"
-    done
-}
 kill_9() {
     kill -9 "${pid[$1]}"
     wait "${pid[$1]}" 2>/dev/null || true
