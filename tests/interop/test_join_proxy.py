@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Join proxies and registrars of other make. A stateless proxy and a registrar stub in Python (join_proxy.py) speak
+"""Join proxies and registrars of other make. A stateless proxy and a small registrar in Python (join_proxy.py) speak
 draft-ietf-anima-constrained-join-proxy's array form:
 
     iotsec device, peer.py --- join_proxy.py proxy --- iotsec manager      both join, move, and leave the proxy behind
