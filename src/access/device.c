@@ -399,6 +399,15 @@ enum iotsec_status iotsec_input(struct iotsec_device *device, const struct iotse
     if (iotsec_addr_is_multicast(to)) {
         status = iotsec_dev_group_input(device, to, datagram, len);
     } else {
+#if MOVES
+        struct iotsec_addr now;
+
+        /* As long as a move is not confirmed, the manager repeats there what has not been acknowledged. Whose a record is
+         * its tag decides, here as elsewhere. */
+        if (iotsec_dev_came_the_old_way(device, from) && iotsec_dtls_peer(&device->dtls, device->session, &now, NULL) == IOTSEC_OK) {
+            from = &now;
+        }
+#endif
         status = iotsec_dtls_input(&device->dtls, from, datagram, len);
     }
     device->flags &= (uint8_t)~DEVICE_BUSY;

@@ -163,12 +163,21 @@ enum iotsec_status iotsec_moved(struct iotsec_device *device, const struct iotse
 }
 
 #if MOVES
+static const struct iotsec_addr *old_way(const struct iotsec_device *dev)
+{
+    return (dev->flags & DEVICE_OLD_WAY) != 0 ? &dev->joined_at : &dev->manager;
+}
+
+bool iotsec_dev_came_the_old_way(const struct iotsec_device *dev, const struct iotsec_addr *from)
+{
+    return dev->request_kind == IOTSEC_KM_MOVED && iotsec_addr_equal(from, old_way(dev));
+}
+
 void iotsec_dev_end_move(struct iotsec_device *dev, bool confirmed)
 {
     dev->request_kind = 0;
     if (!confirmed) {
-        (void)iotsec_dtls_readdress(&dev->dtls, dev->session,
-                                    (dev->flags & DEVICE_OLD_WAY) != 0 ? &dev->joined_at : &dev->manager);
+        (void)iotsec_dtls_readdress(&dev->dtls, dev->session, old_way(dev));
         dev->flags |= DEVICE_MOVE_LOST | DEVICE_TOUCHED;
         return;
     }

@@ -151,6 +151,8 @@ void iotsec_dev_tell_access(struct iotsec_device *dev, const struct iotsec_km_me
 /* Out of the domain: sends what is under construction, and then has every L2 key removed. */
 void iotsec_dev_forget_l2(struct iotsec_device *dev);
 #if MOVES
+/* Whether a move is under way and this is where the manager, or the way to it, was before. */
+bool iotsec_dev_came_the_old_way(const struct iotsec_device *dev, const struct iotsec_addr *from);
 /* The manager's answer to MOVED has come, or none did: the old way is used again. Runs the application's code. */
 void iotsec_dev_end_move(struct iotsec_device *dev, bool confirmed);
 #endif

@@ -410,16 +410,16 @@ static void goes_back(void **state)
     say_pair(GROUP, K + 1, 5, 1);
     run(1000);
     assert_int_equal(w.heard_count, 0);
-    assert_int_equal(group_of(a)->csb.key_number, K);
+    assert_int_equal(group_of(a)->csb.key_number, K + 1); /* what still comes the old way is taken */
     while (a->events[IOTSEC_DEVICE_MOVED] == 0) {
         run(500);
         assert_true(++lost < 80);
     }
     assert_int_equal(a->event.reason, IOTSEC_ERR_NO_ANSWER);
     assert_true(stands_at(a, &w.manager_addr));
-    say_pair(GROUP, K + 1, 5, 1);
+    say_pair(GROUP, K + 2, 5, 2);
     run(100);
-    assert_int_equal(group_of(a)->csb.key_number, K + 1);
+    assert_int_equal(group_of(a)->csb.key_number, K + 2);
     assert_int_equal(count(IOTSEC_KM_GROUP_REQUEST), 1);
     assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT_LOST], 0);
     assert_int_equal(a->events[IOTSEC_DEVICE_MOVED], 1);
