@@ -98,7 +98,7 @@ static bool is_stateful(const struct iotsec_relay *relay)
 static uint32_t tick(struct iotsec_relay *relay, uint32_t now)
 {
     const struct iotsec_relay_config *config = relay->config;
-    uint32_t idle_ms = config->idle_ms != 0 ? config->idle_ms : IOTSEC_RELAY_IDLE_MS;
+    uint32_t idle_ms = iotsec_value_or(config->idle_ms, IOTSEC_RELAY_IDLE_MS);
     uint32_t wait = UINT32_MAX;
     uint16_t i;
 
@@ -174,11 +174,6 @@ static void fill_bucket(struct iotsec_relay_bucket *bucket, uint32_t now, uint32
     bucket->filled_at = now;
 }
 
-static uint32_t value_or(uint32_t value, uint32_t otherwise)
-{
-    return value != 0 ? value : otherwise;
-}
-
 /* Draws a new seed. Buckets of the old one say nothing about anybody, so all of them are full again. */
 static bool change_seed(struct iotsec_relay *relay, uint32_t now)
 {
@@ -195,7 +190,7 @@ static bool change_seed(struct iotsec_relay *relay, uint32_t now)
         struct iotsec_relay_bucket *bucket = &config->buckets[i];
 
         bucket->filled_at = now;
-        bucket->tokens[UP] = bucket->tokens[DOWN] = 1000u * value_or(config->neighbour_burst, NEIGHBOUR_BURST);
+        bucket->tokens[UP] = bucket->tokens[DOWN] = 1000u * iotsec_value_or(config->neighbour_burst, NEIGHBOUR_BURST);
     }
     return true;
 }
@@ -214,9 +209,9 @@ static enum iotsec_relay_drop take_tokens(struct iotsec_relay *relay, const stru
     /* not over the UDP port: a neighbour has 65535 of them */
     hash = iotsec_table_hash(relay->seed, neighbour->ip, sizeof neighbour->ip);
     bucket = &config->buckets[(hash >> 16) * config->bucket_count >> 16];
-    fill_bucket(bucket, now, value_or(config->neighbour_rate, NEIGHBOUR_RATE),
-                value_or(config->neighbour_burst, NEIGHBOUR_BURST));
-    fill_bucket(&relay->all, now, value_or(config->rate, ALL_RATE), value_or(config->burst, ALL_BURST));
+    fill_bucket(bucket, now, iotsec_value_or(config->neighbour_rate, NEIGHBOUR_RATE),
+                iotsec_value_or(config->neighbour_burst, NEIGHBOUR_BURST));
+    fill_bucket(&relay->all, now, iotsec_value_or(config->rate, ALL_RATE), iotsec_value_or(config->burst, ALL_BURST));
     if (bucket->tokens[way] < 1000u) {
         return IOTSEC_RELAY_DROP_NEIGHBOUR_RATE;
     }
@@ -553,7 +548,7 @@ enum iotsec_status iotsec_relay_init_checked(struct iotsec_relay *relay, const s
     /* as if it had just been closed: joins may have been under way before a restart */
     set_state(relay, STATE_TIMED, IOTSEC_RELAY_IDLE_MS);
     relay->all.filled_at = now_of(relay);
-    relay->all.tokens[UP] = relay->all.tokens[DOWN] = 1000u * value_or(config->burst, ALL_BURST);
+    relay->all.tokens[UP] = relay->all.tokens[DOWN] = 1000u * iotsec_value_or(config->burst, ALL_BURST);
     if (!change_seed(relay, relay->all.filled_at)) {
         status = IOTSEC_ERR_RANDOM;
     } else if (!is_stateful(relay) && !(config->keep_key && load_key(relay))) {

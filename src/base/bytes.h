@@ -65,4 +65,10 @@ uint32_t iotsec_time_left(uint32_t now, uint32_t deadline);
 /* The smaller of two waits. */
 uint32_t iotsec_min_u32(uint32_t a, uint32_t b);
 
+/* A configured value, or its default where it is 0. */
+static inline uint32_t iotsec_value_or(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
 #endif

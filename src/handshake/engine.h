@@ -146,11 +146,6 @@ static inline uint32_t iotsec_hello_mark(const uint8_t random[IOTSEC_RANDOM_BYTE
     return iotsec_get_u32(random + IOTSEC_RANDOM_BYTES - 4);
 }
 
-static inline uint32_t iotsec_value_or(uint32_t value, uint32_t otherwise)
-{
-    return value != 0 ? value : otherwise;
-}
-
 /* ---- transition.c ---- */
 
 /* The state after `message` in `state`, or HS_FREE if it may not come there. */
