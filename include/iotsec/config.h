@@ -75,6 +75,11 @@
 #define IOTSEC_ACCESS 1
 #endif
 
+/** Pairwise keys: shares of a polynomial (both roles), and sessions between devices. A device needs the DTLS server for it. */
+#ifndef IOTSEC_PAIRWISE
+#define IOTSEC_PAIRWISE IOTSEC_DTLS_SERVER
+#endif
+
 /** The NSS key log callback. Even when compiled in, it is off until a callback is set. */
 #ifndef IOTSEC_KEYLOG
 #define IOTSEC_KEYLOG 1
@@ -136,12 +141,17 @@
 
 /** Bytes a plugged-in extension may keep in a handshake until Finished. */
 #ifndef IOTSEC_HANDSHAKE_SCRATCH_BYTES
-#define IOTSEC_HANDSHAKE_SCRATCH_BYTES 20
+#define IOTSEC_HANDSHAKE_SCRATCH_BYTES 24
 #endif
 
 /** Groups that one group_request may name. */
 #ifndef IOTSEC_GROUPS_PER_HELLO
 #define IOTSEC_GROUPS_PER_HELLO 8
+#endif
+
+/** Coefficients that a manager sends in one SHARE message at most; fewer where the link payload says so. */
+#ifndef IOTSEC_SHARE_CHUNK_MAX
+#define IOTSEC_SHARE_CHUNK_MAX 8
 #endif
 
 /** Longest application payload of one group message in bytes. */
@@ -189,6 +199,18 @@
 #if IOTSEC_HANDSHAKE_SCRATCH_BYTES < 2 * IOTSEC_GROUPS_PER_HELLO + 2
 #error "IOTSEC_HANDSHAKE_SCRATCH_BYTES must hold the groups of a hello: 2 + 2 * IOTSEC_GROUPS_PER_HELLO"
 #endif
+#if IOTSEC_PAIRWISE && IOTSEC_HANDSHAKE_SCRATCH_BYTES < 24
+#error "IOTSEC_HANDSHAKE_SCRATCH_BYTES must be 24 or more with IOTSEC_PAIRWISE"
+#endif
+#if IOTSEC_PAIRWISE && IOTSEC_ROLE_DEVICE && !IOTSEC_DTLS_SERVER
+#error "IOTSEC_PAIRWISE needs IOTSEC_DTLS_SERVER: every device is client and server to the others"
+#endif
+#if IOTSEC_PAIRWISE && IOTSEC_PSK_MAX < 32
+#error "IOTSEC_PSK_MAX must be 32 or more with IOTSEC_PAIRWISE"
+#endif
+#if IOTSEC_SHARE_CHUNK_MAX < 1 || IOTSEC_SHARE_CHUNK_MAX > 15
+#error "IOTSEC_SHARE_CHUNK_MAX must be 1..15"
+#endif
 #if IOTSEC_ROLE_DEVICE && !IOTSEC_DTLS_CLIENT
 #error "IOTSEC_ROLE_DEVICE needs IOTSEC_DTLS_CLIENT"
 #endif
@@ -222,7 +244,8 @@
         (IOTSEC_DTLS_CLIENT << 0) | (IOTSEC_DTLS_SERVER << 1) | (IOTSEC_SUITE_CCM << 2) |          \
         (IOTSEC_MAX_FRAGMENT_LENGTH << 3) | (IOTSEC_KEYLOG << 4) | (IOTSEC_PERSIST << 5) |         \
         (IOTSEC_ROLE_DEVICE << 6) | (IOTSEC_ROLE_MANAGER << 7) | (IOTSEC_ROLE_RELAY << 8) |        \
-        (IOTSEC_CONNECTION_ID << 9) | (IOTSEC_RELAYED << 10) | (IOTSEC_ACCESS << 11)),             \
+        (IOTSEC_CONNECTION_ID << 9) | (IOTSEC_RELAYED << 10) | (IOTSEC_ACCESS << 11) |             \
+        (IOTSEC_PAIRWISE << 12)),                                                                  \
         IOTSEC_GROUPS_PER_HELLO), IOTSEC_CID_MAX)
 
 /* ---- Version ---- */

@@ -10,6 +10,7 @@
 #include "csb.h"
 #include "dtls.h"
 #include "hal.h"
+#include "polykey.h"
 #include "protocol.h"
 #include "record.h"
 #include "stats.h"

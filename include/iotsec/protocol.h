@@ -63,6 +63,7 @@
 #define IOTSEC_EXTENSION_CONNECTION_ID 54u           /**< RFC 9146, section 3 */
 #define IOTSEC_EXTENSION_RENEGOTIATION_INFO 0xFF01u  /**< RFC 5746 */
 #define IOTSEC_EXTENSION_GROUP_REQUEST 0xFF10u       /**< private use; docs/protocol.md */
+#define IOTSEC_EXTENSION_DEVICE_IDENTITY 0xFF11u     /**< private use; docs/protocol.md, section 14 */
 
 /* ---- Alerts: RFC 5246, section 7.2; RFC 4279; RFC 5746 ---- */
 
@@ -105,6 +106,16 @@
 #define IOTSEC_RELAY_CONTENT_MAX 2048u      /**< longest datagram that is relayed */
 #define IOTSEC_SHORT_ADDRESS_NONE 0xFFFEu   /**< IEEE 802.15.4: the device has no short address */
 
+/* ---- Pairwise keys: docs/protocol.md, section 14 ---- */
+
+#define IOTSEC_POLY_ELEMENT_BYTES 16u       /**< an element of the field, big endian */
+#define IOTSEC_POLY_DEGREE_MAX 255u         /**< largest degree of a polynomial */
+#define IOTSEC_PAIR_PSK_BYTES 32u           /**< PSK of two devices */
+#define IOTSEC_REVOKED_BYTES 8u             /**< mark of a revoked identity: its point's first bytes */
+#define IOTSEC_REVOKED_MAX 32u              /**< revocations of one generation; the next one brings a new polynomial */
+#define IOTSEC_EXPORTED_BYTES 20u           /**< what a handshake exports: CSB_ID (4) and RAND (16) */
+#define IOTSEC_EXPORTER_LABEL "EXPORTER-iotsec-csb" /**< RFC 5705, section 4; no context value */
+
 /* ---- Time, in milliseconds unless the name says otherwise ---- */
 
 #define IOTSEC_RETRANSMIT_INITIAL_MS 500u   /**< first retransmission of a flight or of a key message */
@@ -121,6 +132,8 @@
 #define IOTSEC_STATUS_INTERVAL_MS 3600000u  /**< status to the manager when all is well */
 #define IOTSEC_L2_SWITCH_MS 30000u          /**< members that have not acknowledged the next L2 key are waited for this long */
 #define IOTSEC_L2_OVERLAP_MS 60000u         /**< after the switch a device still receives under the old L2 key for this long */
+#define IOTSEC_SHARE_OVERLAP_MS 3600000u    /**< the previous share still serves, where the new polynomial allows it */
+#define IOTSEC_PAIR_IDLE_MS 300000u         /**< a session with another device is closed when nothing was said for this long */
 #define IOTSEC_RELAY_IDLE_MS 60000u         /**< a stateful relay forgets a joiner that was silent for this long */
 #define IOTSEC_STEP_INTERVAL_MS 1000u       /**< joins within one interval share a step; doubles every 64 steps */
 

@@ -62,12 +62,17 @@ enum iotsec_status {
     IOTSEC_ERR_REPLACED = -74,          /**< A newer handshake of the same peer took the session's place. */
     IOTSEC_ERR_ALERT = -75,             /**< The peer ended the session with a fatal alert. */
     IOTSEC_ERR_CANCELLED = -76,         /**< The application gave up. */
+    IOTSEC_ERR_PEER_IDENTITY = -77,     /**< Another device sits at that address than the expected one, or a hello and its PSK identity name different ones. */
+    IOTSEC_ERR_GENERATION = -78,        /**< The two devices' shares are of different polynomials. */
 
     /* Membership */
     IOTSEC_ERR_EVICTED = -80,           /**< The domain manager has evicted this device. */
     IOTSEC_ERR_LEFT = -81,              /**< Left at the member's own request. */
     IOTSEC_ERR_KEY_CONFLICT = -82,      /**< Two different keys under one key number. */
-    IOTSEC_ERR_FORGERIES = -83          /**< So many forged records were seen under one key that it should be renewed. */
+    IOTSEC_ERR_FORGERIES = -83,         /**< So many forged records were seen under one key that it should be renewed. */
+    IOTSEC_ERR_REVOKED = -84,           /**< That device was evicted from the domain: no session before the polynomial is renewed. */
+    IOTSEC_ERR_NO_SHARE = -85,          /**< This device holds no share of the domain's polynomial (yet). */
+    IOTSEC_ERR_DEGREE = -86             /**< The polynomial's degree is beyond what this end has room for, or a share contradicts its degree. */
 };
 
 /**

@@ -93,6 +93,16 @@ const char *iotsec_status_name(enum iotsec_status status)
         return "LEFT";
     case IOTSEC_ERR_KEY_CONFLICT:
         return "KEY_CONFLICT";
+    case IOTSEC_ERR_PEER_IDENTITY:
+        return "PEER_IDENTITY";
+    case IOTSEC_ERR_GENERATION:
+        return "GENERATION";
+    case IOTSEC_ERR_REVOKED:
+        return "REVOKED";
+    case IOTSEC_ERR_NO_SHARE:
+        return "NO_SHARE";
+    case IOTSEC_ERR_DEGREE:
+        return "DEGREE";
     case IOTSEC_ERR_FORGERIES:
         return "FORGERIES";
     }
