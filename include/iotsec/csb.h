@@ -60,6 +60,13 @@ struct iotsec_csb {
     struct iotsec_csb_step ahead[2]; /**< private: candidates until a record proves them: K + 1, and one step further ahead */
 };
 
+/** The bundle of two devices and one session between them. Secret; members are private. */
+struct iotsec_csb_unicast {
+    uint32_t csb_id;                /**< private: from the session's exporter */
+    uint8_t rand[IOTSEC_KEY_BYTES]; /**< private: from the session's exporter */
+    uint8_t tgk[IOTSEC_KEY_BYTES];  /**< private: from the polynomial */
+};
+
 /** Where a record's epoch stands to the keys held. */
 enum iotsec_csb_place {
     IOTSEC_CSB_CURRENT,    /**< the key that is sent under */
@@ -81,6 +88,22 @@ enum iotsec_csb_place {
  */
 enum iotsec_status iotsec_csb_derive_tek(const struct iotsec_hal *hal, uint16_t group_id, const uint8_t tgk[IOTSEC_KEY_BYTES],
                                          const uint8_t rand[IOTSEC_KEY_BYTES], uint8_t tek[IOTSEC_KEY_BYTES]);
+
+/**
+ * Derives the key of one purpose, a crypto session of a bundle: PRF(TGK, 0x2AD01C64 || cs_id || CSB_ID || RAND), 16 bytes
+ * (RFC 3830, section 4.1.4).
+ * @param hal crypto operations
+ * @param cs_id the crypto session, 1 to 255
+ * @param csb_id the bundle
+ * @param tgk,rand the inputs, 16 bytes each
+ * @param key 16 bytes, written on success
+ * @retval IOTSEC_OK derived
+ * @retval IOTSEC_ERR_ARGUMENT cs_id is 0
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ */
+enum iotsec_status iotsec_csb_purpose_key(const struct iotsec_hal *hal, uint8_t cs_id, uint32_t csb_id,
+                                          const uint8_t tgk[IOTSEC_KEY_BYTES], const uint8_t rand[IOTSEC_KEY_BYTES],
+                                          uint8_t key[IOTSEC_KEY_BYTES]);
 
 /**
  * The ratchet: TGK[K] = PRF(TGK[K-1], 0x197A9E97 || cs_id || CSB_ID || RAND || K), 16 bytes.

@@ -2,7 +2,7 @@
 /**
  * @file
  * The joining device: joins a domain with one pre-shared key, keeps its group keys, and talks to its
- * groups (draft-keoh-lwig-dtls-iot-01, sections 4.2 to 4.4).
+ * groups and to other devices (draft-keoh-lwig-dtls-iot-01, sections 4.2 to 4.4).
  *
  * Threads: one context, one thread. Callbacks run inside iotsec_input and iotsec_poll after the state
  * is committed, and may call every function here on the same context except iotsec_input, iotsec_poll,
@@ -16,6 +16,7 @@
 
 #include "csb.h"
 #include "dtls.h"
+#include "polykey.h"
 #include "record.h"
 #include "stats.h"
 
@@ -39,7 +40,19 @@ enum iotsec_device_event_kind {
     IOTSEC_DEVICE_LEFT,          /**< iotsec_leave is done: `reason` is OK if the manager acknowledged it, else NO_ANSWER */
     IOTSEC_DEVICE_CONTACT_LOST,  /**< the manager does not answer (`reason` NO_ANSWER) or has ended the session (CLOSED, ALERT); the keys stay, and the device tries again by itself, at once and then after 10 s doubling to an hour. Comes again with the reason of an attempt that failed otherwise than by silence (WRONG_PSK ...) */
     IOTSEC_DEVICE_CONTACT,       /**< the manager answers again */
-    IOTSEC_DEVICE_MOVED          /**< the session goes on from this device's own address to the manager's: what iotsec_moved began is done; or `reason` is NO_ANSWER: the manager did not confirm it, and the old way is used again, or the session ended meanwhile */
+    IOTSEC_DEVICE_MOVED,         /**< the session goes on from this device's own address to the manager's: what iotsec_moved began is done; or `reason` is NO_ANSWER: the manager did not confirm it, and the old way is used again, or the session ended meanwhile */
+    IOTSEC_DEVICE_SHARE,         /**< this device's share of the domain's polynomial: `key_number` is the generation that serves from now on; or `reason` is NOT_FOUND (the domain has no polynomial), DEGREE (its degree is beyond share_degree_max, or what came contradicts itself), DECODE (a coefficient is no element) */
+    IOTSEC_DEVICE_PEER_OPEN,     /**< a session with `peer`, authenticated, stands: whoever began it. What was queued has left */
+    IOTSEC_DEVICE_PEER_FAILED,   /**< the handshake that iotsec_send began with `peer` came to nothing, and the queued message is lost: `reason` is PEER_IDENTITY, WRONG_PSK (the device there does not hold that identity's share of this generation, or has revoked this device), GENERATION, NO_ANSWER, REVOKED, or another of JOIN_FAILED's */
+    IOTSEC_DEVICE_PEER_REFUSED,  /**< somebody's handshake with this device was refused: `reason` is REVOKED, PEER_IDENTITY (hello and PSK identity name different devices, or this device itself), GENERATION, UNKNOWN_IDENTITY (a PSK identity without the hello extension, or one that is no device's), or WRONG_PSK; `peer` is who it said it was, not authenticated, or NULL. Anybody can cause it */
+    IOTSEC_DEVICE_PEER_CLOSED    /**< the session with `peer` has ended: `reason` is CLOSED, ALERT, TIMEOUT (idle), REVOKED, GENERATION (its polynomial no longer serves) or FULL (another peer needed the place). The next iotsec_send opens a new one; a message that was queued meanwhile is not lost */
+};
+
+/** Another device: who it is expected, or known, to be and where. */
+struct iotsec_peer {
+    const uint8_t *identity;  /**< its PSK identity; the caller's when passed in, copied; the library's in callbacks, valid during them */
+    size_t identity_len;      /**< 1 to IOTSEC_IDENTITY_MAX */
+    struct iotsec_addr addr;  /**< its unicast address and port */
 };
 
 /** One event. Valid during the callback. */
@@ -48,7 +61,8 @@ struct iotsec_device_event {
     enum iotsec_status reason;          /**< why, where the kind says so; else IOTSEC_OK */
     uint16_t group_id;                  /**< the group, where the kind has one */
     uint16_t sender_id;                 /**< this member's sender ID in it */
-    uint32_t key_number;                /**< its key number */
+    uint32_t key_number;                /**< its key number; SHARE: the polynomial's generation */
+    const struct iotsec_peer *peer;     /**< the other device, where the kind has one; else NULL */
 };
 
 /** The application's functions. Constant, owned by the caller. */
@@ -57,6 +71,10 @@ struct iotsec_device_callbacks {
     void (*event)(void *user, const struct iotsec_device_event *event);
     /** A group message, verified and not a replay. `data` is valid during the call. May be NULL. */
     void (*group_receive)(void *user, uint16_t group_id, uint16_t sender_id, const uint8_t *data, size_t len);
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    /** A message of another device, verified and not a replay; `peer` is authenticated. Valid during the call. May be NULL. */
+    void (*receive)(void *user, const struct iotsec_peer *peer, const uint8_t *data, size_t len);
+#endif
 #if IOTSEC_ACCESS || defined(DOXYGEN)
     /**
      * Access parameters came, or changed; the L2 key is installed already. The application gives itself an address
@@ -93,6 +111,33 @@ struct iotsec_device_group {
     struct iotsec_csb csb;      /**< private: keys; last, because the compiler reaches what comes first with less code */
 };
 
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+/** Private: another device with which there is a session, or is to be one. Arrays of it are the caller's. */
+struct iotsec_pair {
+    iotsec_dtls_handle session;    /**< private: 0 none */
+    iotsec_dtls_handle handshake;  /**< private: begun by this device, 0 none */
+    uint32_t used_at;              /**< private: when something was sent or heard last */
+    uint32_t wait_until;           /**< private: the peer's own handshake is waited for so long */
+    uint32_t generation;           /**< private: of the polynomial, of the session */
+    struct iotsec_csb_unicast csb; /**< private: of the session */
+    struct iotsec_addr addr;       /**< private: where it is, or is expected */
+    uint16_t queued;               /**< private: bytes of the message that waits for a session */
+    uint8_t flags;                 /**< private */
+    uint8_t identity_len;          /**< private: 0 for a free slot */
+    uint8_t identity[IOTSEC_IDENTITY_MAX]; /**< private */
+};
+
+/** Private: what a device knows of one polynomial. */
+struct iotsec_share {
+    uint32_t generation; /**< private: 0 none */
+    uint8_t *elements;   /**< private: half of the caller's storage */
+    uint16_t held;       /**< private: coefficients, from the first */
+    uint8_t degree;      /**< private: t */
+    uint8_t wanted;      /**< private: revocations that it must not serve without */
+    uint8_t flags;       /**< private */
+};
+#endif
+
 /** How a device is set up. Constant during its life and owned by the caller; 0 takes the default. */
 struct iotsec_device_config {
     const struct iotsec_hal *hal;                   /**< the platform */
@@ -108,8 +153,8 @@ struct iotsec_device_config {
     struct iotsec_sender *senders;                  /**< storage: split evenly among the groups */
     uint8_t *tx;                                    /**< storage for one outgoing datagram */
     size_t tx_size;                                 /**< its bytes, 256 or more; group messages may be tx_size - 21 long */
-    uint16_t session_count;                         /**< 1 or more */
-    uint16_t handshake_count;                       /**< 1 or more */
+    uint16_t session_count;                         /**< 1 or more; see pair_count */
+    uint16_t handshake_count;                       /**< 1 or more; see pair_count */
     uint16_t group_count;                           /**< 0 or more */
     uint16_t sender_count;                          /**< a multiple of group_count: each group knows sender_count / group_count senders */
     uint16_t link_payload;                          /**< as in struct iotsec_dtls_config */
@@ -117,6 +162,16 @@ struct iotsec_device_config {
     uint8_t connection_id;                          /**< enum iotsec_connection_id_policy; IOTSEC_CONNECTION_ID_LINK_LOCAL is what most want */
     uint8_t persist;                                /**< 1: group keys and reserved counters are kept in NVM slots nvm_slot on (needs nvm_read and nvm_write) */
     uint16_t nvm_slot;                              /**< first of group_count NVM slots of 69 bytes, if persist is set */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    struct iotsec_pair *pairs;                      /**< storage: devices that this one has sessions with at once */
+    uint8_t *shares;                                /**< storage: 2 * IOTSEC_POLY_ELEMENT_BYTES * (share_degree_max + 1) bytes */
+    uint8_t *pair_messages;                         /**< storage: pair_count * pair_message_size bytes, messages that wait for a session; NULL if pair_message_size is 0 */
+    uint16_t pair_count;                            /**< 0: no pairwise keys. Else session_count is pair_count + 1 or more (one more lets a new peer take an idle one's place), handshake_count 2 or more */
+    uint16_t pair_message_size;                     /**< longest message that is queued; 0: none */
+    uint8_t share_degree_max;                       /**< largest degree of the polynomial that there is room for, 1 or more */
+    uint32_t pair_idle_ms;                          /**< 0: IOTSEC_PAIR_IDLE_MS; below 2^30 */
+    uint32_t share_overlap_ms;                      /**< 0: IOTSEC_SHARE_OVERLAP_MS; below 2^30 */
+#endif
     uint32_t status_interval_ms;                    /**< 0: IOTSEC_STATUS_INTERVAL_MS; below 2^30 */
     uint32_t join_timeout_ms;                       /**< 0: IOTSEC_JOIN_TIMEOUT_MS; below 2^30 */
     uint32_t handshake_timeout_ms;                  /**< 0: IOTSEC_HANDSHAKE_TIMEOUT_MS */
@@ -152,6 +207,15 @@ struct iotsec_device {
     uint8_t l2_used;                  /**< private: index sent under, 0 none */
     uint8_t l2_previous;              /**< private: index still received under, 0 none */
     uint8_t l2_next;                  /**< private: index installed, but not sent under yet, 0 none */
+#endif
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    struct iotsec_share share[2];     /**< private: the one that serves, and another: the one before it, or the next, which is still coming */
+    uint32_t overlap_until;           /**< private: when the one before is forgotten */
+    uint32_t share_at;                /**< private: when the manager is asked for it, or for what is missing */
+    uint8_t revoked_count;            /**< private: marks held */
+    uint8_t revoked_before;           /**< private: of these, the ones that only the older of two generations has, which stand first */
+    uint8_t pair_flags;               /**< private */
+    uint8_t revoked[IOTSEC_REVOKED_MAX][IOTSEC_REVOKED_BYTES]; /**< private */
 #endif
     struct iotsec_stats stats;        /**< drops of group records and key-management messages, by reason; read freely */
     struct iotsec_dtls dtls;          /**< private but for its stats */
@@ -238,6 +302,57 @@ enum iotsec_status iotsec_group_leave(struct iotsec_device *device, uint16_t gro
  * @retval IOTSEC_ERR_STATE not joined. (A join whose handshake still runs is given up: IOTSEC_OK, no message, no event)
  */
 enum iotsec_status iotsec_leave(struct iotsec_device *device);
+
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+/**
+ * Sends a message to one other device of the domain. Where no session with it stands, a handshake is begun, the message
+ * is queued, and leaves when the session stands: PEER_OPEN or PEER_FAILED follows. The device that sits at the address
+ * has to prove that it is the expected one before anything is sent to it. A message in a session is not acknowledged:
+ * a lost one is lost. The manager takes no part.
+ * @param device a device that holds a share of the domain's polynomial (IOTSEC_DEVICE_SHARE)
+ * @param peer whom, and where; copied. With another address than that of the session that stands, a new one is opened
+ * @param data the message; copied
+ * @param len its length, 1 to what a record holds; at most pair_message_size while no session stands
+ * @retval IOTSEC_OK handed to the HAL, or queued
+ * @retval IOTSEC_ERR_ARGUMENT empty, an identity that is empty, too long or this device's own, a multicast address
+ * @retval IOTSEC_ERR_UNSUPPORTED pair_count is 0
+ * @retval IOTSEC_ERR_NO_SHARE no share (not joined yet, or the domain has no polynomial), or its revocations have not come yet
+ * @retval IOTSEC_ERR_REVOKED that device was evicted
+ * @retval IOTSEC_ERR_TOO_LONG too long
+ * @retval IOTSEC_ERR_AGAIN a message to it is queued already, or no handshake slot is free: later
+ * @retval IOTSEC_ERR_FULL no free place for another peer, and none that is idle
+ * @retval IOTSEC_ERR_SEND the HAL dropped it
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ * Section: draft-keoh-lwig-dtls-iot-01, 4.3.1.
+ */
+enum iotsec_status iotsec_send(struct iotsec_device *device, const struct iotsec_peer *peer, const uint8_t *data, size_t len);
+
+/**
+ * Closes the session with another device, gives up a handshake with it, and forgets what is queued for it. No event follows.
+ * @param device a device
+ * @param identity,identity_len the other device's
+ * @retval IOTSEC_OK closed
+ * @retval IOTSEC_ERR_NOT_FOUND there was nothing
+ */
+enum iotsec_status iotsec_peer_close(struct iotsec_device *device, const uint8_t *identity, size_t identity_len);
+
+/**
+ * A key that this device shares with another one for a purpose of the application's own. It lives as long as their
+ * session, and is another one in the next: PRF(TGK, 0x2AD01C64 || cs_id || CSB_ID || RAND). Both ends get the same.
+ * @param device a device
+ * @param identity,identity_len the other device's
+ * @param cs_id the purpose, 1 to 255: the application's choice
+ * @param key 16 bytes, written on success; the caller wipes it
+ * @retval IOTSEC_OK derived
+ * @retval IOTSEC_ERR_ARGUMENT cs_id is 0
+ * @retval IOTSEC_ERR_NOT_FOUND no session with that device stands
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ * Section: RFC 3830, 4.1.4; draft-keoh-lwig-dtls-iot-01, 4.3.
+ */
+enum iotsec_status iotsec_peer_key(const struct iotsec_device *device, const uint8_t *identity, size_t identity_len,
+                                   uint8_t cs_id, uint8_t key[IOTSEC_KEY_BYTES]);
+#endif
 
 #if IOTSEC_ACCESS || defined(DOXYGEN)
 /**

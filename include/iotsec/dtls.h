@@ -59,8 +59,11 @@ struct iotsec_dtls_extension {
      */
     enum iotsec_status (*write)(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size, size_t *len);
     /**
-     * Takes the body from the peer's hello, unauthenticated until `established`. IOTSEC_OK: taken;
-     * anything else ends the handshake with illegal_parameter.
+     * Takes the body from the peer's hello, unauthenticated until `established`. IOTSEC_OK: taken.
+     * IOTSEC_ERR_AGAIN, of a server: the hello is dropped as if it had been lost; nothing is answered.
+     * Anything else is answered with illegal_parameter; a server forgets the handshake, a client drops the hello, and
+     * if no better one comes it ends with IOTSEC_ERR_PROTOCOL, or with IOTSEC_ERR_PEER_IDENTITY or
+     * IOTSEC_ERR_GENERATION if that is what this function said.
      */
     enum iotsec_status (*parse)(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len);
 };
@@ -84,6 +87,11 @@ struct iotsec_dtls_info {
     int relayed;                     /**< 1 if it came through a stateless relay, whose address `addr` is then */
     int connection_id;               /**< 1 if the client's records carry a Connection ID: the session goes on when its address changes */
     const uint8_t *scratch;          /**< what the plugged-in extensions kept; now authenticated */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    const uint8_t *identity;         /**< the PSK identity that the client has authenticated itself under; a client's: its own */
+    size_t identity_len;             /**< its length */
+    const uint8_t *exported;         /**< IOTSEC_EXPORTED_BYTES of keying material (RFC 5705), of this session alone; NULL if `peer` is 0 or IOTSEC_PAIRWISE is 0 */
+#endif
     iotsec_dtls_handle replaced;     /**< the session of the same identity and address that it replaces (already gone), or 0 */
 };
 
@@ -130,6 +138,15 @@ struct iotsec_dtls_callbacks {
      * Runs while the keys are being derived: may not call the library. NULL: off.
      */
     void (*keylog)(void *user, const char *line);
+#endif
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    /**
+     * Client: finds the PSK of a handshake that iotsec_dtls_connect began without one, when the server's hello has been
+     * taken and ClientKeyExchange is due. IOTSEC_OK: `psk` is filled in (its `peer` is not looked at). Anything else
+     * counts as a fault of the server's hello: the handshake ends with that status if no better hello comes. May be
+     * called again for a repeated try. May not call the library for this handshake. May be NULL.
+     */
+    enum iotsec_status (*client_psk)(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
 #endif
 };
 
@@ -241,7 +258,7 @@ struct iotsec_dtls_handshake {
     uint32_t bytes_out;            /**< private */
     uint32_t plain_sequence;       /**< private: next number, epoch 0 */
     uint32_t write_sequence;       /**< private: next number, epoch 1 */
-    const uint8_t *identity;       /**< private: client, the caller's */
+    const uint8_t *identity;       /**< private: client, the caller's; server, behind the Finished in `flight` */
     const uint8_t *psk;            /**< private: client, the caller's */
     uint8_t client_random[IOTSEC_RANDOM_BYTES]; /**< private */
     union {
@@ -253,6 +270,9 @@ struct iotsec_dtls_handshake {
             struct iotsec_record_key write_key; /**< private */
             struct iotsec_record_key read_key;  /**< private */
             uint8_t expected[IOTSEC_VERIFY_DATA_BYTES]; /**< private: the peer's verify_data */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+            uint8_t exported[IOTSEC_EXPORTED_BYTES]; /**< private: keying material */
+#endif
         } keyed;                   /**< private: after it; the master secret itself is never kept */
     } u;                           /**< private */
     struct iotsec_dtls_waiting waiting[IOTSEC_REASSEMBLY_MESSAGES]; /**< private: messages in the reassembly buffer */
@@ -283,6 +303,9 @@ struct iotsec_dtls_config {
     uint8_t refuse_plain_hello;                     /**< 1: a server refuses hellos without any extension */
     uint8_t connection_id;                          /**< enum iotsec_connection_id_policy */
     uint8_t relayed;                                /**< 1: a server takes datagrams that stateless relays have wrapped (docs/protocol.md, section 12) and answers in kind; 0: they are dropped */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint16_t client_handshakes;                     /**< handshake slots that this end keeps for handshakes which it begins itself, however many hellos come; below handshake_count */
+#endif
     uint16_t relay_handshakes;                      /**< half-open handshakes that one relay's address may have; 0: half of handshake_count, at least 1 */
     uint8_t key_management;                         /**< 1: content types 28 and 29 are handed to `receive`; 0: they are dropped */
     uint8_t suites;                                 /**< bit 0: CCM_8, bit 1: CCM; 0: CCM_8 alone. A server takes the client's first that is enabled */
@@ -349,8 +372,8 @@ void iotsec_dtls_wipe(struct iotsec_dtls *dtls);
  * @param to the server's unicast address; copied
  * @param identity PSK identity, any bytes; not copied: stays valid until the handshake has ended
  * @param identity_len 1 to IOTSEC_IDENTITY_MAX
- * @param psk the key; not copied: stays valid until the handshake has ended
- * @param psk_len 16 to IOTSEC_PSK_MAX
+ * @param psk the key; not copied: stays valid until the handshake has ended. NULL: `client_psk` is asked for it
+ * @param psk_len 16 to IOTSEC_PSK_MAX; 0 if psk is NULL
  * @param peer the application's number for this peer
  * @param handshake set to the handshake's handle; may be NULL
  * @retval IOTSEC_OK started (a failed send counts as a loss)
@@ -366,6 +389,26 @@ void iotsec_dtls_wipe(struct iotsec_dtls *dtls);
 enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const uint8_t *identity,
                                        size_t identity_len, const uint8_t *psk, size_t psk_len, uint32_t peer,
                                        iotsec_dtls_handle *handshake);
+#endif
+
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+/**
+ * What the plugged-in extensions keep of a handshake: the `scratch` of struct iotsec_dtls_hello.
+ * @param dtls an initialised context
+ * @param handshake a handshake in progress; in `psk`, say
+ * @return its IOTSEC_HANDSHAKE_SCRATCH_BYTES, to be read and written until the next call on the context; NULL if there is
+ *         no such handshake
+ */
+uint8_t *iotsec_dtls_scratch(const struct iotsec_dtls *dtls, iotsec_dtls_handle handshake);
+
+/**
+ * The handshake that a client at an address has begun with this end, not one behind a stateless relay.
+ * @param dtls an initialised context
+ * @param addr the client's address
+ * @param proved set to 1 if it has shown that it receives at that address, else 0; may be NULL
+ * @return its handle, or 0
+ */
+iotsec_dtls_handle iotsec_dtls_incoming(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr, int *proved);
 #endif
 
 #if IOTSEC_DTLS_SERVER || defined(DOXYGEN)

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "dtls.h"
+#include "polykey.h"
 #include "stats.h"
 #include "types.h"
 
@@ -56,6 +57,18 @@ struct iotsec_registry_access {
     uint16_t pan_id;                /**< IEEE 802.15.4 PAN ID */
     uint8_t prefix[8];              /**< the /64 that devices take their addresses from; all zero: none */
     struct iotsec_addr manager;     /**< the manager's own unicast address and port; interface 0 */
+};
+
+/**
+ * The domain's polynomial as the registry keeps it, but for its coefficients. A generation's coefficients a[i][j] = a[j][i],
+ * 0 <= i, j <= degree, are 16 bytes each and secret.
+ */
+struct iotsec_registry_poly {
+    uint32_t generation;   /**< 1 or more; grows with each new polynomial */
+    uint8_t degree;        /**< t, 1 or more */
+    uint8_t gentle;        /**< 1: shares of the generation before may serve for a while longer */
+    uint8_t revoked_count; /**< evicted since it was made */
+    uint8_t revoked[IOTSEC_REVOKED_MAX][IOTSEC_REVOKED_BYTES]; /**< their marks, in order; the rest is zeros */
 };
 
 /** One device's membership in one group as the registry keeps it. */
@@ -113,6 +126,20 @@ struct iotsec_registry {
     enum iotsec_status (*access)(void *user, struct iotsec_registry_access *access);
     /** Replaces the access parameters, inside a transaction. Never NULL where `access` is not. */
     enum iotsec_status (*put_access)(void *user, const struct iotsec_registry_access *access);
+
+    /**
+     * The domain's polynomial; IOTSEC_ERR_NOT_FOUND: none. Called by iotsec_manager_init only. NULL: the registry keeps none,
+     * and the four below are not called.
+     */
+    enum iotsec_status (*poly)(void *user, struct iotsec_registry_poly *poly);
+    /** Replaces it, inside a transaction. With a new generation, every coefficient of the old one is deleted, and the new ones follow in put_coefficients. */
+    enum iotsec_status (*put_poly)(void *user, const struct iotsec_registry_poly *poly);
+    /** Writes `count` coefficients a[row][first], a[row][first + 1] ... with first + count <= row + 1, inside the transaction of put_poly. All rows come, in order. */
+    enum iotsec_status (*put_coefficients)(void *user, uint8_t row, uint8_t first, uint16_t count, const uint8_t *elements);
+    /** Reads `count` coefficients a[row][first], a[row][first + 1] ... with first + count <= degree + 1; a[i][j] is a[j][i]. The caller wipes them. */
+    enum iotsec_status (*coefficients)(void *user, uint8_t row, uint8_t first, uint16_t count, uint8_t *elements);
+    /** The point of a device's identity, as iotsec_polykey_point makes it. No two devices have the same: the registry refuses the second. IOTSEC_ERR_NOT_FOUND: no such device. Also inside a transaction. */
+    enum iotsec_status (*point)(void *user, uint32_t device, uint8_t point[IOTSEC_POLY_ELEMENT_BYTES]);
 };
 
 /** What the manager tells its application. */
@@ -132,6 +159,9 @@ enum iotsec_manager_event_kind {
     IOTSEC_MANAGER_MOVED,           /**< the session of `device` goes on at another address, `addr`, which it has shown to receive at */
     IOTSEC_MANAGER_L2_KEY,          /**< the domain's L2 key: number `key_number` is being handed out (`reason`: why, as for GROUP_KEY), or is in use from now on (OK) */
     IOTSEC_MANAGER_ACCESS,          /**< `device` has installed what it is to have of L2 keys: `key_number` */
+    IOTSEC_MANAGER_POLY,            /**< the domain has a new polynomial, of generation `key_number`: `reason` is CANCELLED (iotsec_manager_poly_renew) or FULL (an eviction beyond IOTSEC_REVOKED_MAX) */
+    IOTSEC_MANAGER_SHARE,           /**< `device` has its whole share of generation `key_number`, and every revocation */
+    IOTSEC_MANAGER_SHARE_REFUSED,   /**< it cannot take its share of generation `key_number`: `reason` is DEGREE */
     IOTSEC_MANAGER_FORGERIES        /**< many forged records on the session of `device` */
 };
 
@@ -203,6 +233,11 @@ struct iotsec_manager_contact {
     uint8_t last_result;         /**< private: what it was answered */
     uint8_t next_id;             /**< private: next message ID to this device */
     uint8_t flags;               /**< private */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint8_t share_flags;         /**< private */
+    uint8_t revoked_to;          /**< private: revocations that it has acknowledged */
+    uint16_t share_next;         /**< private: the next coefficient of its share */
+#endif
 };
 
 /** Private: one message, or pair of halves, that waits for its acknowledgement. Arrays of it are the caller's. */
@@ -271,6 +306,13 @@ struct iotsec_manager {
     uint16_t l2_hand;                      /**< private: the next one behind them */
     uint8_t l2_failures;                   /**< private: switches that failed in a row */
     int8_t l2_reason;                      /**< private: a status, of the L2_KEY event to be told */
+#endif
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    struct iotsec_registry_poly poly;      /**< private: as in the registry */
+    struct iotsec_registry_poly staged_poly; /**< private: as it will be once the transaction is committed; generation 0: nothing is staged */
+    uint16_t share_scan;                   /**< private: contacts still to be looked at */
+    uint16_t share_slot;                   /**< private: the next of them */
+    int8_t poly_reason;                    /**< private: a status, of the POLY event to be told; 0 none */
 #endif
     uint16_t scan;                         /**< private: next member to look at for a delivery */
     uint16_t deliveries_used;              /**< private: they stand at the front of their array */
@@ -442,6 +484,24 @@ enum iotsec_status iotsec_manager_access_set(struct iotsec_manager *manager, uin
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
  */
 enum iotsec_status iotsec_manager_l2_renew(struct iotsec_manager *manager);
+#endif
+
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+/**
+ * Gives the domain a polynomial, or a new one, and hands every device that wants pairwise keys its share: at once to those
+ * with a session, to the others at their next one. Revocations of the old generation end with it. It is renewed by itself
+ * when more than IOTSEC_REVOKED_MAX devices have been evicted, without an overlap.
+ * @param manager an initialised manager
+ * @param degree t, 1 to IOTSEC_POLY_DEGREE_MAX: so many captured devices learn nothing about others' keys, one more everything
+ * @param overlap 1: shares of the old generation serve for a while longer; 0, after a compromise: they end with the new one
+ * @retval IOTSEC_OK durable; deliveries follow
+ * @retval IOTSEC_ERR_DEGREE the degree is out of range
+ * @retval IOTSEC_ERR_UNSUPPORTED the registry keeps no polynomial
+ * @retval IOTSEC_ERR_COUNTER no generation is left
+ * @retval IOTSEC_ERR_RANDOM no random numbers
+ * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed
+ */
+enum iotsec_status iotsec_manager_poly_renew(struct iotsec_manager *manager, unsigned degree, int overlap);
 #endif
 
 /**

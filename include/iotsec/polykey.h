@@ -32,9 +32,10 @@ extern "C" {
 
 /** An evaluation in progress (Horner's rule). Secret; members are private. iotsec_polykey_sum_finish wipes it. */
 struct iotsec_polykey_sum {
-    uint32_t sum[IOTSEC_POLY_LIMBS];        /**< private: so far */
+    uint32_t sum[2][IOTSEC_POLY_LIMBS];     /**< private: so far, and room for the next one */
     uint32_t point[2 * IOTSEC_POLY_LIMBS];  /**< private: where the polynomial is evaluated, prepared for the multiplication */
     uint32_t start[IOTSEC_POLY_LIMBS];      /**< private: what each column begins with */
+    uint32_t turn;                          /**< private: which of the two is the sum */
 };
 
 /**
@@ -108,7 +109,8 @@ struct iotsec_polykey_pair {
  *     PSK = HMAC-SHA-256(F(x1, x2), "iotsec pair psk" || generation || len || ID || len || ID)
  *     TGK = the first 16 bytes of HMAC-SHA-256(F(x1, x2), "iotsec pair tgk" || generation || len || ID || len || ID)
  *
- * with the smaller identity first: as bytes, and if one begins with the other, the shorter one.
+ * with the generation as 4 bytes, big endian, a length as one byte, and the smaller identity first: as bytes, and if one
+ * begins with the other, the shorter one.
  * @param hal crypto operations
  * @param pair the two
  * @param psk IOTSEC_PAIR_PSK_BYTES bytes, written on success; the caller wipes it. NULL: not wanted

@@ -624,6 +624,12 @@ static void device_event(void *user, const struct iotsec_device_event *event)
     case IOTSEC_DEVICE_MOVED:
         report_move(device, event);
         break;
+    case IOTSEC_DEVICE_SHARE:
+    case IOTSEC_DEVICE_PEER_OPEN:
+    case IOTSEC_DEVICE_PEER_FAILED:
+    case IOTSEC_DEVICE_PEER_REFUSED:
+    case IOTSEC_DEVICE_PEER_CLOSED:
+        break; /* the program asks for no share yet */
     }
 }
 

@@ -352,6 +352,10 @@ static void serve_event(void *user, const struct iotsec_manager_event *event)
         out_uint("index", 1 + (event->key_number - 1) % 255);
         out_end();
         break;
+    case IOTSEC_MANAGER_POLY:
+    case IOTSEC_MANAGER_SHARE:
+    case IOTSEC_MANAGER_SHARE_REFUSED:
+        break; /* the program's registry keeps no polynomial yet */
     case IOTSEC_MANAGER_FORGERIES:
         if (may_report_failure(serve)) {
             out_event(serve, "forgeries", event, false);

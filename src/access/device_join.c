@@ -343,7 +343,10 @@ static void log_key(void *user, const char *line)
 
 /* a table of its own, so that a device without a key log never builds a line */
 static const struct iotsec_dtls_callbacks logging_callbacks = {
-    NULL, take_session, take_failure, take_close, take_content, take_forgeries, log_key
+    NULL, take_session, take_failure, take_close, take_content, take_forgeries, log_key,
+#if IOTSEC_PAIRWISE
+    NULL
+#endif
 };
 #endif
 
@@ -351,6 +354,9 @@ static const struct iotsec_dtls_callbacks plain_callbacks = {
     NULL, /* no PSK look-up: this endpoint is nobody's server */
     take_session, take_failure, take_close, take_content, take_forgeries,
 #if IOTSEC_KEYLOG
+    NULL,
+#endif
+#if IOTSEC_PAIRWISE
     NULL
 #endif
 };

@@ -7,6 +7,8 @@
  *     device_keys.c     key-management messages and the one request that is outstanding
  *     device_access.c   the link layer's keys, access parameters, the move to another address
  *     device_group.c    messages to and from groups; hints and asks
+ *     device_share.c    the share of the domain's polynomial, and who is revoked
+ *     device_pair.c     sessions with other devices
  *     device_persist.c  group keys and counters in NVM
  *
  * Only iotsec_dev_tell and the functions marked so run the application's code, which may call back:
@@ -57,6 +59,11 @@ enum {
 #define DEVICE_ACCESS 32u    /* the application was told access parameters in this session */
 #define DEVICE_OLD_WAY 64u   /* the manager is sought, or its session stood before a move, at joined_at */
 #define DEVICE_MOVE_LOST 128u /* a move came to nothing: the application is to be told */
+
+/* iotsec_device.pair_flags */
+#define PAIRS_DUE 1u     /* SHARE_STATUS is to be sent as soon as no other request is outstanding */
+#define PAIRS_ASK 2u     /* ... at share_at */
+#define PAIRS_OVERLAP 4u /* share[1] is of the generation before, and serves until overlap_until */
 
 /* iotsec_device_group.state; what the manager is asked when the group is DUE */
 enum {
@@ -174,6 +181,50 @@ void iotsec_dev_hint(struct iotsec_device *dev, struct iotsec_device_group *grou
 bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group *group);
 /* Hints, asks, previous keys. Runs the application's code. */
 void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait);
+
+#if IOTSEC_PAIRWISE
+/* ---- device_share.c ---- */
+
+/* Sets both shares up in the caller's storage, empty. */
+void iotsec_dev_shares_init(struct iotsec_device *dev);
+/* Wipes shares and revocations. */
+void iotsec_dev_shares_forget(struct iotsec_device *dev);
+/* What SHARE_STATUS says. */
+void iotsec_dev_share_status(const struct iotsec_device *dev, struct iotsec_km_message *request);
+/* M -> D  ACK of SHARE_STATUS, or none came (FAILED). Runs the application's code. */
+void iotsec_dev_take_share_answer(struct iotsec_device *dev, uint8_t result);
+/* M -> D  SHARE or REVOKED. What to acknowledge; `*answer` false: nothing. Runs the application's code through
+ * iotsec_dev_share_tell, after the acknowledgement. */
+enum iotsec_km_result iotsec_dev_take_share(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer);
+/* Tells what the message before has brought about, and closes what it ends. Runs the application's code. */
+void iotsec_dev_share_tell(struct iotsec_device *dev);
+/* The share of a generation, if it serves; 0: of the newest one that does. NULL: none. */
+const struct iotsec_share *iotsec_dev_share(const struct iotsec_device *dev, uint32_t generation);
+/* Whether the device of that point was evicted. */
+bool iotsec_dev_is_revoked(const struct iotsec_device *dev, const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES]);
+/* The end of an overlap; what is missing is asked for. Runs the application's code. */
+void iotsec_dev_share_poll(struct iotsec_device *dev, uint32_t *wait);
+
+/* ---- device_pair.c ---- */
+
+extern const struct iotsec_dtls_extension iotsec_dev_device_identity;
+/* Server: the PSK look-up. Client: the PSK, once the server's hello is there. */
+enum iotsec_status iotsec_dev_pair_psk(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
+                                       struct iotsec_dtls_psk *psk);
+enum iotsec_status iotsec_dev_pair_client_psk(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
+/* What the handshake and the sessions of pairs tell. Run the application's code. */
+void iotsec_dev_pair_established(struct iotsec_device *dev, const struct iotsec_dtls_info *info);
+void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handshake, const struct iotsec_addr *addr,
+                            enum iotsec_status reason);
+void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle session, enum iotsec_status reason);
+void iotsec_dev_pair_content(struct iotsec_device *dev, iotsec_dtls_handle session, const uint8_t *data, size_t len);
+/* Forgets every pair: sessions are closed, handshakes cancelled, messages wiped. Nobody is told. */
+void iotsec_dev_pairs_forget(struct iotsec_device *dev);
+/* Closes the sessions that may not go on: revoked peers, generations that no longer serve. Runs the application's code. */
+void iotsec_dev_pairs_review(struct iotsec_device *dev);
+/* Idle sessions; handshakes that were waited for. Runs the application's code. */
+void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait);
+#endif
 
 /* ---- device_persist.c ---- */
 

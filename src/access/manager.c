@@ -845,6 +845,9 @@ static const struct iotsec_dtls_callbacks dtls_callbacks = {
 #if IOTSEC_KEYLOG
     on_keylog,
 #endif
+#if IOTSEC_PAIRWISE
+    NULL,
+#endif
 };
 
 /* ---- Set-up ---- */

@@ -6,6 +6,7 @@
  *     manager_keys.c     steps and generations: one transaction, then memory
  *     manager_deliver.c  messages that wait for their acknowledgement
  *     manager_access.c   L2 keys and the other access parameters
+ *     manager_poly.c     the polynomial, its shares, and who is revoked
  *
  * Only iotsec_mgr_tell and the functions marked so run the application's code, which may call back:
  * after one of them contacts, members and groups are looked up again. Everything else may hold pointers.
@@ -60,6 +61,12 @@ enum {
 #define CONTACT_L2_OWED 0x20u /* access parameters are to be delivered, even if no stage says so */
 #define CONTACT_LEFT 0x40u    /* left the domain in this session: no L2 key any more */
 #define CONTACT_MOVING 0x80u  /* last_request is a MOVED that waits for the path check */
+
+/* iotsec_manager_contact.share_flags */
+#define CONTACT_SHARE_WANTED 0x01u  /* it has asked in this session */
+#define CONTACT_SHARE_SENDING 0x02u /* a delivery of SHARE or REVOKED is under way */
+#define CONTACT_SHARE_TOLD 0x04u    /* SHARE was told for what it has */
+#define CONTACT_SHARE_REFUSED 0x08u /* it has no room for this generation's */
 
 /* ---- manager.c ---- */
 
@@ -171,6 +178,33 @@ void iotsec_mgr_l2_tell(struct iotsec_manager *m);
 void iotsec_mgr_access_poll(struct iotsec_manager *m);
 /* Milliseconds until iotsec_mgr_access_poll has something to do. */
 uint32_t iotsec_mgr_access_wait(const struct iotsec_manager *m, uint32_t now);
+#endif
+
+/* ---- manager_poly.c ---- */
+
+#if IOTSEC_PAIRWISE
+/* Reads the polynomial's row at the start. OK, ERR_REGISTRY. */
+enum iotsec_status iotsec_mgr_poly_load(struct iotsec_manager *m);
+/* D -> M  SHARE_STATUS: sets down what the device lacks and says what to answer. */
+enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message);
+/* Delivers to a contact the next piece of what it is owed, if that is allowed now, or leaves it to the scan. */
+void iotsec_mgr_share_deliver(struct iotsec_manager *m, struct iotsec_manager_contact *contact);
+/* Sends SHARE or REVOKED, computed anew each time: no share is kept. */
+void iotsec_mgr_share_send(struct iotsec_manager *m, const struct iotsec_manager_delivery *d, const struct iotsec_manager_contact *contact);
+/* D -> M  ACK of SHARE or REVOKED. Runs the application's code. */
+void iotsec_mgr_share_acknowledge(struct iotsec_manager *m, struct iotsec_manager_contact *contact,
+                                  const struct iotsec_manager_delivery *d, uint8_t result);
+/* In a transaction in which `leaver` is evicted: adds its mark, or writes a new polynomial if there is no room for it.
+ * OK, ERR_COUNTER, ERR_RANDOM, ERR_REGISTRY. */
+enum iotsec_status iotsec_mgr_poly_stage(struct iotsec_manager *m, uint32_t leaver);
+/* The transaction has ended: what was staged holds and goes to everybody who wants it, or is forgotten. */
+void iotsec_mgr_poly_apply(struct iotsec_manager *m, enum iotsec_status status);
+/* Tells of a new polynomial. Runs the application's code. */
+void iotsec_mgr_poly_tell(struct iotsec_manager *m);
+/* Goes on with the scan of the contacts. */
+void iotsec_mgr_poly_poll(struct iotsec_manager *m);
+/* Milliseconds until iotsec_mgr_poly_poll has something to do. */
+uint32_t iotsec_mgr_poly_wait(const struct iotsec_manager *m);
 #endif
 
 #endif

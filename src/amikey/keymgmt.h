@@ -19,11 +19,16 @@
  *                                  prefix(8), manager(8 or 16), port(2), flags                 45 or 53 bytes
  *   type 29, M -> D  PATH_CHECK    13, message                                                       2 bytes
  *   type 29, D -> M  MOVED         14, message                                                       2 bytes
+ *   type 29, D -> M  SHARE_STATUS  15, message, generation(4), next generation(4), held(2), revoked   13 bytes
+ *   type 28, M -> D  SHARE         16, message, generation(4), degree, first, revoked, flags,
+ *                                  elements(16 n)                                                    26 bytes and more
+ *   type 29, M -> D  REVOKED       17, message, generation(4), first, revoked, marks(8 n)             16 bytes and more
  *
  * The multicast address takes 5 bytes when it is ffXY::gggg:gggg (second byte, low 32 bits), else
  * 16; the manager's own takes 8 when it begins with the prefix, be that zeros; the message's length tells.
  * "message" is the sender's message ID: an ACK echoes it. Both halves of a pair carry the same one. Longer
- * messages than listed are malformed. Kinds 12 to 14 exist with IOTSEC_ACCESS.
+ * messages than listed are malformed. Kinds 12 to 14 exist with IOTSEC_ACCESS, 15 to 17 with
+ * IOTSEC_PAIRWISE.
  */
 #ifndef IOTSEC_SRC_AMIKEY_KEYMGMT_H
 #define IOTSEC_SRC_AMIKEY_KEYMGMT_H
@@ -49,7 +54,10 @@ enum iotsec_km_kind {
     IOTSEC_KM_GROUP_REMOVED = 11,
     IOTSEC_KM_ACCESS = 12,
     IOTSEC_KM_PATH_CHECK = 13,
-    IOTSEC_KM_MOVED = 14
+    IOTSEC_KM_MOVED = 14,
+    IOTSEC_KM_SHARE_STATUS = 15,
+    IOTSEC_KM_SHARE = 16,
+    IOTSEC_KM_REVOKED = 17
 };
 
 /* An ACK's result. */
@@ -69,6 +77,9 @@ enum iotsec_km_result {
 /* ACCESS flag: frames are sent under this L2 key from now on; without it, they are only received under it. */
 #define IOTSEC_KM_ACCESS_USE 1u
 
+/* SHARE flag: the share of the generation before may serve for a while longer. */
+#define IOTSEC_KM_SHARE_GENTLE 1u
+
 /* REFUSED reasons. */
 enum iotsec_km_reason {
     IOTSEC_KM_REASON_NOT_AUTHORISED = 1, /* the domain: group is 0 */
@@ -81,17 +92,35 @@ struct iotsec_km_message {
     uint8_t kind;
     uint8_t message;
     uint16_t group_id;
-    uint32_t key_number;
+    uint32_t key_number; /* SHARE_STATUS, SHARE, REVOKED: generation */
     uint16_t sender_id;
-    uint8_t code;        /* ACK: result; STATUS, ACCESS: flags; REFUSED: reason */
+    uint8_t code;        /* ACK: result; STATUS, ACCESS, SHARE: flags; REFUSED: reason */
     uint8_t secret[IOTSEC_KEY_BYTES]; /* TGK, RAND or L2 key */
     struct iotsec_addr addr;          /* PARAMETERS, ACCESS: interface is 0 */
     uint16_t pan_id;                  /* ACCESS, as the following ones */
     uint16_t short_address;
     uint8_t prefix[8];
+#if IOTSEC_PAIRWISE
+    uint32_t next_generation; /* SHARE_STATUS: of the share that is still coming, 0 none */
+    uint16_t held;       /* SHARE_STATUS: its coefficients so far */
+    uint8_t degree;      /* SHARE */
+    uint8_t first;       /* SHARE: power of the first coefficient; REVOKED: how many marks stand before these */
+    uint8_t revoked;     /* SHARE_STATUS: marks held of the newer generation; SHARE, REVOKED: how many the generation has */
+    uint8_t count;       /* SHARE, REVOKED: elements or marks in this message, 1 or more */
+    const uint8_t *tail; /* SHARE, REVOKED: where they stand; decoded: in the message, which holds secrets then */
+#endif
 };
 
-#define IOTSEC_KM_MAX_BYTES (IOTSEC_ACCESS ? 53u : 42u)
+/* What iotsec_km_encode needs, without elements or marks; and with as many as are ever sent. */
+#define IOTSEC_KM_FIXED_BYTES (IOTSEC_ACCESS ? 53u : 42u)
+#define IOTSEC_KM_SHARE_BYTES 10u
+#define IOTSEC_KM_REVOKED_BYTES 8u
+#define IOTSEC_KM_REVOKED_MARKS 7u /* in one message: it then fits one 802.15.4 frame */
+#if IOTSEC_PAIRWISE && IOTSEC_ROLE_MANAGER && IOTSEC_SHARE_CHUNK_MAX > 2
+#define IOTSEC_KM_MAX_BYTES (IOTSEC_KM_SHARE_BYTES + IOTSEC_SHARE_CHUNK_MAX * IOTSEC_POLY_ELEMENT_BYTES)
+#else
+#define IOTSEC_KM_MAX_BYTES 64u
+#endif
 
 /* The record content type that a kind travels in. */
 uint8_t iotsec_km_content_type(uint8_t kind);
@@ -100,7 +129,7 @@ uint8_t iotsec_km_content_type(uint8_t kind);
 enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uint8_t *out, size_t size, size_t *len);
 
 /* OK, or ERR_DECODE: wrong content type for the kind, unknown kind, wrong length, or a field out of range
- * (group 0 but in REFUSED, key number with a generation low byte of 0, L2 number 0, sender 0 or 65535, address not
+ * (generation or degree 0, no element or mark, elements beyond the degree, marks beyond `revoked`; group 0 but in REFUSED, key number with a generation low byte of 0, L2 number 0, sender 0 or 65535, address not
  * multicast (ACCESS: multicast), port 0). Codes are not checked. */
 enum iotsec_status iotsec_km_decode(struct iotsec_km_message *message, uint8_t content_type, const uint8_t *data, size_t len);
 

@@ -540,5 +540,5 @@ static void abort_transaction(void *user)
 const struct iotsec_registry registry_memory = {
     find_psk,   is_authorised, is_allowed, group_at,      member_at,   begin, put_group,
     delete_group, put_member,  delete_member, put_evicted, commit, abort_transaction,
-    get_access, put_access,
+    get_access, put_access, NULL, NULL, NULL, NULL, NULL,
 };

@@ -536,7 +536,7 @@ static inline void reg_abort(void *user)
 static const struct iotsec_registry registry = {
     reg_psk, reg_authorised, reg_group_allowed, reg_group_at, reg_member_at, reg_begin, reg_put_group,
     reg_delete_group, reg_put_member, reg_delete_member, reg_put_evicted, reg_commit, reg_abort,
-    reg_access, reg_put_access,
+    reg_access, reg_put_access, NULL, NULL, NULL, NULL, NULL,
 };
 
 /* ---- The manager's application ---- */

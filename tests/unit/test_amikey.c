@@ -558,7 +558,12 @@ struct message_row {
 #define TGK { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 }
 
 #define NO_ADDRESS { { 0 }, 0, 0 }
-#define NO_LINK 0, 0, { 0 }
+#if IOTSEC_PAIRWISE
+#define NO_SHARE , 0, 0, 0, 0, 0, 0, NULL
+#else
+#define NO_SHARE
+#endif
+#define NO_LINK 0, 0, { 0 } NO_SHARE
 
 static const struct message_row message_rows[] = {
     /*  1 */ { 1, 28, "01aa0007000102030005" TGK_HEX, { 1, 0xAA, 7, K, 5, 0, TGK, NO_ADDRESS, NO_LINK } },
@@ -583,15 +588,15 @@ static const struct message_row message_rows[] = {
 #if IOTSEC_ACCESS
     /* 15 */ { 12, 28, "0caa00000001" TGK_HEX "cafefffe" "20010db800010002" "0000000000000001" "1634" "01",
                { 12, 0xAA, 0, 1, 0, 1, TGK, { { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2, [15] = 1 }, 0x1634, 0 },
-                 0xCAFE, 0xFFFE, { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2 } } },
+                 0xCAFE, 0xFFFE, { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2 } NO_SHARE } },
     /* 16 */ { 12, 28, "0c00ffffffff" TGK_HEX "00010002" "20010db800010002" "20010db8000100030102030405060708" "1634" "00",
                { 12, 0, 0, 0xFFFFFFFF, 0, 0, TGK, { { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8 }, 0x1634, 0 },
-                 1, 2, { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2 } } },
+                 1, 2, { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2 } NO_SHARE } },
     /* 17, no prefix */ { 12, 28, "0c0000000100" TGK_HEX "00000000" "0000000000000000" "fd000000000000000000000000000001" "0001" "ff",
-               { 12, 0, 0, 0x100, 0, 0xFF, TGK, { { 0xFD, [15] = 1 }, 1, 0 }, 0, 0, { 0 } } },
+               { 12, 0, 0, 0x100, 0, 0xFF, TGK, { { 0xFD, [15] = 1 }, 1, 0 }, 0, 0, { 0 } NO_SHARE } },
     /* 18, zeros begin with zeros */ { 12, 28, "0c0000000001" TGK_HEX "00000000" "0000000000000000" "0000ffffc0000201" "1634" "00",
                { 12, 0, 0, 1, 0, 0, TGK, { { [10] = 0xFF, [11] = 0xFF, [12] = 0xC0, [14] = 2, [15] = 1 }, 0x1634, 0 },
-                 0, 0, { 0 } } },
+                 0, 0, { 0 } NO_SHARE } },
     /* 19 */ { 13, 29, "0d07", { 13, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
     /* 20 */ { 14, 29, "0e07", { 14, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
 #endif
