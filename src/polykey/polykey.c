@@ -10,10 +10,18 @@
 
 #define ELEMENT IOTSEC_POLY_ELEMENT_BYTES
 #define DIGEST 32u
-#define DRAWS 4u /* in a row that are no elements, which happens once in 2^508 times: the HAL does not work */
+#define LABEL 15u
+#define REDRAWS 3u /* chance does not need more; a HAL that does not work would go on for ever */
 
 #if IOTSEC_PAIR_PSK_BYTES != 32
 #error "a PSK is a whole HMAC"
+#endif
+
+/* What needs room on the stack for a moment has its own frame, which is gone when the HMACs need theirs. */
+#if defined(__GNUC__)
+#define OWN_FRAME __attribute__((noinline))
+#else
+#define OWN_FRAME
 #endif
 
 static bool is_identity_len(size_t len)
@@ -72,37 +80,69 @@ int iotsec_polykey_are_elements(const uint8_t *elements, size_t count)
 
 enum iotsec_status iotsec_polykey_draw(const struct iotsec_hal *hal, uint8_t *elements, size_t count)
 {
-    size_t drawn = 0;
-    unsigned draws = 0;
+    uint8_t *element = elements;
+    uint8_t *end = elements + count * ELEMENT;
+    unsigned redrawn = 0;
 
-    while (drawn != count) {
-        uint8_t *element = elements + drawn * ELEMENT;
-
-        if (draws++ == DRAWS || hal->random(hal->user, element, ELEMENT) != 0) {
+    while (element != end) {
+        if (redrawn > REDRAWS || hal->random(hal->user, element, ELEMENT) != 0) {
             iotsec_wipe(elements, count * ELEMENT);
             return IOTSEC_ERR_RANDOM;
         }
         element[0] &= 0x7F;
         if (iotsec_polykey_are_elements(element, 1)) {
-            drawn++;
-            draws = 0;
+            element += ELEMENT;
+        } else {
+            redrawn++;
         }
     }
     return IOTSEC_OK;
 }
 
+/* The pair's value, from the other's point. */
+static OWN_FRAME void evaluate(const struct iotsec_polykey_pair *pair, uint8_t value[ELEMENT])
+{
+    struct iotsec_polykey_sum sum;
+
+    iotsec_polykey_sum_start(&sum, value);
+    iotsec_polykey_sum_add(&sum, pair->share, pair->degree + 1u);
+    iotsec_polykey_sum_finish(&sum, value);
+}
+
+/* What the two keys are computed from. */
+struct schedule {
+    const struct iotsec_hal *hal;
+    struct iotsec_slice parts[5]; /* label | generation, length | identity | length | identity */
+    struct iotsec_hmac secret;
+};
+
+static enum iotsec_status derive(struct schedule *s, const char label[LABEL + 1], uint8_t *key, size_t key_len)
+{
+    uint8_t mac[DIGEST];
+    enum iotsec_status status;
+
+    if (key == NULL) {
+        return IOTSEC_OK;
+    }
+    s->parts[0].data = (const uint8_t *)label;
+    s->parts[0].len = LABEL;
+    status = iotsec_hmac_compute(s->hal, &s->secret, s->parts, 5, mac);
+    if (status == IOTSEC_OK) {
+        memcpy(key, mac, key_len);
+        iotsec_wipe(mac, sizeof mac);
+    }
+    return status;
+}
+
 enum iotsec_status iotsec_polykey_keys(const struct iotsec_hal *hal, const struct iotsec_polykey_pair *pair,
                                        uint8_t psk[IOTSEC_PAIR_PSK_BYTES], uint8_t tgk[IOTSEC_KEY_BYTES])
 {
-    static const char labels[2][16] = { "iotsec pair psk", "iotsec pair tgk" };
-    struct iotsec_hmac hmac;
-    struct iotsec_slice parts[5]; /* label | generation, length | identity | length | identity */
+    struct schedule s;
+    struct iotsec_slice *own = &s.parts[2];
+    struct iotsec_slice *peer = &s.parts[4];
     uint8_t value[ELEMENT];
-    uint8_t mac[2][DIGEST];
     uint8_t numbers[6];
     enum iotsec_status status;
-    unsigned own;
-    unsigned i;
     int order;
 
     if (!is_identity_len(pair->own_len) || !is_identity_len(pair->peer_len)) {
@@ -111,55 +151,44 @@ enum iotsec_status iotsec_polykey_keys(const struct iotsec_hal *hal, const struc
     order = memcmp(pair->own, pair->peer, pair->own_len < pair->peer_len ? pair->own_len : pair->peer_len);
     if (order == 0) {
         order = (int)pair->own_len - (int)pair->peer_len;
-        if (order == 0) {
-            return IOTSEC_ERR_ARGUMENT;
-        }
     }
-    own = order < 0 ? 2 : 4;
-    parts[own].data = pair->own;
-    parts[own].len = pair->own_len;
-    parts[6 - own].data = pair->peer;
-    parts[6 - own].len = pair->peer_len;
-    iotsec_put_u32(numbers, pair->generation);
-    numbers[4] = (uint8_t)parts[2].len;
-    numbers[5] = (uint8_t)parts[4].len;
-    parts[0].len = sizeof labels[0] - 1;
-    parts[1].data = numbers;
-    parts[1].len = 5;
-    parts[3].data = numbers + 5;
-    parts[3].len = 1;
+    if (order == 0) {
+        return IOTSEC_ERR_ARGUMENT;
+    }
+    if (order > 0) {
+        own = peer;
+        peer -= 2;
+    }
+    own->data = pair->own;
+    own->len = pair->own_len;
+    peer->data = pair->peer;
+    peer->len = pair->peer_len;
 
     status = iotsec_polykey_point(hal, pair->peer, pair->peer_len, value);
     if (status != IOTSEC_OK) {
         return status;
     }
-    {
-        struct iotsec_polykey_sum sum; /* shares its place with what the HMACs need */
-
-        iotsec_polykey_sum_start(&sum, value);
-        iotsec_polykey_sum_add(&sum, pair->share, pair->degree + 1u);
-        iotsec_polykey_sum_finish(&sum, value);
-    }
-    status = iotsec_hmac_key(hal, &hmac, value, sizeof value);
+    evaluate(pair, value);
+    s.hal = hal;
+    iotsec_put_u32(numbers, pair->generation);
+    numbers[4] = (uint8_t)s.parts[2].len;
+    numbers[5] = (uint8_t)s.parts[4].len;
+    s.parts[1].data = numbers;
+    s.parts[1].len = 5;
+    s.parts[3].data = numbers + 5;
+    s.parts[3].len = 1;
+    status = iotsec_hmac_key(hal, &s.secret, value, sizeof value);
     if (status == IOTSEC_OK) {
-        for (i = 0; i < 2; i++) {
-            parts[0].data = (const uint8_t *)labels[i];
-            if (status == IOTSEC_OK && (i == 0 ? psk : tgk) != NULL) {
-                status = iotsec_hmac_compute(hal, &hmac, parts, 5, mac[i]);
+        status = derive(&s, "iotsec pair psk", psk, IOTSEC_PAIR_PSK_BYTES);
+        if (status == IOTSEC_OK) {
+            status = derive(&s, "iotsec pair tgk", tgk, IOTSEC_KEY_BYTES);
+            if (status != IOTSEC_OK && psk != NULL) {
+                iotsec_wipe(psk, IOTSEC_PAIR_PSK_BYTES);
             }
         }
-        iotsec_hmac_done(hal, &hmac);
-    }
-    if (status == IOTSEC_OK) {
-        if (psk != NULL) {
-            memcpy(psk, mac[0], IOTSEC_PAIR_PSK_BYTES);
-        }
-        if (tgk != NULL) {
-            memcpy(tgk, mac[1], IOTSEC_KEY_BYTES);
-        }
+        iotsec_hmac_done(hal, &s.secret);
     }
     iotsec_wipe(value, sizeof value);
-    iotsec_wipe(mac, sizeof mac);
     return status;
 }
 
