@@ -71,12 +71,14 @@ for header in "$source_dir"/include/iotsec/*.h; do
 done
 
 device=(-DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_DTLS_SERVER=0)
+no_pairs=(-DIOTSEC_PAIRWISE=0)
 small=(-DIOTSEC_SUITE_CCM=0 -DIOTSEC_MAX_FRAGMENT_LENGTH=0 -DIOTSEC_KEYLOG=0 -DIOTSEC_PERSIST=0)
 no_relay=(-DIOTSEC_ROLE_RELAY=0)
 no_cid=(-DIOTSEC_CONNECTION_ID=0)
 no_access=(-DIOTSEC_ACCESS=0)
 not_relayed=(-DIOTSEC_RELAYED=0)
 one_link=("${no_relay[@]}" "${no_cid[@]}" "${no_access[@]}" "${not_relayed[@]}")
+pairs=(-DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_PAIRWISE=1)
 compiles 'everything'
 compiles 'device only' "${device[@]}"
 compiles 'smallest device' "${device[@]}" "${small[@]}"
@@ -104,7 +106,18 @@ compiles 'relayed, without Connection IDs' -DIOTSEC_RELAYED=1 "${no_cid[@]}"
 compiles 'a server that is no manager, behind relays' -DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_RELAYED=1
 compiles 'long Connection IDs' -DIOTSEC_CID_MAX=254
 compiles 'short Connection IDs' -DIOTSEC_CID_MAX=2
-compiles 'small tables' -DIOTSEC_IDENTITY_MAX=16 -DIOTSEC_PSK_MAX=16 -DIOTSEC_FLIGHT_BYTES=160 \
+compiles 'no pairwise keys' "${no_pairs[@]}"
+compiles 'no pairwise keys, manager' -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_DTLS_CLIENT=0 "${no_pairs[@]}"
+compiles 'no pairwise keys, device that is a server' -DIOTSEC_ROLE_MANAGER=0 "${no_pairs[@]}"
+compiles 'no pairwise keys on one link' "${one_link[@]}" "${no_pairs[@]}"
+compiles 'pairwise keys, device on one link' "${pairs[@]}" "${one_link[@]}" "${small[@]}"
+compiles 'pairwise keys, device that relays' "${pairs[@]}" "${small[@]}"
+compiles 'pairwise keys, without access parameters' "${pairs[@]}" "${no_access[@]}"
+compiles 'pairwise keys, small tables' "${pairs[@]}" -DIOTSEC_IDENTITY_MAX=16 -DIOTSEC_PSK_MAX=32 -DIOTSEC_FLIGHT_BYTES=160 \
+    -DIOTSEC_SHARE_CHUNK_MAX=1 -DIOTSEC_HANDSHAKE_SCRATCH_BYTES=24 -DIOTSEC_GROUPS_PER_HELLO=1
+compiles 'large chunks' -DIOTSEC_SHARE_CHUNK_MAX=15
+compiles 'small chunks' -DIOTSEC_SHARE_CHUNK_MAX=1
+compiles 'small tables' "${no_pairs[@]}" -DIOTSEC_IDENTITY_MAX=16 -DIOTSEC_PSK_MAX=16 -DIOTSEC_FLIGHT_BYTES=160 \
     -DIOTSEC_REASSEMBLY_BYTES=160 -DIOTSEC_REASSEMBLY_MESSAGES=2 -DIOTSEC_HELD_RECORD_BYTES=64 \
     -DIOTSEC_GROUPS_PER_HELLO=1 -DIOTSEC_HANDSHAKE_SCRATCH_BYTES=4
 compiles 'small tables, no Connection IDs' -DIOTSEC_HELD_RECORD_BYTES=61 "${no_cid[@]}"
@@ -115,10 +128,13 @@ compiles 'large tables' -DIOTSEC_IDENTITY_MAX=255 -DIOTSEC_PSK_MAX=255 -DIOTSEC_
 refused 'IOTSEC_ROLE_DEVICE needs IOTSEC_DTLS_CLIENT' -DIOTSEC_DTLS_CLIENT=0
 refused 'IOTSEC_ROLE_MANAGER needs IOTSEC_DTLS_SERVER' -DIOTSEC_DTLS_SERVER=0
 refused 'IOTSEC_RELAYED needs IOTSEC_DTLS_SERVER' "${device[@]}" -DIOTSEC_RELAYED=1
+refused 'IOTSEC_PAIRWISE needs IOTSEC_DTLS_SERVER' "${device[@]}" -DIOTSEC_PAIRWISE=1
+refused 'IOTSEC_PSK_MAX must be 32 or more' -DIOTSEC_PSK_MAX=31
+refused 'IOTSEC_HANDSHAKE_SCRATCH_BYTES must be 24 or more' -DIOTSEC_HANDSHAKE_SCRATCH_BYTES=23
 refused 'at least one of IOTSEC_DTLS_CLIENT and IOTSEC_DTLS_SERVER' \
     -DIOTSEC_ROLE_DEVICE=0 -DIOTSEC_ROLE_MANAGER=0 -DIOTSEC_DTLS_CLIENT=0 -DIOTSEC_DTLS_SERVER=0
 for limits in IDENTITY_MAX:0:256 PSK_MAX:15:256 FLIGHT_BYTES:159:4097 REASSEMBLY_BYTES:159:4097 \
-    REASSEMBLY_MESSAGES:1:9 HELD_RECORD_BYTES:63:1025 GROUPS_PER_HELLO:0:33 CID_MAX:1:255 AES_CONTEXT_BYTES:8:20 \
+    REASSEMBLY_MESSAGES:1:9 HELD_RECORD_BYTES:63:1025 GROUPS_PER_HELLO:0:33 SHARE_CHUNK_MAX:0:16 CID_MAX:1:255 AES_CONTEXT_BYTES:8:20 \
     SHA256_CONTEXT_BYTES:96:108; do
     IFS=: read -r name low high <<<"$limits"
     refused "IOTSEC_$name must" "-DIOTSEC_$name=$low"
@@ -137,6 +153,8 @@ append=("-DIOTSEC_USER_CONFIG_FILE=\"$work/append.h\"")
 expect 'default' "$(value PSK_MAX)" 64
 expect 'relayed where there is a manager' "$(value RELAYED)" 1
 expect 'and nowhere else' "$(value RELAYED -DIOTSEC_ROLE_MANAGER=0)" 0
+expect 'pairwise keys where there is a server' "$(value PAIRWISE)" 1
+expect 'and not without one' "$(value PAIRWISE "${device[@]}")" 0
 expect 'build_config.h is read' "$(value PSK_MAX "${built[@]}")" 32
 expect 'IOTSEC_CONFIG_FILE replaces it' "$(value PSK_MAX "${built[@]}" "${replace[@]}")" 48
 expect 'all of it' "$(value IDENTITY_MAX "${built[@]}" "${replace[@]}")" 128
@@ -147,7 +165,7 @@ expect 'and leaves the rest' "$(value PSK_MAX "${built[@]}" "${append[@]}")" 32
 printf '#define IOTSEC_FLIGHT_BYTES 400\n' >"$work/site.h"
 if cmake -S "$source_dir" -B "$work/cmake" -DCMAKE_C_COMPILER="$cc" -DIOTSEC_WITH_MBEDTLS=OFF -DIOTSEC_WITH_PSA=OFF \
     -DIOTSEC_BUILD_TOOLS=OFF -DIOTSEC_BUILD_TESTS=OFF -DIOTSEC_ROLE_MANAGER=OFF -DIOTSEC_DTLS_SERVER=OFF \
-    -DIOTSEC_ROLE_RELAY=OFF -DIOTSEC_CONNECTION_ID=OFF -DIOTSEC_ACCESS=OFF -DIOTSEC_KEYLOG=OFF \
+    -DIOTSEC_ROLE_RELAY=OFF -DIOTSEC_CONNECTION_ID=OFF -DIOTSEC_ACCESS=OFF -DIOTSEC_PAIRWISE=OFF -DIOTSEC_KEYLOG=OFF \
     -DIOTSEC_WERROR=ON -DIOTSEC_USER_CONFIG_FILE="$work/site.h" >"$work/cmake.log" 2>&1 &&
     cmake --build "$work/cmake" >>"$work/cmake.log" 2>&1; then
     printf 'ok: CMake without providers, tools and tests\n'
@@ -157,7 +175,7 @@ else
 fi
 generated=(-I"$work/cmake/include")
 expect 'option OFF' "$(value KEYLOG "${generated[@]}")" 0
-for option in ROLE_RELAY CONNECTION_ID ACCESS; do
+for option in ROLE_RELAY CONNECTION_ID ACCESS PAIRWISE; do
     expect "option $option OFF" "$(value "$option" "${generated[@]}")" 0
 done
 expect 'option ON' "$(value PERSIST "${generated[@]}")" 1
