@@ -4,7 +4,8 @@
  * below, always in the same order:
  *
  *     kind, message | group(2) | key or L2 number(4) | sender(2) | TGK, RAND or L2 key(16) | address(5 or 16), port(2) |
- *     PAN ID(2), short address(2), prefix(8), manager(8 or 16), port(2) | code
+ *     PAN ID(2), short address(2), prefix(8), manager(8 or 16), port(2) | next generation(4), held(2) | degree | first |
+ *     revoked | code | elements(16 n) or marks(8 n)
  */
 #include "amikey/keymgmt.h"
 
@@ -20,8 +21,12 @@
 #define ADDRESS 32u
 #define CODE 64u
 #define LINK (IOTSEC_ACCESS ? 128u : 0u)
+/* These say that the number is the generation of a polynomial. */
+#define HELD (IOTSEC_PAIRWISE ? 256u : 0u)
+#define ELEMENTS (IOTSEC_PAIRWISE ? 512u : 0u)
+#define MARKS (IOTSEC_PAIRWISE ? 1024u : 0u)
 
-static const uint8_t fields_of[] = {
+static const uint16_t fields_of[] = {
     [IOTSEC_KM_MASTER_KEY] = ALL | GROUP | KEY_NUMBER | SENDER | SECRET,
     [IOTSEC_KM_PARAMETERS] = ALL | GROUP | KEY_NUMBER | SECRET | ADDRESS,
     [IOTSEC_KM_PARAMETERS_EVICTION] = ALL | GROUP | KEY_NUMBER | SECRET | ADDRESS,
@@ -38,13 +43,18 @@ static const uint8_t fields_of[] = {
     [IOTSEC_KM_PATH_CHECK] = ALL,
     [IOTSEC_KM_MOVED] = ALL,
 #endif
+#if IOTSEC_PAIRWISE
+    [IOTSEC_KM_SHARE_STATUS] = ALL | KEY_NUMBER | HELD,
+    [IOTSEC_KM_SHARE] = ALL | KEY_NUMBER | ELEMENTS | CODE,
+    [IOTSEC_KM_REVOKED] = ALL | KEY_NUMBER | MARKS,
+#endif
 };
 
 #define ADDRESS_BYTES 16u
 #define PREFIX_BYTES 8u
 
 static const struct {
-    uint8_t field;
+    uint16_t field;
     uint8_t offset; /* of the member */
     uint8_t size;   /* 2 and 4: a number; else bytes */
 } layout[] = {
@@ -63,6 +73,13 @@ static const struct {
     { LINK, offsetof(struct iotsec_km_message, addr.ip), ADDRESS_BYTES },
     { LINK, offsetof(struct iotsec_km_message, addr.port), 2 },
 #endif
+#if IOTSEC_PAIRWISE
+    { HELD, offsetof(struct iotsec_km_message, next_generation), 4 },
+    { HELD, offsetof(struct iotsec_km_message, held), 2 },
+    { ELEMENTS, offsetof(struct iotsec_km_message, degree), 1 },
+    { ELEMENTS | MARKS, offsetof(struct iotsec_km_message, first), 1 },
+    { HELD | ELEMENTS | MARKS, offsetof(struct iotsec_km_message, revoked), 1 },
+#endif
     { CODE, offsetof(struct iotsec_km_message, code), 1 },
 };
 #define LAYOUT_COUNT (sizeof layout / sizeof layout[0])
@@ -75,14 +92,24 @@ static const struct {
 
 static unsigned find_fields(uint8_t kind)
 {
-    return kind < sizeof fields_of ? fields_of[kind] : 0;
+    return kind < sizeof fields_of / sizeof fields_of[0] ? fields_of[kind] : 0;
 }
 
 uint8_t iotsec_km_content_type(uint8_t kind)
 {
-    return kind == IOTSEC_KM_MASTER_KEY || (IOTSEC_ACCESS && kind == IOTSEC_KM_ACCESS) ? IOTSEC_CONTENT_MASTER_KEY_DATA
-                                                                                       : IOTSEC_CONTENT_SECURITY_PARAMETERS;
+    return kind == IOTSEC_KM_MASTER_KEY || (IOTSEC_ACCESS && kind == IOTSEC_KM_ACCESS) ||
+                   (IOTSEC_PAIRWISE && kind == IOTSEC_KM_SHARE)
+               ? IOTSEC_CONTENT_MASTER_KEY_DATA
+               : IOTSEC_CONTENT_SECURITY_PARAMETERS;
 }
+
+#if IOTSEC_PAIRWISE
+/* What one element or mark takes at the end; 0: the kind has none. */
+static size_t find_unit(unsigned fields)
+{
+    return fields & ELEMENTS ? IOTSEC_POLY_ELEMENT_BYTES : fields & MARKS ? IOTSEC_REVOKED_BYTES : 0;
+}
+#endif
 
 static void write_bytes(struct iotsec_writer *w, const struct iotsec_km_message *m, unsigned field, const uint8_t *p, size_t size)
 {
@@ -124,6 +151,9 @@ enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uin
             write_bytes(&w, message, layout[i].field, p, layout[i].size);
         }
     }
+#if IOTSEC_PAIRWISE
+    iotsec_wr_copy(&w, message->tail, message->count * find_unit(fields));
+#endif
     if (w.failed) {
         iotsec_wipe(out, size); /* a part of a key may stand there */
         return IOTSEC_ERR_BUFFER;
@@ -168,18 +198,40 @@ static bool read_fields(struct iotsec_reader *r, struct iotsec_km_message *m)
         }
         fields = find_fields(m->kind);
     }
+#if IOTSEC_PAIRWISE
+    if (ok && find_unit(fields) != 0) {
+        size_t count = r->left / find_unit(fields);
+
+        m->count = (uint8_t)count;
+        ok = count >= 1 && count <= UINT8_MAX && iotsec_rd_view(r, &m->tail, count * find_unit(fields)) &&
+             (unsigned)m->first + m->count <= (fields & ELEMENTS ? m->degree + 1u : m->revoked) &&
+             (m->degree != 0 || !(fields & ELEMENTS));
+    }
+#endif
     return ok && fields != 0 && r->left == 0;
+}
+
+/* The bits that a number may not be without. */
+static uint32_t find_number_bits(unsigned fields)
+{
+    if (fields & HELD) {
+        return 0; /* no share has generation 0 */
+    }
+    return fields & (LINK | ELEMENTS | MARKS) ? 0xFFFFFFFF : 0xFF00; /* an epoch below 256 would be a unicast one */
 }
 
 static bool fields_in_range(const struct iotsec_km_message *m, uint8_t content_type)
 {
     unsigned fields = find_fields(m->kind);
+    uint32_t bits = find_number_bits(fields);
 
     return content_type == iotsec_km_content_type(m->kind) &&
            /* group 0 means the domain, and only a refusal speaks of it */
            (!(fields & GROUP) || m->group_id != 0 || m->kind == IOTSEC_KM_REFUSED) &&
-           /* an epoch below 256 would be a unicast one; L2 keys have none */
-           (!(fields & KEY_NUMBER) || (m->key_number & (fields & LINK ? 0xFFFFFFFFu : 0xFF00u)) != 0) &&
+           (!(fields & KEY_NUMBER) || bits == 0 || (m->key_number & bits) != 0) &&
+#if IOTSEC_PAIRWISE
+           m->revoked <= IOTSEC_REVOKED_MAX &&
+#endif
            (!(fields & SENDER) || (m->sender_id >= IOTSEC_SENDER_ID_MIN && m->sender_id <= IOTSEC_SENDER_ID_MAX)) &&
            (!(fields & (ADDRESS | LINK)) ||
             (iotsec_addr_is_multicast(&m->addr) == ((fields & ADDRESS) != 0) && m->addr.port != 0));

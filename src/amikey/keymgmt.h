@@ -125,12 +125,14 @@ struct iotsec_km_message {
 /* The record content type that a kind travels in. */
 uint8_t iotsec_km_content_type(uint8_t kind);
 
-/* OK, or ERR_BUFFER (size is less than IOTSEC_KM_MAX_BYTES and it does not fit), ERR_ARGUMENT (no such kind). */
+/* OK, or ERR_BUFFER (it does not fit, which needs a size below IOTSEC_KM_MAX_BYTES unless the tail is longer than any
+ * that is sent; out is wiped), ERR_ARGUMENT (no such kind). */
 enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uint8_t *out, size_t size, size_t *len);
 
 /* OK, or ERR_DECODE: wrong content type for the kind, unknown kind, wrong length, or a field out of range
- * (generation or degree 0, no element or mark, elements beyond the degree, marks beyond `revoked`; group 0 but in REFUSED, key number with a generation low byte of 0, L2 number 0, sender 0 or 65535, address not
- * multicast (ACCESS: multicast), port 0). Codes are not checked. */
+ * (group 0 but in REFUSED, key number with a generation low byte of 0, L2 number 0, sender 0 or 65535, address not
+ * multicast (ACCESS: multicast), port 0; SHARE and REVOKED: generation or degree 0, no element or mark, elements beyond
+ * the degree, marks beyond `revoked`; `revoked` above IOTSEC_REVOKED_MAX). Codes and elements are not checked. */
 enum iotsec_status iotsec_km_decode(struct iotsec_km_message *message, uint8_t content_type, const uint8_t *data, size_t len);
 
 #endif

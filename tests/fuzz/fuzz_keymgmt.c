@@ -9,15 +9,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const uint8_t types[] = { IOTSEC_CONTENT_MASTER_KEY_DATA, IOTSEC_CONTENT_SECURITY_PARAMETERS,
                                      IOTSEC_CONTENT_APPLICATION_DATA };
     uint8_t *copy = malloc(size != 0 ? size : 1);
+    uint8_t *out = malloc(size + 1); /* more elements may have come than are ever sent */
     size_t i;
 
-    script_check(copy != NULL);
+    script_check(copy != NULL && out != NULL);
     if (size != 0) {
         memcpy(copy, data, size);
     }
     for (i = 0; i < sizeof types; i++) {
         struct iotsec_km_message message;
-        uint8_t out[IOTSEC_KM_MAX_BYTES];
         size_t len;
         size_t room;
 
@@ -25,7 +25,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             continue;
         }
         script_check(types[i] == iotsec_km_content_type(message.kind));
-        script_check(iotsec_km_encode(&message, out, sizeof out, &len) == IOTSEC_OK);
+        script_check(iotsec_km_encode(&message, out, size, &len) == IOTSEC_OK);
+#if IOTSEC_PAIRWISE
+        /* a view into the message, and of all that is left of it */
+        script_check(message.tail == NULL ||
+                     message.tail + message.count * (message.kind == IOTSEC_KM_SHARE ? IOTSEC_POLY_ELEMENT_BYTES
+                                                                                     : IOTSEC_REVOKED_BYTES) == copy + size);
+        script_check((message.tail != NULL) == (message.kind == IOTSEC_KM_SHARE || message.kind == IOTSEC_KM_REVOKED));
+#endif
         /* an address that could be short may have come long */
         script_check(len == size ? memcmp(out, copy, len) == 0 : (len == 31 && size == 42) || (len == 45 && size == 53));
         for (room = 0; room < len; room++) {
@@ -37,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             free(small);
         }
     }
+    free(out);
     free(copy);
     return 0;
 }

@@ -560,6 +560,8 @@ struct message_row {
 #define NO_ADDRESS { { 0 }, 0, 0 }
 #if IOTSEC_PAIRWISE
 #define NO_SHARE , 0, 0, 0, 0, 0, 0, NULL
+/* What stands at the end of a SHARE or REVOKED; it is told where. */
+#define TAIL(next, held, degree, first, revoked, count) 0, 0, { 0 }, next, held, degree, first, revoked, count, NULL
 #else
 #define NO_SHARE
 #endif
@@ -600,7 +602,30 @@ static const struct message_row message_rows[] = {
     /* 19 */ { 13, 29, "0d07", { 13, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
     /* 20 */ { 14, 29, "0e07", { 14, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
 #endif
+#if IOTSEC_PAIRWISE
+    /* 21 */ { 15, 29, "0f0700000000000000000000" "00", { 15, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 0, 0, 0) } },
+    /* 22 */ { 15, 29, "0fff0102030405060708010020", { 15, 0xFF, 0, 0x01020304, 0, 0, { 0 }, NO_ADDRESS,
+                                                       TAIL(0x05060708, 256, 0, 0, 32, 0) } },
+    /* 23 */ { 15, 29, "0f07ffffffff00000000000001", { 15, 7, 0, 0xFFFFFFFF, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 0, 1, 0) } },
+    /* 24 */ { 16, 28, "1007000000010100" "0001" TGK_HEX, { 16, 7, 0, 1, 0, 1, { 0 }, NO_ADDRESS, TAIL(0, 0, 1, 0, 0, 1) } },
+    /* 25 */ { 16, 28, "1007ffffffff0100" "20ff" TGK_HEX TGK_HEX, { 16, 7, 0, 0xFFFFFFFF, 0, 0xFF, { 0 }, NO_ADDRESS,
+                                                                    TAIL(0, 0, 1, 0, 32, 2) } },
+    /* 26, the last one */ { 16, 28, "100700000001ffff" "0000" TGK_HEX, { 16, 7, 0, 1, 0, 0, { 0 }, NO_ADDRESS,
+                                                                         TAIL(0, 0, 255, 255, 0, 1) } },
+    /* 27 */ { 16, 28, "100700000001fffc" "0000" TGK_HEX TGK_HEX TGK_HEX TGK_HEX, { 16, 7, 0, 1, 0, 0, { 0 }, NO_ADDRESS,
+                                                                                   TAIL(0, 0, 255, 252, 0, 4) } },
+    /* 28 */ { 17, 29, "1107000001000001" "0102030405060708", { 17, 7, 0, 0x100, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 0, 1, 1) } },
+    /* 29 */ { 17, 29, "1107ffffffff1e20" TGK_HEX, { 17, 7, 0, 0xFFFFFFFF, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 30, 32, 2) } },
+    /* 30 */ { 17, 29, "1107000000010020" TGK_HEX TGK_HEX TGK_HEX "0102030405060708", { 17, 7, 0, 1, 0, 0, { 0 }, NO_ADDRESS,
+                                                                                     TAIL(0, 0, 0, 0, 32, 7) } },
+#endif
 };
+
+/* What the elements or marks of this kind take each; 0: it has none. */
+static size_t tail_unit(uint8_t kind)
+{
+    return kind == 16 ? 16 : kind == 17 ? 8 : 0;
+}
 
 static enum iotsec_status decode(struct iotsec_km_message *message, uint8_t type, const uint8_t *data, size_t len)
 {
@@ -610,6 +635,13 @@ static enum iotsec_status decode(struct iotsec_km_message *message, uint8_t type
     assert_non_null(copy);
     memcpy(copy + 1, data, len);
     status = iotsec_km_decode(message, type, copy + 1, len);
+#if IOTSEC_PAIRWISE
+    if (message->tail != NULL) {
+        /* they end with the message, which is gone in a moment */
+        assert_ptr_equal(message->tail + message->count * tail_unit(message->kind), copy + 1 + len);
+        message->tail = data + (message->tail - copy - 1);
+    }
+#endif
     free(copy);
     return status;
 }
@@ -623,28 +655,50 @@ static void codes_messages(void **state)
     for (i = 0; i < sizeof message_rows / sizeof message_rows[0]; i++) {
         const struct message_row *row = &message_rows[i];
         struct iotsec_km_message message;
-        uint8_t expected[64];
-        uint8_t out[64];
+        struct iotsec_km_message sent = row->message;
+        uint8_t expected[128];
+        uint8_t out[128];
+        uint8_t wiped[128] = { 0 };
         size_t expected_len = test_unhex(expected, sizeof expected, row->hex);
+        size_t unit = tail_unit(row->kind);
+        size_t fixed = expected_len;
         size_t size;
         size_t len = 0;
 
-        assert_true(expected_len <= IOTSEC_KM_MAX_BYTES);
+        assert_true(unit != 0 || expected_len <= IOTSEC_KM_MAX_BYTES);
+#if IOTSEC_PAIRWISE
+        if (unit != 0) {
+            fixed -= sent.count * unit;
+            sent.tail = expected + fixed;
+        }
+#endif
         assert_int_equal(iotsec_km_content_type(row->kind), row->type);
         for (size = 0; size < expected_len; size++) {
-            assert_int_equal(iotsec_km_encode(&row->message, out, size, &len), IOTSEC_ERR_BUFFER);
+            memset(out, 0x55, sizeof out);
+            assert_int_equal(iotsec_km_encode(&sent, out, size, &len), IOTSEC_ERR_BUFFER);
+            assert_memory_equal(out, wiped, size);
+            assert_int_equal(out[size], 0x55);
         }
-        assert_int_equal(iotsec_km_encode(&row->message, out, size, &len), IOTSEC_OK);
+        assert_int_equal(iotsec_km_encode(&sent, out, size, &len), IOTSEC_OK);
         assert_int_equal(len, expected_len);
         assert_memory_equal(out, expected, len);
 
         memset(&message, 0x55, sizeof message);
         assert_int_equal(decode(&message, row->type, out, len), IOTSEC_OK);
-        assert_memory_equal(&message, &row->message, sizeof message);
+#if IOTSEC_PAIRWISE
+        if (unit != 0) {
+            assert_ptr_equal(message.tail, out + len - message.count * unit);
+            message.tail = sent.tail;
+        }
+#endif
+        assert_memory_equal(&message, &sent, sizeof message);
         /* every shorter one, the longer one, the other type */
         for (size = 0; size < len; size++) {
             if ((len == 42 && size == 31) || (len == 53 && size == 45)) {
                 continue; /* the length is what tells the short form of an address from the long one */
+            }
+            if (size > fixed && (size - fixed) % unit == 0) {
+                continue; /* and how many elements or marks there are */
             }
             if (decode(&message, row->type, out, size) != IOTSEC_ERR_DECODE) {
                 fail_msg("row %u: %u bytes", (unsigned)i + 1, (unsigned)size);
@@ -705,6 +759,40 @@ static void refuses_messages(void **state)
         /* 36              */ { 29, "0d01" },
         /* 37              */ { 29, "0e01" },
 #endif
+        /* SHARE_STATUS, SHARE, REVOKED: with and without them */
+        /* 38 its type     */ { 28, "0f0700000000000000000000" "00" },
+        /* 39              */ { 29, "1007000000010100" "0001" TGK_HEX },
+        /* 40              */ { 28, "1107000000010001" "0102030405060708" },
+        /* 41 too long     */ { 29, "0f0700000000000000000000" "0000" },
+        /* 42 revoked 33   */ { 29, "0f0700000001000000000000" "21" },
+        /* 43              */ { 28, "1007000000010100" "2100" TGK_HEX },
+        /* 44              */ { 29, "1107000000010021" "0102030405060708" },
+        /* 45 generation 0 */ { 28, "1007000000000100" "0001" TGK_HEX },
+        /* 46              */ { 29, "1107000000000001" "0102030405060708" },
+        /* 47 degree 0     */ { 28, "1007000000010000" "0001" TGK_HEX },
+        /* 48 no element   */ { 28, "1007000000010100" "0001" },
+        /* 49 no mark      */ { 29, "1107000000010001" },
+        /* 50 half of one  */ { 28, "1007000000010100" "0001" "0102030405060708" },
+        /* 51              */ { 28, "1007000000010100" "0001" TGK_HEX "0102030405060708" },
+        /* 52              */ { 29, "1107000000010001" "01020304" },
+        /* 53              */ { 29, "1107000000010002" "0102030405060708" "01020304" },
+        /* 54 beyond degree */ { 28, "1007000000010102" "0001" TGK_HEX },
+        /* 55              */ { 28, "1007000000010101" "0001" TGK_HEX TGK_HEX },
+        /* 56              */ { 28, "1007000000010100" "0001" TGK_HEX TGK_HEX TGK_HEX },
+        /* 57              */ { 28, "100700000001feff" "0001" TGK_HEX },
+        /* 58              */ { 28, "100700000001ffff" "0001" TGK_HEX TGK_HEX },
+        /* 59 beyond revoked */ { 29, "1107000000010101" "0102030405060708" },
+        /* 60              */ { 29, "1107000000010001" TGK_HEX },
+        /* 61              */ { 29, "1107000000010000" "0102030405060708" },
+        /* 62              */ { 29, "110700000001ff20" "0102030405060708" },
+        /* 63 ends early   */ { 28, "10070000000101" },
+        /* 64 no such kind */ { 29, "1207" },
+        /* 65              */ { 28, "1207" },
+#if !IOTSEC_PAIRWISE
+        /* 66 left out     */ { 29, "0f0700000000000000000000" "00" },
+        /* 67              */ { 28, "1007000000010100" "0001" TGK_HEX },
+        /* 68              */ { 29, "1107000000010001" "0102030405060708" },
+#endif
     };
     struct iotsec_km_message message;
     uint8_t data[64];
@@ -720,9 +808,51 @@ static void refuses_messages(void **state)
     }
     memset(&message, 0, sizeof message);
     assert_int_equal(iotsec_km_encode(&message, data, sizeof data, &len), IOTSEC_ERR_ARGUMENT);
-    message.kind = IOTSEC_ACCESS ? 15 : 12;
+    message.kind = IOTSEC_PAIRWISE ? 18 : IOTSEC_ACCESS ? 15 : 12;
     assert_int_equal(iotsec_km_encode(&message, data, sizeof data, &len), IOTSEC_ERR_ARGUMENT);
 }
+
+#if IOTSEC_PAIRWISE
+/* One byte counts them: 256 elements, or 512 bytes of marks, are not taken as fewer. */
+static void counts_elements_and_marks(void **state)
+{
+    static const struct {
+        const char *hex;
+        uint8_t type;
+        size_t bytes;
+        enum iotsec_status status;
+    } rows[] = {
+        /* 1 */ { "100700000001ff000000", 28, 255 * 16, IOTSEC_OK },
+        /* 2 */ { "100700000001ff000000", 28, 256 * 16, IOTSEC_ERR_DECODE },
+        /* 3 */ { "100700000001ff010000", 28, 255 * 16, IOTSEC_OK },
+        /* 4 */ { "100700000001ff020000", 28, 255 * 16, IOTSEC_ERR_DECODE },
+        /* 5 */ { "100700000001ff000000", 28, 257 * 16, IOTSEC_ERR_DECODE },
+        /* 6 */ { "1107000000010020", 29, 32 * 8, IOTSEC_OK },
+        /* 7 */ { "1107000000010020", 29, 33 * 8, IOTSEC_ERR_DECODE },
+        /* 8 */ { "1107000000010020", 29, 257 * 8, IOTSEC_ERR_DECODE },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        static uint8_t data[10 + 257 * 16];
+        static uint8_t out[sizeof data];
+        struct iotsec_km_message message;
+        size_t fixed = test_unhex(data, sizeof data, rows[i].hex);
+        size_t len;
+
+        memset(data + fixed, (int)i + 1, rows[i].bytes);
+        assert_int_equal(decode(&message, rows[i].type, data, fixed + rows[i].bytes), rows[i].status);
+        if (rows[i].status == IOTSEC_OK) {
+            assert_int_equal(message.count, rows[i].bytes / tail_unit(message.kind));
+            assert_ptr_equal(message.tail, data + fixed);
+            assert_int_equal(iotsec_km_encode(&message, out, sizeof out, &len), IOTSEC_OK);
+            assert_int_equal(len, fixed + rows[i].bytes);
+            assert_memory_equal(out, data, len);
+        }
+    }
+}
+#endif
 
 int main(void)
 {
@@ -743,6 +873,9 @@ int main(void)
         cmocka_unit_test_setup(survives_a_failing_hal, setup),
         cmocka_unit_test(codes_messages),
         cmocka_unit_test(refuses_messages),
+#if IOTSEC_PAIRWISE
+        cmocka_unit_test(counts_elements_and_marks),
+#endif
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
