@@ -244,12 +244,44 @@ static void check_access(struct registry_memory *registry, const struct iotsec_r
     }
 }
 
+#if IOTSEC_PAIRWISE
+static void check_poly(struct registry_memory *registry, const struct registry_state *before, const struct registry_state *after)
+{
+    const struct iotsec_registry_poly *old = &before->poly;
+    const struct iotsec_registry_poly *poly = &after->poly;
+
+    if (poly->generation < old->generation) {
+        broken(registry, "a generation of the polynomial went back");
+    }
+    if (poly->generation != 0 && after->coefficient_count != REGISTRY_ROW(poly->degree + 1u)) {
+        broken(registry, "a polynomial without all of its coefficients");
+    }
+    if (poly->generation == old->generation) {
+        if (poly->degree != old->degree || poly->gentle != old->gentle ||
+            memcmp(after->coefficients, before->coefficients, sizeof after->coefficients) != 0) {
+            broken(registry, "one generation got two polynomials");
+        }
+        if (poly->revoked_count < old->revoked_count ||
+            memcmp(poly->revoked, old->revoked, sizeof old->revoked[0] * old->revoked_count) != 0) {
+            broken(registry, "a revocation was taken back");
+        }
+    } else if (poly->revoked_count != 0) {
+        broken(registry, "a new polynomial began with revocations");
+    } else if (memcmp(after->coefficients[0], before->coefficients[0], sizeof after->coefficients[0]) == 0) {
+        broken(registry, "a new polynomial kept the old coefficients");
+    }
+}
+#endif
+
 static void check_commit(struct registry_memory *registry)
 {
     struct registry_state *after = &registry->staged;
     size_t i;
     size_t k;
 
+#if IOTSEC_PAIRWISE
+    check_poly(registry, &registry->durable, after);
+#endif
     check_access(registry, &registry->durable.access, &after->access);
     for (i = 0; i < after->group_count; i++) {
         const struct iotsec_registry_group *before = find_group(&registry->durable, after->groups[i].group_id);
@@ -510,6 +542,96 @@ static enum iotsec_status put_access(void *user, const struct iotsec_registry_ac
     return IOTSEC_OK;
 }
 
+#if IOTSEC_PAIRWISE
+static enum iotsec_status get_poly(void *user, struct iotsec_registry_poly *poly)
+{
+    const struct registry_memory *registry = user;
+
+    *poly = registry->durable.poly;
+    return poly->generation != 0 ? IOTSEC_OK : IOTSEC_ERR_NOT_FOUND;
+}
+
+static enum iotsec_status put_poly(void *user, const struct iotsec_registry_poly *poly)
+{
+    struct registry_memory *registry = user;
+    struct registry_state *state = &registry->staged;
+
+    if (change(registry) != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (poly->degree > REGISTRY_DEGREE_MAX) {
+        return IOTSEC_ERR_FULL;
+    }
+    if (poly->generation != state->poly.generation) {
+        memset(state->coefficients, 0, sizeof state->coefficients);
+        state->coefficient_count = 0;
+    }
+    state->poly = *poly;
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status put_coefficients(void *user, uint8_t row, uint8_t first, uint16_t count, const uint8_t *elements)
+{
+    struct registry_memory *registry = user;
+    struct registry_state *state = &registry->staged;
+
+    if (change(registry) != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (row > state->poly.degree || first + count > row + 1u || state->coefficient_count != REGISTRY_ROW(row) + first) {
+        broken(registry, "coefficients out of order");
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (!iotsec_polykey_are_elements(elements, count)) {
+        broken(registry, "a coefficient that is no element");
+    }
+    memcpy(state->coefficients[state->coefficient_count], elements, (size_t)count * IOTSEC_POLY_ELEMENT_BYTES);
+    state->coefficient_count += count;
+    return IOTSEC_OK;
+}
+
+static enum iotsec_status get_coefficients(void *user, uint8_t row, uint8_t first, uint16_t count, uint8_t *elements)
+{
+    const struct registry_memory *registry = user;
+    const struct registry_state *state = &registry->durable;
+    unsigned i;
+
+    if (registry->dead) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (row > state->poly.degree || (unsigned)first + count > state->poly.degree + 1u) {
+        broken(user, "coefficients were read that do not exist");
+        return IOTSEC_ERR_REGISTRY;
+    }
+    for (i = first; i < (unsigned)first + count; i++, elements += IOTSEC_POLY_ELEMENT_BYTES) {
+        memcpy(elements, state->coefficients[row > i ? REGISTRY_ROW(row) + i : REGISTRY_ROW(i) + row], IOTSEC_POLY_ELEMENT_BYTES);
+    }
+    return IOTSEC_OK;
+}
+
+/* Two devices never have one point here: identities differ, and chance does not need to be provided for in a test. */
+static enum iotsec_status get_point(void *user, uint32_t number, uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
+{
+    struct registry_memory *registry = user;
+    const struct registry_device *device = registry_device(registry, number);
+    struct iotsec_hal hal;
+
+    if (registry->dead) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (number == 0 || device == NULL) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    memset(&hal, 0, sizeof hal);
+#if defined(IOTSEC_WITH_MBEDTLS)
+    hal.crypto = &iotsec_crypto_mbedtls;
+#else
+    hal.crypto = &iotsec_crypto_psa;
+#endif
+    return iotsec_polykey_point(&hal, device->identity, device->identity_len, point);
+}
+#endif
+
 static enum iotsec_status commit(void *user)
 {
     struct registry_memory *registry = user;
@@ -540,5 +662,10 @@ static void abort_transaction(void *user)
 const struct iotsec_registry registry_memory = {
     find_psk,   is_authorised, is_allowed, group_at,      member_at,   begin, put_group,
     delete_group, put_member,  delete_member, put_evicted, commit, abort_transaction,
-    get_access, put_access, NULL, NULL, NULL, NULL, NULL,
+    get_access, put_access,
+#if IOTSEC_PAIRWISE
+    get_poly,   put_poly,      put_coefficients, get_coefficients, get_point,
+#else
+    NULL,       NULL,          NULL,       NULL,          NULL,
+#endif
 };

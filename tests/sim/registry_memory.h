@@ -3,7 +3,8 @@
  * A domain manager's registry in memory, with real transactions: `durable` is what a power loss would
  * leave, `staged` what an open transaction has done so far. It can be told to fail or to die at any
  * operation, and it checks at every commit what must hold for ever: key numbers never go back, a sender ID
- * never gets a second owner within a generation, and an L2 number never a second key.
+ * never gets a second owner within a generation, an L2 number never a second key, and a generation of the
+ * polynomial neither other coefficients nor a shorter list of revocations.
  *
  * Its address is the `user` of struct iotsec_manager_config. No heap: a copy of it is a snapshot.
  */
@@ -20,6 +21,9 @@
 #define REGISTRY_GROUPS_MAX 8u
 #define REGISTRY_MEMBERS_MAX 256u
 #define REGISTRY_OWNERS_MAX 4096u /* a power of two */
+#define REGISTRY_DEGREE_MAX 63u   /* of the polynomial: every state has room for it */
+/* Coefficients a[i][j] with j <= i of all rows before the i-th: those of row i begin there. */
+#define REGISTRY_ROW(i) ((size_t)(i) * ((size_t)(i) + 1u) / 2u)
 
 /* What the operator has entered: not part of any transaction. */
 struct registry_device {
@@ -40,6 +44,9 @@ struct registry_state {
     struct iotsec_registry_member members[REGISTRY_MEMBERS_MAX];
     uint32_t evicted[REGISTRY_DEVICES_MAX];
     struct iotsec_registry_access access; /* number 0: none */
+    struct iotsec_registry_poly poly;     /* generation 0: none */
+    uint8_t coefficients[REGISTRY_ROW(REGISTRY_DEGREE_MAX + 1u)][IOTSEC_POLY_ELEMENT_BYTES];
+    size_t coefficient_count; /* that have been written; all of them, once a transaction ends */
     size_t group_count;
     size_t member_count;
     size_t evicted_count;
