@@ -90,7 +90,7 @@ struct iotsec_dtls_info {
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
     const uint8_t *identity;         /**< the PSK identity that the client has authenticated itself under; a client's: its own */
     size_t identity_len;             /**< its length */
-    const uint8_t *exported;         /**< IOTSEC_EXPORTED_BYTES of keying material (RFC 5705), of this session alone; NULL if `peer` is 0 or IOTSEC_PAIRWISE is 0 */
+    const uint8_t *exported;         /**< IOTSEC_EXPORTED_BYTES of keying material (RFC 5705), of this session alone; NULL if `peer` is 0 or there is no `client_psk` */
 #endif
     iotsec_dtls_handle replaced;     /**< the session of the same identity and address that it replaces (already gone), or 0 */
 };
@@ -142,9 +142,11 @@ struct iotsec_dtls_callbacks {
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
     /**
      * Client: finds the PSK of a handshake that iotsec_dtls_connect began without one, when the server's hello has been
-     * taken and ClientKeyExchange is due. IOTSEC_OK: `psk` is filled in (its `peer` is not looked at). Anything else
-     * counts as a fault of the server's hello: the handshake ends with that status if no better hello comes. May be
-     * called again for a repeated try. May not call the library for this handshake. May be NULL.
+     * taken and ClientKeyExchange is due. IOTSEC_OK: `psk` is filled in (its `peer` is not looked at).
+     * A status of the caller's or the platform's side (IOTSEC_ERR_ARGUMENT to IOTSEC_ERR_L2) ends the handshake at once.
+     * Anything else counts as a fault of the server's hello, which anybody can have sent: the client begins again, asks
+     * for each new hello once, and ends with that status if none of three rounds brings a better one.
+     * May not call the library for this handshake, but to cancel it. NULL: there is no such handshake.
      */
     enum iotsec_status (*client_psk)(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
 #endif
@@ -405,7 +407,8 @@ uint8_t *iotsec_dtls_scratch(const struct iotsec_dtls *dtls, iotsec_dtls_handle 
  * The handshake that a client at an address has begun with this end, not one behind a stateless relay.
  * @param dtls an initialised context
  * @param addr the client's address
- * @param proved set to 1 if it has shown that it receives at that address, else 0; may be NULL
+ * @param proved set to 1 if it has shown that it receives at that address, by a cookie, else 0; may be NULL. What else
+ *        comes before its Finished shows nothing: anybody can have sent it blindly
  * @return its handle, or 0
  */
 iotsec_dtls_handle iotsec_dtls_incoming(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr, int *proved);
@@ -557,6 +560,16 @@ enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_h
  * @return its handle, or 0
  */
 iotsec_dtls_handle iotsec_dtls_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr);
+
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+/**
+ * How long a message to a session's peer may be so that its datagram fits the link payload.
+ * @param dtls an initialised context
+ * @param session a handle
+ * @return bytes of content, 0 if not one fits or there is no such session
+ */
+size_t iotsec_dtls_room(const struct iotsec_dtls *dtls, iotsec_dtls_handle session);
+#endif
 
 /**
  * The address and number of a session's peer.

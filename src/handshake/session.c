@@ -406,6 +406,28 @@ enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_h
 }
 #endif
 
+#if IOTSEC_PAIRWISE
+size_t iotsec_dtls_room(const struct iotsec_dtls *dtls, iotsec_dtls_handle session)
+{
+    const struct iotsec_dtls_session *s = get_session(dtls, session);
+    size_t payload;
+    size_t used;
+    struct iotsec_seal seal;
+
+    if (s == NULL) {
+        return 0;
+    }
+    payload = dtls->config->link_payload;
+    if (payload == 0 || payload > dtls->config->tx_size) {
+        payload = dtls->config->tx_size;
+    }
+    get_seal(s, &seal);
+    used = iotsec_path_room(dtls, path_of(dtls, s)) + iotsec_tx_overhead(&seal);
+    payload = payload > used ? payload - used : 0;
+    return payload < s->max_plaintext ? payload : s->max_plaintext;
+}
+#endif
+
 iotsec_dtls_handle iotsec_dtls_find(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr)
 {
     const struct iotsec_dtls_session *session = NULL;
