@@ -5,7 +5,7 @@
  *     M -> D   Master Key Data(group, K, sender ID, TGK)        one half
  *     M -> D   Security Parameters Data(group, K, RAND, addr)   the other; together they are installed
  *
- *     TEK[K]   = PRF(TGK[K],   0x2AD01C64 || cs_id || CSB_ID || RAND)
+ *     TEK[K]   = PRF(TGK[K],   0x2AD01C64 || cs_id || CSB_ID || RAND)             two devices' purpose keys likewise
  *     TGK[K+1] = PRF(TGK[K],   0x197A9E97 || cs_id || CSB_ID || RAND || K+1)      steps of one generation
  *
  * K+1 is derived once, when it is first seen, and kept; what lies further ahead is derived at most once
@@ -31,8 +31,8 @@
 
 #define GENERATION(key_number) ((key_number) >> 8)
 
-/* PRF over the one layout that both derivations share; K = 0 stands for "no K in the label". */
-static enum iotsec_status derive(const struct iotsec_hal *hal, uint32_t constant, uint16_t group_id, uint32_t key_number,
+/* PRF over the one layout that the derivations share: the ratchet's with K in it, a key's (K = 0) without. */
+static enum iotsec_status derive(const struct iotsec_hal *hal, uint8_t cs_id, uint32_t csb_id, uint32_t key_number,
                                  const uint8_t *rand, const uint8_t *from, uint8_t *to)
 {
     uint8_t label[LABEL_BYTES + 4u];
@@ -40,9 +40,9 @@ static enum iotsec_status derive(const struct iotsec_hal *hal, uint32_t constant
     size_t len = LABEL_BYTES;
     enum iotsec_status status;
 
-    iotsec_put_u32(label, constant);
-    label[4] = IOTSEC_CS_ID_GROUP;
-    iotsec_put_u32(label + 5, group_id);
+    iotsec_put_u32(label, key_number != 0 ? IOTSEC_RATCHET_CONSTANT : IOTSEC_TEK_CONSTANT);
+    label[4] = cs_id;
+    iotsec_put_u32(label + 5, csb_id);
     memcpy(label + 9, rand, IOTSEC_KEY_BYTES);
     if (key_number != 0) {
         iotsec_put_u32(label + LABEL_BYTES, key_number);
@@ -57,17 +57,24 @@ static enum iotsec_status derive(const struct iotsec_hal *hal, uint32_t constant
     return status;
 }
 
+enum iotsec_status iotsec_csb_purpose_key(const struct iotsec_hal *hal, uint8_t cs_id, uint32_t csb_id,
+                                          const uint8_t tgk[IOTSEC_KEY_BYTES], const uint8_t rand[IOTSEC_KEY_BYTES],
+                                          uint8_t key[IOTSEC_KEY_BYTES])
+{
+    return cs_id != 0 ? derive(hal, cs_id, csb_id, 0, rand, tgk, key) : IOTSEC_ERR_ARGUMENT;
+}
+
 enum iotsec_status iotsec_csb_derive_tek(const struct iotsec_hal *hal, uint16_t group_id, const uint8_t tgk[IOTSEC_KEY_BYTES],
                                          const uint8_t rand[IOTSEC_KEY_BYTES], uint8_t tek[IOTSEC_KEY_BYTES])
 {
-    return derive(hal, IOTSEC_TEK_CONSTANT, group_id, 0, rand, tgk, tek);
+    return iotsec_csb_purpose_key(hal, IOTSEC_CS_ID_GROUP, group_id, tgk, rand, tek);
 }
 
 enum iotsec_status iotsec_csb_ratchet(const struct iotsec_hal *hal, uint16_t group_id, uint32_t key_number,
                                       const uint8_t rand[IOTSEC_KEY_BYTES], const uint8_t from[IOTSEC_KEY_BYTES],
                                       uint8_t to[IOTSEC_KEY_BYTES])
 {
-    return derive(hal, IOTSEC_RATCHET_CONSTANT, group_id, key_number, rand, from, to);
+    return derive(hal, IOTSEC_CS_ID_GROUP, group_id, key_number, rand, from, to);
 }
 
 uint32_t iotsec_csb_next_generation(uint32_t key_number)

@@ -66,6 +66,17 @@ static enum iotsec_status start_hello(struct iotsec_dtls *dtls, struct iotsec_dt
     return status;
 }
 
+static bool psk_is_sound(const struct iotsec_dtls *dtls, const uint8_t *psk, size_t psk_len)
+{
+#if IOTSEC_PAIRWISE
+    if (psk == NULL) {
+        return psk_len == 0 && dtls->config->callbacks->client_psk != NULL;
+    }
+#endif
+    (void)dtls;
+    return psk != NULL && psk_len >= 16 && psk_len <= IOTSEC_PSK_MAX;
+}
+
 enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct iotsec_addr *to, const uint8_t *identity,
                                        size_t identity_len, const uint8_t *psk, size_t psk_len, uint32_t peer,
                                        iotsec_dtls_handle *handshake)
@@ -75,8 +86,8 @@ enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct io
     struct iotsec_dtls_path room;
     enum iotsec_status status;
 
-    if (dtls == NULL || to == NULL || identity == NULL || psk == NULL || identity_len < 1 ||
-        identity_len > IOTSEC_IDENTITY_MAX || psk_len < 16 || psk_len > IOTSEC_PSK_MAX || iotsec_addr_is_multicast(to)) {
+    if (dtls == NULL || to == NULL || identity == NULL || identity_len < 1 || identity_len > IOTSEC_IDENTITY_MAX ||
+        !psk_is_sound(dtls, psk, psk_len) || iotsec_addr_is_multicast(to)) {
         return IOTSEC_ERR_ARGUMENT;
     }
     path = iotsec_path_of(to, &room);
@@ -125,7 +136,8 @@ void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *
 /*
  * A server that refuses our Finished has another key, or one of us took a forged message for genuine on
  * the way: nothing before Finished can be told from a forgery. One more try with a new random, which
- * the server answers as a new handshake, tells the two apart.
+ * the server answers as a new handshake, tells the two apart. Where `client_psk` has refused a hello, each
+ * try is one of the rounds that pass before its reason is believed.
  */
 void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint16_t flags)
 {
@@ -134,8 +146,12 @@ void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake 
     iotsec_transcript_abort(dtls, hs);
     hs->slot.state = HS_CLIENT_SENT_HELLO;
     hs->slot.flags = flags;
-    hs->hint = 0;
-    hs->rounds = 0;
+    if ((flags & HS_REFUSED) != 0) {
+        hs->rounds++;
+    } else {
+        hs->hint = 0;
+        hs->rounds = 0;
+    }
     hs->receive_seq = 0;
     hs->send_seq = 0;
     hs->held_len = 0;
@@ -232,7 +248,8 @@ static enum iotsec_status take_server_hello(struct iotsec_dtls *dtls, struct iot
 }
 
 /* C -> S  ClientKeyExchange: identity; (ChangeCipherSpec;) Finished: verify_data */
-static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
+                                        size_t psk_len)
 {
     struct iotsec_writer w;
     enum iotsec_status status;
@@ -246,7 +263,7 @@ static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_
         status = iotsec_transcript_add(dtls, hs, hs->flight, hs->flight_len);
     }
     if (status == IOTSEC_OK) {
-        status = iotsec_keys_derive(dtls, hs, hs->psk, hs->psk_len, hs->flight + hs->flight_len);
+        status = iotsec_keys_derive(dtls, hs, psk, psk_len, hs->flight + hs->flight_len);
     }
     if (status == IOTSEC_OK) {
         hs->flight_len = (uint16_t)(hs->flight_len + FINISHED_BYTES);
@@ -254,6 +271,49 @@ static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_
     }
     return status;
 }
+
+/* The message has been taken: what may follow it is next. */
+static void advance(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint8_t type)
+{
+    hs->slot.state = iotsec_hs_next(hs->slot.state, type);
+    hs->receive_seq++;
+    iotsec_flight_progress(dtls, hs);
+}
+
+#if IOTSEC_PAIRWISE
+/* S -> C  ServerHelloDone, where the key depends on what the hello said. Status as in take_answer. */
+static enum iotsec_status ask_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    struct iotsec_dtls_hello hello;
+    struct iotsec_dtls_psk psk;
+    enum iotsec_status status;
+
+    if ((hs->slot.flags & (HS_REFUSED | HS_DOUBTED)) == (HS_REFUSED | HS_DOUBTED)) {
+        (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
+        return IOTSEC_ERR_CANCELLED; /* this hello has had its answer: the next timer begins again */
+    }
+    hello.handshake = hs->slot.handle;
+    hello.is_server = 0;
+    hello.peer = hs->peer;
+    hello.scratch = hs->scratch;
+    memset(&psk, 0, sizeof psk);
+    status = dtls->config->callbacks->client_psk(dtls->config->user, &hello, &psk);
+    if (iotsec_handshake_get(dtls, hello.handshake) == NULL) {
+        status = IOTSEC_ERR_CANCELLED; /* by the application */
+    } else if (status == IOTSEC_OK && !psk_is_sound(dtls, psk.key, psk.len)) {
+        status = IOTSEC_ERR_ARGUMENT;
+    } else if (status == IOTSEC_OK) {
+        iotsec_hs_unset(hs, HS_REFUSED);
+        advance(dtls, hs, IOTSEC_HS_SERVER_HELLO_DONE);
+        status = send_finished(dtls, hs, psk.key, psk.len);
+    } else {
+        /* Anybody may have sent that hello, and it stands in the transcript. */
+        hs->slot.flags |= HS_REFUSED | HS_DOUBTED;
+    }
+    iotsec_wipe(&psk, sizeof psk);
+    return status;
+}
+#endif
 
 /* OK: taken. CANCELLED: dropped, or the handshake is gone. Failures of this end (above DECODE) end the
  * handshake; the rest is what the message has wrong. */
@@ -282,10 +342,13 @@ static enum iotsec_status take_answer(struct iotsec_dtls *dtls, struct iotsec_dt
     if (status != IOTSEC_OK) {
         return status;
     }
-    hs->slot.state = iotsec_hs_next(hs->slot.state, message->type);
-    hs->receive_seq++;
-    iotsec_flight_progress(dtls, hs);
-    return message->type == IOTSEC_HS_SERVER_HELLO_DONE ? send_finished(dtls, hs) : IOTSEC_OK;
+#if IOTSEC_PAIRWISE
+    if (message->type == IOTSEC_HS_SERVER_HELLO_DONE && hs->psk == NULL) {
+        return ask_psk(dtls, hs);
+    }
+#endif
+    advance(dtls, hs, message->type);
+    return message->type == IOTSEC_HS_SERVER_HELLO_DONE ? send_finished(dtls, hs, hs->psk, hs->psk_len) : IOTSEC_OK;
 }
 
 enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,

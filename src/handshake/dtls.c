@@ -72,6 +72,9 @@ static bool config_is_sound(const struct iotsec_dtls_config *config)
            config->callbacks != NULL && config->sessions != NULL && config->handshakes != NULL && config->tx != NULL &&
            config->tx_size >= TX_MIN && config->tx_size >= IOTSEC_HELD_RECORD_BYTES && /* records are put aside there */
            (uint16_t)(config->session_count - 1) < 65534 && (uint16_t)(config->handshake_count - 1) < 65534 &&
+#if IOTSEC_PAIRWISE
+           (config->callbacks->psk == NULL || config->client_handshakes < config->handshake_count) &&
+#endif
            config->extension_count <= 8 &&
            (config->extension_count == 0 || config->extensions != NULL) && config->cookie_policy <= IOTSEC_COOKIE_WHILE_BUSY &&
            (!IOTSEC_CONNECTION_ID || config->connection_id <= IOTSEC_CONNECTION_ID_ON) &&

@@ -70,6 +70,7 @@ enum { POOL_SESSIONS, POOL_HANDSHAKES, POOL_CIDS };
 #define HS_RETRIED 0x0400u  /* client: started anew after bad news at its Finished */
 #define HS_DOUBTED 0x0800u  /* client: what it took and what came later cannot both be genuine */
 #define HS_CID 0x1000u      /* the client's records carry a Connection ID; a server's other peers' do not */
+#define HS_REFUSED (IOTSEC_PAIRWISE ? 0x2000u : 0u) /* client: `client_psk` has refused a hello; `hint` and `rounds` go on until it gives a key */
 
 /* iotsec_dtls_session.slot.flags */
 #define SESSION_SERVER 0x01u
@@ -117,6 +118,18 @@ static inline bool iotsec_hs_is_server(const struct iotsec_dtls_handshake *hs)
 static inline bool iotsec_hs_has_keys(const struct iotsec_dtls_handshake *hs)
 {
     return hs->slot.state == HS_CLIENT_SENT_FINISHED || hs->slot.state == HS_SERVER_GOT_KEYS;
+}
+
+/* Whether keying material is exported. For an unknown identity it is computed in vain, so that the work does not tell. */
+static inline bool iotsec_hs_exports(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs)
+{
+#if IOTSEC_PAIRWISE
+    return dtls->config->callbacks->client_psk != NULL && (hs->peer != 0 || (hs->slot.flags & HS_UNKNOWN) != 0);
+#else
+    (void)dtls;
+    (void)hs;
+    return false;
+#endif
 }
 
 static inline void iotsec_hs_unset(struct iotsec_dtls_handshake *hs, uint16_t flags)
@@ -305,6 +318,20 @@ static inline struct iotsec_dtls_handshake *iotsec_handshake_find(const struct i
 }
 
 struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
+
+/* Whether no free slot is left for what others begin: the rest is kept for this end's own handshakes. */
+static inline bool iotsec_servers_full(const struct iotsec_dtls *dtls)
+{
+    const struct iotsec_dtls_config *config = dtls->config;
+
+#if IOTSEC_PAIRWISE
+    if (dtls->half_open + config->client_handshakes >= config->handshake_count) {
+        return true;
+    }
+#endif
+    return dtls->handshakes_used == config->handshake_count;
+}
+
 /* A handshake in its first state; NULL when the pool is full. With `replace`, the oldest half-open
  * handshake whose address has proved nothing makes room (its `failed` may run): of the same relay, if that
  * has as many as it may. */
@@ -350,7 +377,8 @@ void iotsec_server_wrong_key(struct iotsec_dtls *dtls, struct iotsec_dtls_handsh
 enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w);
 /* Takes the peer's. On failure the handshake's scratch and flags are as they were.
  * ERR_PROTOCOL: not offered, or refused by its row. ERR_DECODE: malformed. ERR_NO_EMS,
- * ERR_NO_RENEGOTIATION_INFO: policy asks for it. */
+ * ERR_NO_RENEGOTIATION_INFO: policy asks for it. A row's ERR_AGAIN, of a server, and its ERR_PEER_IDENTITY and
+ * ERR_GENERATION, of a client, as they are. */
 enum iotsec_status iotsec_extensions_parse(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                            struct iotsec_reader *r);
 

@@ -279,6 +279,20 @@ enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iots
     return w->failed ? IOTSEC_ERR_BUFFER : IOTSEC_OK;
 }
 
+/* What a row's refusal comes to. */
+static enum iotsec_status refusal_of(enum iotsec_status status, bool is_server)
+{
+#if IOTSEC_PAIRWISE
+    if (is_server ? status == IOTSEC_ERR_AGAIN : status == IOTSEC_ERR_PEER_IDENTITY || status == IOTSEC_ERR_GENERATION) {
+        return status;
+    }
+#else
+    (void)status;
+    (void)is_server;
+#endif
+    return IOTSEC_ERR_PROTOCOL;
+}
+
 static enum iotsec_status parse_all(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_reader *r)
 {
     struct walk walk;
@@ -314,7 +328,7 @@ static enum iotsec_status parse_all(struct iotsec_dtls *dtls, struct iotsec_dtls
             return IOTSEC_ERR_CANCELLED; /* by the row itself */
         }
         if (status != IOTSEC_OK) {
-            return IOTSEC_ERR_PROTOCOL;
+            return refusal_of(status, walk.hello.is_server != 0);
         }
     }
     if ((hs->slot.flags & HS_RI) != 0) {

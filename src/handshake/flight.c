@@ -289,8 +289,10 @@ void iotsec_flight_progress(struct iotsec_dtls *dtls, struct iotsec_dtls_handsha
     if ((hs->slot.flags & HS_REPEATED) == 0) {
         hs->round_trip = (uint16_t)iotsec_min_u32(iotsec_dtls_now(dtls) - hs->last_sent + 1, 0xFFFF);
     }
-    hs->rounds = 0;
-    hs->hint = 0;
+    if ((hs->slot.flags & HS_REFUSED) == 0) {
+        hs->rounds = 0;
+        hs->hint = 0;
+    }
     iotsec_hs_unset(hs, HS_ALERTED);
 }
 

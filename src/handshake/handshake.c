@@ -21,6 +21,30 @@ struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtl
     return (struct iotsec_dtls_handshake *)(void *)iotsec_slot_get(dtls, handle);
 }
 
+#if IOTSEC_PAIRWISE
+uint8_t *iotsec_dtls_scratch(const struct iotsec_dtls *dtls, iotsec_dtls_handle handshake)
+{
+    struct iotsec_dtls_handshake *hs = dtls != NULL ? iotsec_handshake_get(dtls, handshake) : NULL;
+
+    return hs != NULL ? hs->scratch : NULL;
+}
+
+iotsec_dtls_handle iotsec_dtls_incoming(const struct iotsec_dtls *dtls, const struct iotsec_addr *addr, int *proved)
+{
+    const struct iotsec_dtls_handshake *hs = NULL;
+    struct iotsec_dtls_path room;
+
+    if (dtls != NULL && addr != NULL) {
+        hs = iotsec_handshake_find(dtls, iotsec_path_of(addr, &room), true);
+    }
+    if (proved != NULL) {
+        /* ClientKeyExchange proves nothing: it holds nothing of our ServerHello. Finished does, and ends the handshake. */
+        *proved = hs != NULL && (hs->slot.flags & HS_PROVED) != 0;
+    }
+    return hs != NULL ? hs->slot.handle : 0;
+}
+#endif
+
 #if IOTSEC_DTLS_SERVER
 static bool is_behind(const struct iotsec_dtls_handshake *hs, const struct iotsec_dtls_path *relay)
 {
@@ -68,7 +92,8 @@ struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, con
         iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
     }
 #endif
-    slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, path);
+    slot = IOTSEC_PAIRWISE && role == ROLE_SERVER && iotsec_servers_full(dtls) ? NULL
+                                                                                 : iotsec_slot_new(dtls, POOL_HANDSHAKES, path);
 #if IOTSEC_DTLS_SERVER
     if (slot == NULL && replace && (hs = search_victim(dtls, NULL)) != NULL) {
         iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
@@ -217,6 +242,11 @@ static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_ha
     info.suite = hs->suite;
     info.extended_master_secret = (hs->slot.flags & HS_EMS) != 0;
     info.scratch = hs->scratch;
+#if IOTSEC_PAIRWISE
+    info.identity = hs->identity;
+    info.identity_len = hs->identity_len;
+    info.exported = iotsec_hs_exports(dtls, hs) ? hs->u.keyed.exported : NULL;
+#endif
     if (callbacks->established != NULL) {
         callbacks->established(dtls->config->user, &info);
     }
@@ -611,8 +641,8 @@ static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uin
     }
 #if IOTSEC_DTLS_CLIENT
     if (hs->rounds != 0) {
-        if ((hs->slot.flags & HS_DOUBTED) != 0) {
-            iotsec_client_retry(dtls, hs, hs->slot.flags & HS_RETRIED);
+        if ((hs->slot.flags & HS_DOUBTED) != 0 && ((hs->slot.flags & HS_REFUSED) == 0 || hs->rounds < HINT_ROUNDS)) {
+            iotsec_client_retry(dtls, hs, hs->slot.flags & (HS_RETRIED | HS_REFUSED));
             return;
         }
         if (hs->hint != 0 && hs->slot.state == HS_CLIENT_SENT_FINISHED && (hs->slot.flags & HS_RETRIED) == 0) {

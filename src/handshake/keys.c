@@ -11,11 +11,17 @@
  * ChangeCipherSpec is no part of the transcript and no certificate is verified, so the session hash
  * and the hash under the client's Finished are one. And since each end can write down the Finished
  * that it expects, everything is computed here at once: the pads of the master secret are hashed
- * once, and the master secret is gone before the function returns.
+ * once, and the master secret is gone before the function returns. For the same reason what a session between
+ * devices exports (RFC 5705) is computed here too:
+ *
+ *     exported  = PRF(master, "EXPORTER-iotsec-csb", client random + server random)
  */
 #include "handshake/engine.h"
 
 #include <string.h>
+
+/* The key block, and behind it what is exported. */
+#define BLOCK_BYTES (KEY_BLOCK_BYTES + (IOTSEC_PAIRWISE ? IOTSEC_EXPORTED_BYTES : 0u))
 
 /* Its own stack frame: what a step needs for a moment is gone when the deep calls come. */
 #if defined(__GNUC__)
@@ -165,12 +171,16 @@ static OWN_FRAME enum iotsec_status set_master(const struct iotsec_dtls *dtls, c
 }
 
 static enum iotsec_status derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct schedule *s,
-                                 uint8_t hash[32], uint8_t block[KEY_BLOCK_BYTES], uint8_t client[FINISHED_BYTES],
+                                 uint8_t hash[32], uint8_t block[BLOCK_BYTES], uint8_t client[FINISHED_BYTES],
                                  uint8_t server[IOTSEC_VERIFY_DATA_BYTES])
 {
     enum iotsec_status status =
         compute_prf(s, "key expansion", hs->u.open.server_random, hs->client_random, block, KEY_BLOCK_BYTES);
 
+    if (status == IOTSEC_OK && iotsec_hs_exports(dtls, hs)) {
+        status = compute_prf(s, IOTSEC_EXPORTER_LABEL, hs->client_random, hs->u.open.server_random, block + KEY_BLOCK_BYTES,
+                             BLOCK_BYTES - KEY_BLOCK_BYTES);
+    }
     if (status == IOTSEC_OK) {
         status = compute_prf(s, "client finished", hash, NULL, client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);
     }
@@ -193,7 +203,7 @@ enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dt
     const bool is_server = iotsec_hs_is_server(hs);
     struct schedule s;
     uint8_t hash[32];
-    uint8_t block[KEY_BLOCK_BYTES];
+    uint8_t block[BLOCK_BYTES];
     uint8_t client[FINISHED_BYTES];
     uint8_t server[IOTSEC_VERIFY_DATA_BYTES];
     enum iotsec_status status;
@@ -222,6 +232,11 @@ enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dt
             memcpy(key->key, block + i * IOTSEC_KEY_BYTES, IOTSEC_KEY_BYTES);
             memcpy(key->salt, block + 2 * IOTSEC_KEY_BYTES + i * IOTSEC_SALT_BYTES, IOTSEC_SALT_BYTES);
         }
+#if IOTSEC_PAIRWISE
+        if (iotsec_hs_exports(dtls, hs)) {
+            memcpy(hs->u.keyed.exported, block + KEY_BLOCK_BYTES, sizeof hs->u.keyed.exported);
+        }
+#endif
         memcpy(finished, client, sizeof client);
         if (is_server) {
             memcpy(expected, client + IOTSEC_HANDSHAKE_HEADER_BYTES, IOTSEC_VERIFY_DATA_BYTES);

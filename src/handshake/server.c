@@ -101,7 +101,7 @@ static bool cookie_due(const struct iotsec_dtls *dtls, const struct iotsec_dtls_
     }
     /* Whatever the policy: nobody who only writes a peer's address into a datagram may disturb what we
      * have with that peer, or what others have begun. */
-    return dtls->handshakes_used == config->handshake_count || iotsec_relay_full(dtls, from) || iotsec_session_find(dtls, from) != NULL ||
+    return iotsec_servers_full(dtls) || iotsec_relay_full(dtls, from) || iotsec_session_find(dtls, from) != NULL ||
            iotsec_handshake_find(dtls, from, true) != NULL || iotsec_handshake_find(dtls, from, false) != NULL;
 }
 
@@ -173,7 +173,9 @@ static enum iotsec_status accept_hello(struct iotsec_dtls *dtls, struct iotsec_d
         if (status == IOTSEC_ERR_CANCELLED) {
             return IOTSEC_OK;
         }
-        iotsec_tx_alert(dtls, hs, status);
+        if (!IOTSEC_PAIRWISE || status != IOTSEC_ERR_AGAIN) { /* AGAIN: as if it had been lost */
+            iotsec_tx_alert(dtls, hs, status);
+        }
         iotsec_handshake_free(dtls, hs);
         return iotsec_dtls_drop(dtls, status == IOTSEC_ERR_VERSION  ? IOTSEC_DROP_VERSION
                                       : status == IOTSEC_ERR_DECODE ? IOTSEC_DROP_MALFORMED
@@ -297,7 +299,6 @@ static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
     if (status == IOTSEC_OK && (psk->len < 16 || psk->len > IOTSEC_PSK_MAX)) {
         status = IOTSEC_ERR_ARGUMENT;
     }
-    hs->flight_len = 0; /* who sent ClientKeyExchange has our hello */
     if (status == IOTSEC_OK) {
         hs->peer = psk->peer;
         status = iotsec_keys_derive(dtls, hs, psk->key, psk->len, hs->flight);
@@ -348,6 +349,13 @@ enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dt
     hs->slot.state = iotsec_hs_next(hs->slot.state, message->type);
     hs->receive_seq++;
     hs->slot.flags |= HS_ASKED;
+    hs->flight_len = 0; /* who sent ClientKeyExchange has our hello */
+#if IOTSEC_PAIRWISE
+    /* behind the place of our Finished: IOTSEC_FLIGHT_BYTES has room for both */
+    memcpy(hs->flight + FINISHED_BYTES, r.next, len);
+    hs->identity = hs->flight + FINISHED_BYTES;
+    hs->identity_len = (uint8_t)len;
+#endif
     iotsec_flight_progress(dtls, hs);
     memset(&psk, 0, sizeof psk);
     status = dtls->config->callbacks->psk(dtls->config->user, handle, r.next, len, &psk);
