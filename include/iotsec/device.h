@@ -212,8 +212,9 @@ struct iotsec_device {
     struct iotsec_share share[2];     /**< private: the one that serves, and another: the one before it, or the next, which is still coming */
     uint32_t overlap_until;           /**< private: when the one before is forgotten */
     uint32_t share_at;                /**< private: when the manager is asked for it, or for what is missing */
+    uint32_t share_wait;              /**< private: the next wait, where it doubles; 0 for the first */
     uint8_t revoked_count;            /**< private: marks held */
-    uint8_t revoked_before;           /**< private: of these, the ones that only the older of two generations has, which stand first */
+    uint8_t revoked_before;           /**< private: of these, the ones that go with the older of two generations; they stand first */
     uint8_t pair_flags;               /**< private */
     uint8_t revoked[IOTSEC_REVOKED_MAX][IOTSEC_REVOKED_BYTES]; /**< private */
 #endif

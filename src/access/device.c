@@ -70,6 +70,11 @@ void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind ki
         event.sender_id = group->csb.sender_id;
         event.key_number = group->csb.key_number;
     }
+#if IOTSEC_PAIRWISE
+    if (kind == IOTSEC_DEVICE_SHARE) {
+        event.key_number = iotsec_dev_newest_share(dev)->generation;
+    }
+#endif
     dev->config->callbacks->event(dev->config->user, &event);
 }
 
@@ -170,6 +175,12 @@ static bool config_is_sound(const struct iotsec_device_config *config)
            config->psk_len <= IOTSEC_PSK_MAX && (config->group_count == 0 || config->groups != NULL) &&
            /* with its jitter, a time farther ahead would count as past: bytes.h */
            ((config->status_interval_ms | config->join_timeout_ms) >> 30) == 0 &&
+#if IOTSEC_PAIRWISE
+           (config->pair_count == 0 ||
+            (config->pairs != NULL && config->shares != NULL && config->share_degree_max != 0 &&
+             (config->pair_messages != NULL || config->pair_message_size == 0) && config->session_count > config->pair_count &&
+             config->handshake_count >= 2 && ((config->pair_idle_ms | config->share_overlap_ms) >> 30) == 0)) &&
+#endif
            (config->sender_count == 0 ||
             (config->senders != NULL && config->group_count != 0 && config->sender_count % config->group_count == 0));
 }
@@ -227,6 +238,9 @@ enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, cons
     if (config->sender_count != 0) {
         memset(config->senders, 0, sizeof config->senders[0] * config->sender_count);
     }
+#if IOTSEC_PAIRWISE
+    iotsec_dev_shares_forget(device);
+#endif
 #if IOTSEC_PERSIST
     iotsec_dev_restore(device);
 #endif
@@ -246,6 +260,9 @@ void iotsec_device_wipe(struct iotsec_device *device)
         stop_listening(device, &config->groups[i]);
         iotsec_wipe(&config->groups[i], sizeof config->groups[i]);
     }
+#if IOTSEC_PAIRWISE
+    iotsec_dev_shares_forget(device);
+#endif
     iotsec_dtls_wipe(&device->dtls);
     iotsec_wipe(device, sizeof *device);
 }
@@ -346,6 +363,9 @@ enum iotsec_status iotsec_leave(struct iotsec_device *device)
         return IOTSEC_ERR_STATE;
     }
     iotsec_dev_groups_forget(device);
+#if IOTSEC_PAIRWISE
+    iotsec_dev_shares_forget(device);
+#endif
     if (device->state == DEVICE_SENT_HELLO) {
         iotsec_dev_disconnect(device);
 #if IOTSEC_ACCESS
@@ -427,6 +447,9 @@ uint32_t iotsec_poll(struct iotsec_device *device)
 #endif
     iotsec_dev_join_poll(device, &wait);
     iotsec_dev_group_poll(device, &wait);
+#if IOTSEC_PAIRWISE
+    iotsec_dev_share_poll(device, &wait);
+#endif
     iotsec_dev_request_poll(device, &wait);
     wait = iotsec_min_u32(wait, iotsec_dtls_poll(&device->dtls)); /* sends what was put together above */
     device->flags &= (uint8_t)~DEVICE_BUSY;

@@ -220,6 +220,9 @@ void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason)
         return;
     }
     iotsec_dev_groups_forget(dev);
+#if IOTSEC_PAIRWISE
+    iotsec_dev_shares_forget(dev);
+#endif
     iotsec_dev_disconnect(dev);
 #if IOTSEC_ACCESS
     iotsec_dev_forget_l2(dev);
@@ -250,6 +253,10 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
     dev->flags = (uint8_t)((dev->flags & ~(DEVICE_WIPED_KEYS | DEVICE_L2_USED | DEVICE_ACCESS)) | DEVICE_TOUCHED);
 #if IOTSEC_ACCESS
     dev->l2_number = 0; /* the manager's word is taken anew: its registry may be an older one */
+#endif
+#if IOTSEC_PAIRWISE
+    dev->pair_flags = (uint8_t)((dev->pair_flags & PAIRS_OVERLAP) | PAIRS_DUE); /* the shares stay as they are */
+    dev->share_wait = 0;
 #endif
     dev->handshake = 0;
     dev->session = info->session;

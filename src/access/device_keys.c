@@ -10,6 +10,7 @@
  *     D -> M  STATUS          M -> D  ACK: agreed | keys follow | not a member: the group is requested anew
  *     D -> M  GROUP_REQUEST   M -> D  ACK: keys or REFUSED follow
  *     D -> M  GROUP_LEAVE, DOMAIN_LEAVE, MOVED   M -> D  ACK
+ *     D -> M  SHARE_STATUS    M -> D  ACK; SHARE and REVOKED: device_share.c
  */
 #include "access/device_state.h"
 
@@ -49,15 +50,19 @@ void iotsec_dev_ask_in(struct iotsec_device *dev, struct iotsec_device_group *gr
     group->flags |= GROUP_ASK;
 }
 
+uint32_t iotsec_dev_ask_delay(const struct iotsec_device *dev, uint32_t *wait)
+{
+    uint32_t most = iotsec_value_or(*wait, IOTSEC_ASK_INITIAL_MS);
+
+    *wait = iotsec_min_u32(2 * most, IOTSEC_ASK_MAX_MS);
+    return most / 2 + iotsec_dev_random(dev, most / 2);
+}
+
 void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group)
 {
-    uint32_t wait = group->ask_wait != 0 ? group->ask_wait : IOTSEC_ASK_INITIAL_MS;
-
-    if ((group->flags & (GROUP_ASK | GROUP_DUE)) != 0) {
-        return;
+    if ((group->flags & (GROUP_ASK | GROUP_DUE)) == 0) {
+        iotsec_dev_ask_in(dev, group, iotsec_dev_ask_delay(dev, &group->ask_wait));
     }
-    iotsec_dev_ask_in(dev, group, wait / 2 + iotsec_dev_random(dev, wait / 2));
-    group->ask_wait = iotsec_min_u32(2 * wait, IOTSEC_ASK_MAX_MS);
 }
 
 uint32_t iotsec_dev_next_status(const struct iotsec_device *dev)
@@ -86,6 +91,11 @@ static void send_request(struct iotsec_device *dev)
             request.code |= IOTSEC_KM_STATUS_NEW_SENDER;
         }
     }
+#if IOTSEC_PAIRWISE
+    if (request.kind == IOTSEC_KM_SHARE_STATUS) {
+        iotsec_dev_share_status(dev, &request);
+    }
+#endif
     send_message(dev, &request);
 }
 
@@ -118,6 +128,11 @@ static void choose_request(struct iotsec_device *dev)
     } else if (group != NULL) {
         group->flags &= (uint16_t)~(GROUP_DUE | GROUP_ASK);
         iotsec_dev_start_request(dev, request_of[group->state], group->csb.group_id);
+#if IOTSEC_PAIRWISE
+    } else if ((dev->pair_flags & PAIRS_DUE) != 0 && dev->config->pair_count != 0) {
+        dev->pair_flags &= (uint8_t)~(PAIRS_DUE | PAIRS_ASK);
+        iotsec_dev_start_request(dev, IOTSEC_KM_SHARE_STATUS, 0);
+#endif
     }
 }
 
@@ -131,6 +146,9 @@ static void report_routinely(struct iotsec_device *dev)
         return;
     }
     dev->status_at = iotsec_dev_next_status(dev);
+#if IOTSEC_PAIRWISE
+    dev->pair_flags |= PAIRS_DUE;
+#endif
     for (; left != 0; left--, group++) {
         if (group->state == GROUP_HELD) {
             group->flags |= GROUP_DUE;
@@ -161,6 +179,15 @@ void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
 #if MOVES
             if (dev->request_kind == IOTSEC_KM_MOVED) { /* the old way may still be there: other requests will tell */
                 iotsec_dev_end_move(dev, false);
+                return;
+            }
+#endif
+#if IOTSEC_PAIRWISE
+            /* a manager without pairwise keys drops it, and is there all the same */
+            if (dev->request_kind == IOTSEC_KM_SHARE_STATUS && (dev->pair_flags & PAIRS_HEARD) == 0) {
+                dev->request_kind = 0;
+                dev->flags |= DEVICE_TOUCHED;
+                iotsec_dev_take_share_answer(dev, IOTSEC_KM_FAILED);
                 return;
             }
 #endif
@@ -243,6 +270,13 @@ static void take_ack(struct iotsec_device *dev, const struct iotsec_km_message *
     }
 #endif
     dev->request_kind = 0;
+#if IOTSEC_PAIRWISE
+    if (kind == IOTSEC_KM_SHARE_STATUS) {
+        dev->pair_flags |= PAIRS_HEARD;
+        iotsec_dev_take_share_answer(dev, message->code);
+        return;
+    }
+#endif
     if (group == NULL || kind != request_of[group->state]) {
         return;
     }
@@ -421,6 +455,27 @@ static void take_refusal(struct iotsec_device *dev, const struct iotsec_km_messa
     }
 }
 
+#if IOTSEC_PAIRWISE
+/* M -> D  SHARE or REVOKED */
+static void take_share_message(struct iotsec_device *dev, const struct iotsec_km_message *message)
+{
+    enum iotsec_km_result result;
+    bool answer;
+
+    if (dev->config->pair_count == 0 || dev->state == DEVICE_LEFT) {
+        (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
+        return;
+    }
+    result = iotsec_dev_take_share(dev, message, &answer);
+    if (answer) {
+        acknowledge(dev, message, result);
+    } else {
+        (void)iotsec_dev_drop(dev, IOTSEC_DROP_UNEXPECTED);
+    }
+    iotsec_dev_share_tell(dev);
+}
+#endif
+
 void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len)
 {
     struct iotsec_km_message message;
@@ -455,6 +510,12 @@ void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint
         break;
     case IOTSEC_KM_PATH_CHECK: /* that it came is what it asks */
         acknowledge(dev, &message, IOTSEC_KM_DONE);
+        break;
+#endif
+#if IOTSEC_PAIRWISE
+    case IOTSEC_KM_SHARE:
+    case IOTSEC_KM_REVOKED:
+        take_share_message(dev, &message);
         break;
 #endif
     case IOTSEC_KM_EVICTED:

@@ -64,6 +64,10 @@ enum {
 #define PAIRS_DUE 1u     /* SHARE_STATUS is to be sent as soon as no other request is outstanding */
 #define PAIRS_ASK 2u     /* ... at share_at */
 #define PAIRS_OVERLAP 4u /* share[1] is of the generation before, and serves until overlap_until */
+#define PAIRS_REVIEW 8u  /* a generation has ended or a mark has come: sessions may have to be closed */
+#define PAIRS_TELL 16u   /* the application is to be told of the newest share */
+#define PAIRS_NONE 32u   /* it was told in this session that there is no polynomial */
+#define PAIRS_HEARD 64u  /* SHARE_STATUS has been answered in this session: the manager knows that message */
 
 /* iotsec_device_group.state; what the manager is asked when the group is DUE */
 enum {
@@ -138,6 +142,8 @@ void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint
 void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait);
 /* Asks the manager about the group after a while, which doubles until something newer comes. */
 void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group);
+/* How long to wait before the next ask: between half of `*wait` (0: of the first one) and the whole of it, which doubles. */
+uint32_t iotsec_dev_ask_delay(const struct iotsec_device *dev, uint32_t *wait);
 /* ... after so many milliseconds. */
 void iotsec_dev_ask_in(struct iotsec_device *dev, struct iotsec_device_group *group, uint32_t ms);
 /* Hears the group at its address, and no longer at the one it had. */
@@ -185,9 +191,7 @@ void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait);
 #if IOTSEC_PAIRWISE
 /* ---- device_share.c ---- */
 
-/* Sets both shares up in the caller's storage, empty. */
-void iotsec_dev_shares_init(struct iotsec_device *dev);
-/* Wipes shares and revocations. */
+/* Wipes shares and revocations, and sets them up in the caller's storage. */
 void iotsec_dev_shares_forget(struct iotsec_device *dev);
 /* What SHARE_STATUS says. */
 void iotsec_dev_share_status(const struct iotsec_device *dev, struct iotsec_km_message *request);
@@ -200,6 +204,8 @@ enum iotsec_km_result iotsec_dev_take_share(struct iotsec_device *dev, const str
 void iotsec_dev_share_tell(struct iotsec_device *dev);
 /* The share of a generation, if it serves; 0: of the newest one that does. NULL: none. */
 const struct iotsec_share *iotsec_dev_share(const struct iotsec_device *dev, uint32_t generation);
+/* That of the newest generation known, whether it serves or not; it may be of generation 0. */
+const struct iotsec_share *iotsec_dev_newest_share(const struct iotsec_device *dev);
 /* Whether the device of that point was evicted. */
 bool iotsec_dev_is_revoked(const struct iotsec_device *dev, const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES]);
 /* The end of an overlap; what is missing is asked for. Runs the application's code. */

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The share of the domain's polynomial, and who is revoked.
+ *
+ *     D -> M  SHARE_STATUS    M -> D  ACK: complete | pieces follow | no polynomial | later
+ *     M -> D  SHARE           coefficients, from the first on; D -> M  ACK
+ *     M -> D  REVOKED         marks, from the first on; D -> M  ACK
+ *
+ * share[0] is in use. share[1] is free; or of a newer generation, and still coming; or, during an overlap, of the
+ * generation before. What cannot be taken is put in use all the same, empty: as a newer generation has replaced it, the
+ * older one may not serve for ever.
+ *
+ * revoked[] has the marks that go with the older of two generations in front, and those of the newer one behind them.
+ * Every mark counts for every session. Marks are known by their place: REVOKED says how many stand before its first.
+ */
+#include "access/device_state.h"
+
+#include <string.h>
+
+#include <iotsec/polykey.h>
+
+#if IOTSEC_ROLE_DEVICE && IOTSEC_PAIRWISE
+
+/* iotsec_share.flags; SHARE_GENTLE is the message's flag. */
+#define SHARE_GENTLE IOTSEC_KM_SHARE_GENTLE
+#define SHARE_REFUSED 2u /* there is no room for it, or it contradicts itself: it is empty, and never serves */
+#define SHARE_BAD 4u     /* something came that is no element, and was told */
+
+/* Which of the two is of the newest generation known. */
+static unsigned find_newest(const struct iotsec_device *dev)
+{
+    return dev->share[1].generation != 0 && (dev->pair_flags & PAIRS_OVERLAP) == 0;
+}
+
+const struct iotsec_share *iotsec_dev_newest_share(const struct iotsec_device *dev)
+{
+    return &dev->share[find_newest(dev)];
+}
+
+static unsigned count_marks(const struct iotsec_device *dev)
+{
+    return (unsigned)dev->revoked_count - dev->revoked_before;
+}
+
+/* Its storage stays where it is. */
+static void wipe_share(const struct iotsec_device *dev, struct iotsec_share *share)
+{
+    uint8_t *elements = share->elements;
+
+    iotsec_wipe(elements, IOTSEC_POLY_ELEMENT_BYTES * (dev->config->share_degree_max + 1u));
+    memset(share, 0, sizeof *share);
+    share->elements = elements;
+}
+
+void iotsec_dev_shares_forget(struct iotsec_device *dev)
+{
+    const struct iotsec_device_config *config = dev->config;
+
+    if (config->pair_count != 0) {
+        dev->share[0].elements = config->shares;
+        dev->share[1].elements = config->shares + IOTSEC_POLY_ELEMENT_BYTES * (config->share_degree_max + 1u);
+        wipe_share(dev, &dev->share[0]);
+        wipe_share(dev, &dev->share[1]);
+        iotsec_wipe(dev->revoked, sizeof dev->revoked);
+        dev->revoked_count = 0;
+        dev->revoked_before = 0;
+        dev->pair_flags = 0;
+    }
+}
+
+/* The older of two generations ends, and with it the marks that go with it. */
+static void end_older(struct iotsec_device *dev)
+{
+    wipe_share(dev, &dev->share[(dev->pair_flags & PAIRS_OVERLAP) != 0]);
+    dev->revoked_count = (uint8_t)count_marks(dev);
+    memmove(dev->revoked, dev->revoked[dev->revoked_before], dev->revoked_count * sizeof dev->revoked[0]);
+    dev->revoked_before = 0;
+    dev->pair_flags = (uint8_t)((dev->pair_flags & ~PAIRS_OVERLAP) | PAIRS_REVIEW);
+}
+
+/* A newer generation begins to come. One that was still coming is forgotten, but not its marks: whom they name holds a
+ * share of the generation that still serves, too. */
+static void begin(struct iotsec_device *dev, uint32_t generation)
+{
+    if ((dev->pair_flags & PAIRS_OVERLAP) != 0) {
+        end_older(dev);
+    }
+    wipe_share(dev, &dev->share[1]);
+    dev->share[1].generation = generation;
+    dev->revoked_before = dev->revoked_count;
+    if (dev->share[0].generation == 0) {
+        dev->revoked_before = dev->revoked_count = 0;
+    }
+}
+
+/* The share that was coming is put in use. */
+static void put_in_use(struct iotsec_device *dev)
+{
+    struct iotsec_share old = dev->share[0];
+
+    dev->share[0] = dev->share[1];
+    dev->share[1] = old;
+    dev->pair_flags |= PAIRS_OVERLAP | PAIRS_REVIEW | PAIRS_TELL;
+    dev->overlap_until = iotsec_dev_now(dev) + iotsec_value_or(dev->config->share_overlap_ms, IOTSEC_SHARE_OVERLAP_MS);
+    /* the flag speaks of the generation right before it: between others there may be one that had to end at once */
+    if ((dev->share[0].flags & SHARE_GENTLE) == 0 || old.generation != dev->share[0].generation - 1 || old.generation == 0 ||
+        (old.flags & SHARE_REFUSED) != 0) {
+        end_older(dev);
+    }
+}
+
+/* What is missing is asked for at once: some of it has been lost on the way. */
+static enum iotsec_km_result miss(struct iotsec_device *dev, bool *answer)
+{
+    *answer = false;
+    dev->pair_flags |= PAIRS_DUE;
+    return IOTSEC_KM_FAILED;
+}
+
+/* M -> D  SHARE, of the generation that is coming */
+static enum iotsec_km_result take_elements(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer)
+{
+    struct iotsec_share *share = &dev->share[1];
+    unsigned known;
+
+    if (message->degree > dev->config->share_degree_max || (share->held != 0 && message->degree != share->degree)) {
+        uint32_t generation = share->generation;
+
+        wipe_share(dev, share);
+        share->generation = generation;
+        share->flags = (uint8_t)(SHARE_REFUSED | (message->code & SHARE_GENTLE));
+        put_in_use(dev);
+        return IOTSEC_KM_NO_ROOM;
+    }
+    if (message->first > share->held) {
+        return miss(dev, answer);
+    }
+    known = (unsigned)share->held - message->first;
+    if (message->count <= known) {
+        return IOTSEC_KM_DONE;
+    }
+    if (!iotsec_polykey_are_elements(message->tail, message->count)) {
+        if ((share->flags & SHARE_BAD) == 0) {
+            share->flags |= SHARE_BAD;
+            dev->pair_flags |= PAIRS_TELL;
+        }
+        return IOTSEC_KM_FAILED;
+    }
+    share->degree = message->degree;
+    share->flags = (uint8_t)((share->flags & SHARE_BAD) | (message->code & SHARE_GENTLE));
+    memcpy(share->elements + IOTSEC_POLY_ELEMENT_BYTES * share->held, message->tail + IOTSEC_POLY_ELEMENT_BYTES * known,
+           IOTSEC_POLY_ELEMENT_BYTES * (message->count - known));
+    share->held = (uint16_t)(message->first + message->count);
+    dev->share_wait = 0;
+    return IOTSEC_KM_DONE;
+}
+
+/* M -> D  REVOKED, of the newest generation */
+static enum iotsec_km_result take_marks(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer)
+{
+    unsigned known = count_marks(dev);
+    unsigned added;
+
+    if (message->first > known) {
+        return miss(dev, answer);
+    }
+    known -= message->first;
+    if (message->count <= known) {
+        return IOTSEC_KM_DONE;
+    }
+    added = message->count - known;
+    if (dev->revoked_count + added > IOTSEC_REVOKED_MAX) {
+        end_older(dev); /* whichever that is: no mark is ever left out. Those of one generation always fit */
+    }
+    memcpy(dev->revoked[dev->revoked_count], message->tail + IOTSEC_REVOKED_BYTES * known, IOTSEC_REVOKED_BYTES * added);
+    dev->revoked_count = (uint8_t)(dev->revoked_count + added);
+    dev->pair_flags |= PAIRS_REVIEW;
+    dev->share_wait = 0;
+    return IOTSEC_KM_DONE;
+}
+
+static void ask_in(struct iotsec_device *dev, uint32_t ms)
+{
+    dev->share_at = iotsec_dev_now(dev) + ms;
+    dev->pair_flags |= PAIRS_ASK;
+}
+
+enum iotsec_km_result iotsec_dev_take_share(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer)
+{
+    enum iotsec_km_result result;
+    struct iotsec_share *share;
+
+    *answer = true;
+    if (message->key_number > dev->share[find_newest(dev)].generation) {
+        begin(dev, message->key_number);
+    }
+    share = &dev->share[find_newest(dev)];
+    if (message->key_number != share->generation) {
+        return IOTSEC_KM_DONE;
+    }
+    if (message->kind == IOTSEC_KM_SHARE && share == dev->share) { /* in use */
+        return (share->flags & SHARE_REFUSED) != 0 ? IOTSEC_KM_NO_ROOM : IOTSEC_KM_DONE;
+    }
+    if (message->revoked > share->wanted) {
+        share->wanted = message->revoked;
+    }
+    result = message->kind == IOTSEC_KM_SHARE ? take_elements(dev, message, answer) : take_marks(dev, message, answer);
+    share = &dev->share[1];
+    if (find_newest(dev) != 0 && share->held == share->degree + 1u && count_marks(dev) >= share->wanted) {
+        share->flags &= (uint8_t)~SHARE_BAD;
+        put_in_use(dev);
+    }
+    dev->pair_flags &= (uint8_t)~PAIRS_ASK;
+    if (find_newest(dev) != 0 || count_marks(dev) < dev->share[0].wanted) {
+        ask_in(dev, result == IOTSEC_KM_FAILED ? iotsec_dev_ask_delay(dev, &dev->share_wait) : KEYS_WAIT_MS);
+    }
+    return result;
+}
+
+void iotsec_dev_share_tell(struct iotsec_device *dev)
+{
+    if ((dev->pair_flags & PAIRS_REVIEW) != 0) {
+        dev->pair_flags &= (uint8_t)~PAIRS_REVIEW;
+        iotsec_dev_pairs_review(dev);
+    }
+    if ((dev->pair_flags & PAIRS_TELL) != 0) { /* still: the application may have left the domain meanwhile */
+        unsigned flags = iotsec_dev_newest_share(dev)->flags;
+
+        dev->pair_flags &= (uint8_t)~PAIRS_TELL;
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_SHARE,
+                        (flags & SHARE_REFUSED) != 0 ? IOTSEC_ERR_DEGREE
+                        : (flags & SHARE_BAD) != 0   ? IOTSEC_ERR_DECODE
+                                                     : IOTSEC_OK,
+                        0);
+    }
+}
+
+/* ---- Asking ---- */
+
+void iotsec_dev_share_status(const struct iotsec_device *dev, struct iotsec_km_message *request)
+{
+    const struct iotsec_share *serving = iotsec_dev_share(dev, 0);
+    const struct iotsec_share *newest = iotsec_dev_newest_share(dev);
+
+    if (serving != NULL) {
+        request->key_number = serving->generation;
+    }
+    if (newest != serving) {
+        request->next_generation = newest->generation;
+        request->held = newest->held;
+    }
+    request->revoked = (uint8_t)count_marks(dev);
+}
+
+void iotsec_dev_take_share_answer(struct iotsec_device *dev, uint8_t result)
+{
+    switch (result) {
+    case IOTSEC_KM_DONE:
+        dev->share_wait = 0;
+        break;
+    case IOTSEC_KM_KEYS_FOLLOW:
+        ask_in(dev, KEYS_WAIT_MS);
+        break;
+    case IOTSEC_KM_NOT_MEMBER:
+        if ((dev->pair_flags & PAIRS_NONE) == 0) {
+            dev->pair_flags |= PAIRS_NONE;
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_SHARE, IOTSEC_ERR_NOT_FOUND, 0);
+        }
+        break;
+    default:
+        ask_in(dev, iotsec_dev_ask_delay(dev, &dev->share_wait));
+        break;
+    }
+}
+
+void iotsec_dev_share_poll(struct iotsec_device *dev, uint32_t *wait)
+{
+    uint32_t now = iotsec_dev_now(dev);
+
+    if ((dev->pair_flags & PAIRS_OVERLAP) != 0) {
+        if (iotsec_time_reached(now, dev->overlap_until)) {
+            end_older(dev);
+            iotsec_dev_share_tell(dev);
+        } else {
+            *wait = iotsec_min_u32(*wait, dev->overlap_until - now);
+        }
+    }
+    if ((dev->pair_flags & PAIRS_ASK) != 0) {
+        if (iotsec_time_reached(now, dev->share_at)) {
+            dev->pair_flags = (uint8_t)((dev->pair_flags & ~PAIRS_ASK) | PAIRS_DUE);
+        } else {
+            *wait = iotsec_min_u32(*wait, dev->share_at - now);
+        }
+    }
+}
+
+/* ---- What others look up ---- */
+
+const struct iotsec_share *iotsec_dev_share(const struct iotsec_device *dev, uint32_t generation)
+{
+    unsigned count = (dev->pair_flags & PAIRS_OVERLAP) != 0 ? 2 : 1;
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        const struct iotsec_share *share = &dev->share[i];
+
+        if (share->generation != 0 && (share->flags & SHARE_REFUSED) == 0 &&
+            (generation == 0 || generation == share->generation)) {
+            return share;
+        }
+    }
+    return NULL;
+}
+
+bool iotsec_dev_is_revoked(const struct iotsec_device *dev, const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
+{
+    unsigned i;
+
+    for (i = 0; i < dev->revoked_count; i++) {
+        if (memcmp(dev->revoked[i], point, IOTSEC_REVOKED_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+#endif
