@@ -37,17 +37,19 @@ static enum iotsec_status derive(const struct iotsec_hal *hal, uint8_t cs_id, ui
 {
     uint8_t label[LABEL_BYTES + 4u];
     uint8_t out[IOTSEC_KEY_BYTES];
+    uint32_t constant = IOTSEC_TEK_CONSTANT;
     size_t len = LABEL_BYTES;
     enum iotsec_status status;
 
-    iotsec_put_u32(label, key_number != 0 ? IOTSEC_RATCHET_CONSTANT : IOTSEC_TEK_CONSTANT);
     label[4] = cs_id;
     iotsec_put_u32(label + 5, csb_id);
     memcpy(label + 9, rand, IOTSEC_KEY_BYTES);
     if (key_number != 0) {
         iotsec_put_u32(label + LABEL_BYTES, key_number);
+        constant = IOTSEC_RATCHET_CONSTANT;
         len += 4;
     }
+    iotsec_put_u32(label, constant);
     status = iotsec_mikey_prf(hal, from, IOTSEC_KEY_BYTES, label, len, out, sizeof out);
     if (status == IOTSEC_OK) {
         memcpy(to, out, sizeof out);

@@ -248,8 +248,7 @@ static enum iotsec_status take_server_hello(struct iotsec_dtls *dtls, struct iot
 }
 
 /* C -> S  ClientKeyExchange: identity; (ChangeCipherSpec;) Finished: verify_data */
-static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
-                                        size_t psk_len)
+static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
     struct iotsec_writer w;
     enum iotsec_status status;
@@ -263,7 +262,7 @@ static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_
         status = iotsec_transcript_add(dtls, hs, hs->flight, hs->flight_len);
     }
     if (status == IOTSEC_OK) {
-        status = iotsec_keys_derive(dtls, hs, psk, psk_len, hs->flight + hs->flight_len);
+        status = iotsec_keys_derive(dtls, hs, hs->psk, hs->psk_len, hs->flight + hs->flight_len);
     }
     if (status == IOTSEC_OK) {
         hs->flight_len = (uint16_t)(hs->flight_len + FINISHED_BYTES);
@@ -305,7 +304,10 @@ static enum iotsec_status ask_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_h
     } else if (status == IOTSEC_OK) {
         iotsec_hs_unset(hs, HS_REFUSED);
         advance(dtls, hs, IOTSEC_HS_SERVER_HELLO_DONE);
-        status = send_finished(dtls, hs, psk.key, psk.len);
+        hs->psk = psk.key; /* for this call */
+        hs->psk_len = (uint8_t)psk.len;
+        status = send_finished(dtls, hs);
+        hs->psk = NULL;
     } else {
         /* Anybody may have sent that hello, and it stands in the transcript. */
         hs->slot.flags |= HS_REFUSED | HS_DOUBTED;
@@ -348,7 +350,7 @@ static enum iotsec_status take_answer(struct iotsec_dtls *dtls, struct iotsec_dt
     }
 #endif
     advance(dtls, hs, message->type);
-    return message->type == IOTSEC_HS_SERVER_HELLO_DONE ? send_finished(dtls, hs, hs->psk, hs->psk_len) : IOTSEC_OK;
+    return message->type == IOTSEC_HS_SERVER_HELLO_DONE ? send_finished(dtls, hs) : IOTSEC_OK;
 }
 
 enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
