@@ -155,7 +155,7 @@ enum iotsec_manager_event_kind {
     IOTSEC_MANAGER_GROUP_KEY,       /**< `group_id` has moved to `key_number`; `reason`: OK for a join's step, or why it is a new generation: EVICTED, LEFT, CANCELLED (iotsec_manager_group_renew), COUNTER (steps or sender IDs were used up), KEY_CONFLICT (a member reported one), EPOCH (a member was ahead) */
     IOTSEC_MANAGER_KEYS_FAILED,     /**< the keys that members of `group_id` (0: a device that leaves the domain, or all under the next L2 key) wait for could not be made: `reason`. Nothing has changed; it is tried again, less and less often */
     IOTSEC_MANAGER_UNREACHABLE,     /**< `device` did not acknowledge; it gets its keys at its next contact */
-    IOTSEC_MANAGER_AHEAD,           /**< `device` holds `key_number` of `group_id`, more than IOTSEC_GENERATIONS_AHEAD_MAX generations above the registry: an old registry was restored; the operator decides (iotsec_manager_group_renew) */
+    IOTSEC_MANAGER_AHEAD,           /**< `device` holds `key_number` of `group_id`, more than IOTSEC_GENERATIONS_AHEAD_MAX generations above the registry: an old registry was restored; the operator decides (iotsec_manager_group_renew). Or, with `group_id` 0, a share of generation `key_number`, newer than the domain's polynomial: it gets no other one before iotsec_manager_poly_renew, which goes above what devices have said, by IOTSEC_GENERATIONS_AHEAD_MAX generations at most */
     IOTSEC_MANAGER_MOVED,           /**< the session of `device` goes on at another address, `addr`, which it has shown to receive at */
     IOTSEC_MANAGER_L2_KEY,          /**< the domain's L2 key: number `key_number` is being handed out (`reason`: why, as for GROUP_KEY), or is in use from now on (OK) */
     IOTSEC_MANAGER_ACCESS,          /**< `device` has installed what it is to have of L2 keys: `key_number` */
@@ -310,6 +310,7 @@ struct iotsec_manager {
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
     struct iotsec_registry_poly poly;      /**< private: as in the registry */
     struct iotsec_registry_poly staged_poly; /**< private: as it will be once the transaction is committed; generation 0: nothing is staged */
+    uint32_t poly_above;                   /**< private: the next generation lies above this one */
     uint16_t share_scan;                   /**< private: contacts still to be looked at */
     uint16_t share_slot;                   /**< private: the next of them */
     int8_t poly_reason;                    /**< private: a status, of the POLY event to be told; 0 none */
@@ -496,7 +497,7 @@ enum iotsec_status iotsec_manager_l2_renew(struct iotsec_manager *manager);
  * @param overlap 1: shares of the old generation serve for a while longer; 0, after a compromise: they end with the new one
  * @retval IOTSEC_OK durable; deliveries follow
  * @retval IOTSEC_ERR_DEGREE the degree is out of range
- * @retval IOTSEC_ERR_UNSUPPORTED the registry keeps no polynomial
+ * @retval IOTSEC_ERR_UNSUPPORTED the registry keeps no polynomial, or the manager is NULL
  * @retval IOTSEC_ERR_COUNTER no generation is left
  * @retval IOTSEC_ERR_RANDOM no random numbers
  * @retval IOTSEC_ERR_REGISTRY the transaction failed; nothing changed

@@ -13,6 +13,8 @@
  *     D -> M  STATUS(group, K, sender)        M -> D  ACK(DONE): agreed
  *                                                     ACK(KEYS_FOLLOW), keys: K is behind, or a renewal follows
  *                                                     ACK(NOT_MEMBER): request the group anew
+ *     D -> M  SHARE_STATUS(what it has)       M -> D  ACK(DONE): that is everything
+ *                                                     ACK(KEYS_FOLLOW), SHARE or REVOKED (manager_poly.c)
  *     D -> M  MOVED                           M -> D  PATH_CHECK, to where it came from
  *     D -> M  ACK(PATH_CHECK), from there     M -> D  ACK(DONE), and all else from now on
  *     D -> M  ACK(message)                    to a delivery
@@ -263,6 +265,21 @@ void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind ki
     }
     iotsec_mgr_tell_event(m, &event);
 }
+
+#if IOTSEC_ACCESS || IOTSEC_PAIRWISE
+void iotsec_mgr_tell_number(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason,
+                            uint32_t device, uint32_t number)
+{
+    struct iotsec_manager_event event;
+
+    memset(&event, 0, sizeof event);
+    event.kind = kind;
+    event.reason = reason;
+    event.device = device;
+    event.key_number = number;
+    iotsec_mgr_tell_event(m, &event);
+}
+#endif
 
 /* Forgets a contact; the application hears of it if it has heard of the device and there is a reason. */
 static void end_contact(struct iotsec_manager *m, struct iotsec_manager_contact *contact, enum iotsec_status reason)
@@ -542,6 +559,11 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
         iotsec_mgr_l2_leave(m, device); /* also if the domain gets access parameters only later */
     }
 #endif
+#if IOTSEC_PAIRWISE
+    if (status == IOTSEC_OK && only == NULL) {
+        iotsec_mgr_share_leave(m, device);
+    }
+#endif
     return status;
 }
 
@@ -729,6 +751,20 @@ static bool confirm_path(struct iotsec_manager *m, struct iotsec_manager_contact
 }
 #endif
 
+#if IOTSEC_PAIRWISE
+/* D -> M  SHARE_STATUS(what it has) */
+static void take_share_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
+{
+    struct iotsec_manager_contact *contact;
+
+    answer(m, device, message->message, iotsec_mgr_take_share_status(m, device, message));
+    contact = find_active(m, device);
+    if (contact != NULL) {
+        iotsec_mgr_share_deliver(m, contact);
+    }
+}
+#endif
+
 static void take_request(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
 {
     struct iotsec_manager_group *group = iotsec_mgr_group(m, message->group_id);
@@ -748,6 +784,10 @@ static void take_request(struct iotsec_manager *m, uint32_t device, const struct
     } else if (message->kind == IOTSEC_KM_MOVED) {
         take_moved(m, device, message);
 #endif
+#if IOTSEC_PAIRWISE
+    } else if (message->kind == IOTSEC_KM_SHARE_STATUS) {
+        take_share_status(m, device, message);
+#endif
     } else if (message->kind == IOTSEC_KM_DOMAIN_LEAVE || (group != NULL && iotsec_mgr_member(m, device, group) != NULL)) {
         take_leave(m, device, message, group);
     } else {
@@ -759,7 +799,8 @@ static void take_request(struct iotsec_manager *m, uint32_t device, const struct
 /* Whether a kind is a request, which gets an answer. */
 static bool is_request(uint8_t kind)
 {
-    return (kind >= IOTSEC_KM_STATUS && kind <= IOTSEC_KM_DOMAIN_LEAVE) || (MOVES && kind == IOTSEC_KM_MOVED);
+    return (kind >= IOTSEC_KM_STATUS && kind <= IOTSEC_KM_DOMAIN_LEAVE) || (MOVES && kind == IOTSEC_KM_MOVED) ||
+           (IOTSEC_PAIRWISE && kind == IOTSEC_KM_SHARE_STATUS);
 }
 
 /* A key-management message from an authenticated device. */
@@ -859,8 +900,12 @@ static bool config_is_sound(const struct iotsec_manager_config *config)
     return config->hal != NULL && config->callbacks != NULL && r != NULL && r->psk != NULL && r->authorised != NULL &&
            r->group_allowed != NULL && r->group_at != NULL && r->member_at != NULL && r->begin != NULL && r->put_group != NULL &&
            r->delete_group != NULL && r->put_member != NULL && r->delete_member != NULL && r->put_evicted != NULL &&
-           r->commit != NULL && r->abort != NULL && (r->access == NULL) == (r->put_access == NULL) && config->contacts != NULL && config->contact_count >= 1 &&
-           config->contact_count <= 65534 && (config->groups != NULL || config->group_count == 0) &&
+           r->commit != NULL && r->abort != NULL && (r->access == NULL) == (r->put_access == NULL) &&
+#if IOTSEC_PAIRWISE
+           (r->poly == NULL) == (r->put_poly == NULL) && (r->poly == NULL) == (r->put_coefficients == NULL) &&
+           (r->poly == NULL) == (r->coefficients == NULL) && (r->poly == NULL) == (r->point == NULL) &&
+#endif
+           config->contacts != NULL && config->contact_count >= 1 && config->contact_count <= 65534 && (config->groups != NULL || config->group_count == 0) &&
            config->group_count <= 65534 && (config->members != NULL || config->member_count == 0) &&
            config->member_count <= 65534 && config->deliveries != NULL && config->delivery_count >= 1 &&
            config->delivery_count <= 65534 &&
@@ -1068,6 +1113,11 @@ enum iotsec_status iotsec_manager_init_checked(struct iotsec_manager *m, const s
             status = iotsec_mgr_access_load(m);
         }
 #endif
+#if IOTSEC_PAIRWISE
+        if (status == IOTSEC_OK) {
+            status = iotsec_mgr_poly_load(m);
+        }
+#endif
     }
     if (status != IOTSEC_OK) {
         iotsec_manager_wipe(m);
@@ -1120,11 +1170,17 @@ uint32_t iotsec_manager_poll(struct iotsec_manager *m)
     iotsec_mgr_access_poll(m);
 #endif
     iotsec_mgr_deliver_poll(m);
+#if IOTSEC_PAIRWISE
+    iotsec_mgr_poly_poll(m);
+#endif
     (void)iotsec_dtls_flush(&m->dtls);
     now = iotsec_mgr_now(m);
     wait = iotsec_min_u32(wait, iotsec_mgr_serve_wait(m, now));
 #if IOTSEC_ACCESS
     wait = iotsec_min_u32(wait, iotsec_mgr_access_wait(m, now));
+#endif
+#if IOTSEC_PAIRWISE
+    wait = iotsec_min_u32(wait, iotsec_mgr_poly_wait(m));
 #endif
     return iotsec_min_u32(wait, iotsec_mgr_deliver_wait(m, now));
 }

@@ -132,19 +132,6 @@ void iotsec_mgr_access_fill(const struct iotsec_manager *m, const struct iotsec_
     memcpy(message->prefix, access->prefix, sizeof message->prefix);
 }
 
-static void tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
-                 uint32_t key_number)
-{
-    struct iotsec_manager_event event;
-
-    memset(&event, 0, sizeof event);
-    event.kind = kind;
-    event.reason = reason;
-    event.device = device;
-    event.key_number = key_number;
-    iotsec_mgr_tell_event(m, &event);
-}
-
 void iotsec_mgr_access_acknowledge(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint32_t stage)
 {
     contact->flags &= (uint8_t)~CONTACT_L2_OWED;
@@ -152,7 +139,7 @@ void iotsec_mgr_access_acknowledge(struct iotsec_manager *m, struct iotsec_manag
     if (is_owed(m, contact)) {
         iotsec_mgr_access_deliver(m, contact);
     } else {
-        tell(m, IOTSEC_MANAGER_ACCESS, IOTSEC_OK, contact->device, stage / 2u);
+        iotsec_mgr_tell_number(m, IOTSEC_MANAGER_ACCESS, IOTSEC_OK, contact->device, stage / 2u);
     }
 }
 
@@ -232,8 +219,8 @@ void iotsec_mgr_l2_tell(struct iotsec_manager *m)
 
     if ((m->flags & MGR_L2_TELL) != 0) {
         m->flags &= (uint8_t)~MGR_L2_TELL;
-        tell(m, IOTSEC_MANAGER_L2_KEY, next ? (enum iotsec_status)m->l2_reason : IOTSEC_OK, 0,
-             next ? m->access.next_number : m->access.number);
+        iotsec_mgr_tell_number(m, IOTSEC_MANAGER_L2_KEY, next ? (enum iotsec_status)m->l2_reason : IOTSEC_OK, 0,
+                               next ? m->access.next_number : m->access.number);
     }
 }
 

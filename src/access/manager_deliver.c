@@ -3,7 +3,7 @@
  * Deliveries: what is repeated until the device acknowledges it.
  *
  *     M -> D  MASTER_KEY(message, group, K, sender, TGK)  and  PARAMETERS(message, group, K, RAND, address)
- *     M -> D  REFUSED | EVICTED | GROUP_REMOVED | ACCESS (manager_access.c)
+ *     M -> D  REFUSED | EVICTED | GROUP_REMOVED | ACCESS (manager_access.c) | SHARE | REVOKED (manager_poly.c)
  *     D -> M  ACK(message, result)
  *
  * Both halves leave together, every time, in fresh records. The pool of deliveries is small; members
@@ -27,6 +27,20 @@
 static bool is_keys(uint8_t kind)
 {
     return kind == IOTSEC_KM_PARAMETERS || kind == IOTSEC_KM_PARAMETERS_EVICTION;
+}
+
+static bool is_share(uint8_t kind)
+{
+    return IOTSEC_PAIRWISE && (kind == IOTSEC_KM_SHARE || kind == IOTSEC_KM_REVOKED);
+}
+
+/* Whether a result ends a delivery. What is no key and no share is only to be heard; FAILED means: try again. */
+static bool is_settled(uint8_t kind, uint8_t result)
+{
+    if (kind == IOTSEC_KM_ACCESS || is_share(kind)) {
+        return result == IOTSEC_KM_DONE || (kind == IOTSEC_KM_SHARE && result == IOTSEC_KM_NO_ROOM);
+    }
+    return result == IOTSEC_KM_DONE || result == IOTSEC_KM_CONFLICT || result == IOTSEC_KM_NO_ROOM;
 }
 
 /* ---- The pool: its used part is dense ---- */
@@ -66,6 +80,15 @@ static void free_delivery(struct iotsec_manager *m, uint16_t d)
         }
     }
 #endif
+#if IOTSEC_PAIRWISE
+    if (is_share(delivery->kind)) {
+        struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, delivery->device);
+
+        if (contact != NULL) {
+            contact->share_flags &= (uint8_t)~CONTACT_SHARE_SENDING;
+        }
+    }
+#endif
     *delivery = *last;
     iotsec_wipe(last, sizeof *last);
 }
@@ -86,6 +109,21 @@ void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group
         }
     }
 }
+
+#if IOTSEC_PAIRWISE
+void iotsec_mgr_cancel_shares(struct iotsec_manager *m, uint32_t device)
+{
+    uint16_t d;
+
+    for (d = m->deliveries_used; d-- != 0;) {
+        const struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
+
+        if (is_share(delivery->kind) && (device == 0 || delivery->device == device)) {
+            free_delivery(m, d);
+        }
+    }
+}
+#endif
 
 /* ---- Sending ---- */
 
@@ -123,6 +161,14 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
     if (contact == NULL) {
         return;
     }
+#if IOTSEC_PAIRWISE
+    if (is_share(d->kind)) {
+        if (!iotsec_mgr_share_send(m, d, contact)) {
+            d->rounds--; /* the device is not to blame */
+        }
+        return;
+    }
+#endif
     memset(&message, 0, sizeof message);
     message.kind = d->kind;
     message.message = d->message;
@@ -301,9 +347,7 @@ void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact
             break;
         }
     }
-    if (i == m->deliveries_used ||
-        (message->code != IOTSEC_KM_DONE && (m->config->deliveries[i].kind == IOTSEC_KM_ACCESS ||
-                                             (message->code != IOTSEC_KM_CONFLICT && message->code != IOTSEC_KM_NO_ROOM)))) {
+    if (i == m->deliveries_used || !is_settled(m->config->deliveries[i].kind, message->code)) {
         /* late, or FAILED: then the next repeat tries again */
         iotsec_mgr_drop(m, IOTSEC_DROP_UNEXPECTED);
         return;
@@ -315,6 +359,10 @@ void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact
 #if IOTSEC_ACCESS
     } else if (d.kind == IOTSEC_KM_ACCESS) {
         iotsec_mgr_access_acknowledge(m, contact, d.key_number);
+#endif
+#if IOTSEC_PAIRWISE
+    } else if (is_share(d.kind)) {
+        iotsec_mgr_share_acknowledge(m, contact, &d, message->code);
 #endif
     } else if ((contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
@@ -347,6 +395,9 @@ void iotsec_mgr_scan_request(struct iotsec_manager *m)
 {
 #if IOTSEC_ACCESS
     m->l2_scan = m->config->contact_count;
+#endif
+#if IOTSEC_PAIRWISE
+    m->share_scan = m->config->contact_count;
 #endif
     if (m->scan_left != 0) {
         /* starting over at every request would never come to the second pass */

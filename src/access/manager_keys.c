@@ -7,7 +7,7 @@
  *     step 255, sender IDs used up,      K -> next generation      the same
  *     a member ahead, a conflict
  *
- *     M -> registry  begin; a group: put_group, delete_member of who left, put_member of who waits; put_evicted, put_access; commit
+ *     M -> registry  begin; a group: put_group, delete_member of who left, put_member of who waits; put_evicted, put_poly, put_access; commit
  *     M              the same in memory
  *     M -> D         keys, to those who waited (manager_deliver.c; the others follow the ratchet, or the scan serves them)
  *
@@ -191,6 +191,11 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
         }
         if (status == IOTSEC_OK && evicted) {
             status = registry->put_evicted(m->config->user, leaver);
+#if IOTSEC_PAIRWISE
+            if (status == IOTSEC_OK) {
+                status = iotsec_mgr_poly_stage(m, leaver);
+            }
+#endif
         }
 #if IOTSEC_ACCESS
         if (status == IOTSEC_OK) {
@@ -208,6 +213,9 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
     }
 #if IOTSEC_ACCESS
     iotsec_mgr_l2_apply(m, status, leaver);
+#endif
+#if IOTSEC_PAIRWISE
+    iotsec_mgr_poly_apply(m, status);
 #endif
     return status;
 }
@@ -338,6 +346,9 @@ void iotsec_mgr_tell_groups(struct iotsec_manager *m)
     }
 #if IOTSEC_ACCESS
     iotsec_mgr_l2_tell(m);
+#endif
+#if IOTSEC_PAIRWISE
+    iotsec_mgr_poly_tell(m);
 #endif
 }
 

@@ -94,6 +94,11 @@ void iotsec_mgr_tell_event(struct iotsec_manager *m, struct iotsec_manager_event
 /* Runs the application's code. Fills in address, sender ID and key number from what is known. */
 void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
                      uint16_t group_id);
+#if IOTSEC_ACCESS || IOTSEC_PAIRWISE
+/* Runs the application's code: of no group, with a number of the caller's. */
+void iotsec_mgr_tell_number(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason,
+                            uint32_t device, uint32_t number);
+#endif
 /* What the application asked for is decided: sends, and tells it and the groups' members what came of it. Runs the
  * application's code. What to return. */
 enum iotsec_status iotsec_mgr_finish(struct iotsec_manager *m, enum iotsec_status status);
@@ -106,8 +111,9 @@ enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct 
 enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_status status);
 /*
  * Moves every group that has GROUP_STAGED set, by a step or (GROUP_FRESH) a new generation, gives all who
- * wait there a sender ID, takes `leaver` (0: nobody) out of them, marks it as evicted if asked to, and stages a next L2
- * key if MGR_L2_STAGED is set: all in one transaction. OK: durable, in memory, and on its way to those who waited. Otherwise nothing has changed:
+ * wait there a sender ID, takes `leaver` (0: nobody) out of them, marks it as evicted if asked to, in the list of
+ * revocations too, and stages a next L2 key if MGR_L2_STAGED is set: all in one transaction. OK: durable, in memory, and
+ * on its way to those who waited. Otherwise nothing has changed:
  * ERR_COUNTER, ERR_RANDOM, ERR_CRYPTO, ERR_REGISTRY.
  */
 enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted);
@@ -144,6 +150,10 @@ void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_conta
                      const struct iotsec_km_message *message);
 /* Forgets the deliveries to a device: all of them, or what one group (by index) is about, keys and refusals. */
 void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group);
+#if IOTSEC_PAIRWISE
+/* Those of SHARE and REVOKED to a device; 0: to all. */
+void iotsec_mgr_cancel_shares(struct iotsec_manager *m, uint32_t device);
+#endif
 /* The member holds the keys of that number. Runs the application's code. */
 void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_member *member, uint32_t key_number);
 /* D -> M  ACK. Runs the application's code. */
@@ -185,15 +195,17 @@ uint32_t iotsec_mgr_access_wait(const struct iotsec_manager *m, uint32_t now);
 #if IOTSEC_PAIRWISE
 /* Reads the polynomial's row at the start. OK, ERR_REGISTRY. */
 enum iotsec_status iotsec_mgr_poly_load(struct iotsec_manager *m);
-/* D -> M  SHARE_STATUS: sets down what the device lacks and says what to answer. */
+/* D -> M  SHARE_STATUS: sets down what the device lacks and says what to answer. Runs the application's code. */
 enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message);
 /* Delivers to a contact the next piece of what it is owed, if that is allowed now, or leaves it to the scan. */
 void iotsec_mgr_share_deliver(struct iotsec_manager *m, struct iotsec_manager_contact *contact);
-/* Sends SHARE or REVOKED, computed anew each time: no share is kept. */
-void iotsec_mgr_share_send(struct iotsec_manager *m, const struct iotsec_manager_delivery *d, const struct iotsec_manager_contact *contact);
+/* Sends SHARE or REVOKED, computed anew each time: no share is kept. False: the registry failed, nothing was sent. */
+bool iotsec_mgr_share_send(struct iotsec_manager *m, const struct iotsec_manager_delivery *d, const struct iotsec_manager_contact *contact);
 /* D -> M  ACK of SHARE or REVOKED. Runs the application's code. */
 void iotsec_mgr_share_acknowledge(struct iotsec_manager *m, struct iotsec_manager_contact *contact,
                                   const struct iotsec_manager_delivery *d, uint8_t result);
+/* The device has left the domain: it gets no more, unless it asks anew. */
+void iotsec_mgr_share_leave(struct iotsec_manager *m, uint32_t device);
 /* In a transaction in which `leaver` is evicted: adds its mark, or writes a new polynomial if there is no room for it.
  * OK, ERR_COUNTER, ERR_RANDOM, ERR_REGISTRY. */
 enum iotsec_status iotsec_mgr_poly_stage(struct iotsec_manager *m, uint32_t leaver);
