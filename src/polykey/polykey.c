@@ -138,8 +138,8 @@ enum iotsec_status iotsec_polykey_keys(const struct iotsec_hal *hal, const struc
                                        uint8_t psk[IOTSEC_PAIR_PSK_BYTES], uint8_t tgk[IOTSEC_KEY_BYTES])
 {
     struct schedule s;
-    struct iotsec_slice *own = &s.parts[2];
-    struct iotsec_slice *peer = &s.parts[4];
+    struct iotsec_slice *own;
+    struct iotsec_slice *peer;
     uint8_t value[ELEMENT];
     uint8_t numbers[6];
     enum iotsec_status status;
@@ -155,10 +155,9 @@ enum iotsec_status iotsec_polykey_keys(const struct iotsec_hal *hal, const struc
     if (order == 0) {
         return IOTSEC_ERR_ARGUMENT;
     }
-    if (order > 0) {
-        own = peer;
-        peer -= 2;
-    }
+    order = (int)((uint32_t)order >> 31); /* 1: the own one is the smaller */
+    own = &s.parts[4 - 2 * order];
+    peer = &s.parts[2 + 2 * order];
     own->data = pair->own;
     own->len = pair->own_len;
     peer->data = pair->peer;
