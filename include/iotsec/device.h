@@ -35,7 +35,7 @@ enum iotsec_device_event_kind {
     IOTSEC_DEVICE_SENT_OLD,      /**< what this device sent lately to `group_id` may have been dropped by members that had moved to a newer key: send again if it matters */
     IOTSEC_DEVICE_KEY_CONFLICT,  /**< the manager sent another TGK under the installed key number of `group_id`; it was not installed */
     IOTSEC_DEVICE_COUNTER,       /**< the sender ID of `group_id` is used up; sending stops until a new one comes */
-    IOTSEC_DEVICE_FORGERIES,     /**< many forged records were seen under the key of `group_id`, or of the session (0) */
+    IOTSEC_DEVICE_FORGERIES,     /**< many forged records were seen under the key of `group_id`, of the session with `peer`, or, if there is neither, with the manager */
     IOTSEC_DEVICE_EVICTED,       /**< the manager has put this device out of the domain, every key is wiped and the session closed: `reason` is EVICTED, or NOT_AUTHORISED when it is told so after a handshake */
     IOTSEC_DEVICE_LEFT,          /**< iotsec_leave is done: `reason` is OK if the manager acknowledged it, else NO_ANSWER */
     IOTSEC_DEVICE_CONTACT_LOST,  /**< the manager does not answer (`reason` NO_ANSWER) or has ended the session (CLOSED, ALERT); the keys stay, and the device tries again by itself, at once and then after 10 s doubling to an hour. Comes again with the reason of an attempt that failed otherwise than by silence (WRONG_PSK ...) */
@@ -44,8 +44,8 @@ enum iotsec_device_event_kind {
     IOTSEC_DEVICE_SHARE,         /**< this device's share of the domain's polynomial: `key_number` is the generation that serves from now on; or `reason` is NOT_FOUND (the domain has no polynomial), DEGREE (its degree is beyond share_degree_max, or what came contradicts itself), DECODE (a coefficient is no element) */
     IOTSEC_DEVICE_PEER_OPEN,     /**< a session with `peer`, authenticated, stands: whoever began it. What was queued has left */
     IOTSEC_DEVICE_PEER_FAILED,   /**< the handshake that iotsec_send began with `peer` came to nothing, and the queued message is lost: `reason` is PEER_IDENTITY, WRONG_PSK (the device there does not hold that identity's share of this generation, or has revoked this device), GENERATION, NO_ANSWER, REVOKED, or another of JOIN_FAILED's */
-    IOTSEC_DEVICE_PEER_REFUSED,  /**< somebody's handshake with this device was refused: `reason` is REVOKED, PEER_IDENTITY (hello and PSK identity name different devices, or this device itself), GENERATION, UNKNOWN_IDENTITY (a PSK identity without the hello extension, or one that is no device's), or WRONG_PSK; `peer` is who it said it was, not authenticated, or NULL. Anybody can cause it */
-    IOTSEC_DEVICE_PEER_CLOSED    /**< the session with `peer` has ended: `reason` is CLOSED, ALERT, TIMEOUT (idle), REVOKED, GENERATION (its polynomial no longer serves) or FULL (another peer needed the place). The next iotsec_send opens a new one; a message that was queued meanwhile is not lost */
+    IOTSEC_DEVICE_PEER_REFUSED,  /**< somebody's handshake with this device was refused: `reason` is REVOKED, PEER_IDENTITY (hello and PSK identity name different devices, or this device itself), GENERATION, UNKNOWN_IDENTITY (a PSK identity without the hello extension, or one that is no device's), CRYPTO, or WRONG_PSK (`peer` is NULL: the look-up had found nothing wrong); `peer` is who it said it was, not authenticated. Anybody can cause these. Of somebody who is authenticated: FULL (no place, and no pair that is idle), or EXISTS (it sits at the manager's address, or a relay's that this device has joined through) */
+    IOTSEC_DEVICE_PEER_CLOSED    /**< the session with `peer` has ended: `reason` is CLOSED, ALERT, TIMEOUT (idle), REVOKED, GENERATION (its polynomial no longer serves) or FULL (another peer needed the place, which it makes after 10 s of silence; this one may come inside iotsec_send). The next iotsec_send opens a new one; a message that was queued meanwhile is not lost */
 };
 
 /** Another device: who it is expected, or known, to be and where. */
@@ -167,7 +167,7 @@ struct iotsec_device_config {
     uint8_t *shares;                                /**< storage: 2 * IOTSEC_POLY_ELEMENT_BYTES * (share_degree_max + 1) bytes */
     uint8_t *pair_messages;                         /**< storage: pair_count * pair_message_size bytes, messages that wait for a session; NULL if pair_message_size is 0 */
     uint16_t pair_count;                            /**< 0: no pairwise keys. Else session_count is pair_count + 1 or more (one more lets a new peer take an idle one's place), handshake_count 2 or more */
-    uint16_t pair_message_size;                     /**< longest message that is queued; 0: none */
+    uint16_t pair_message_size;                     /**< longest message that is queued, at most tx_size less 38; 0: none: sessions are opened by others only */
     uint8_t share_degree_max;                       /**< largest degree of the polynomial that there is room for, 1 or more */
     uint32_t pair_idle_ms;                          /**< 0: IOTSEC_PAIR_IDLE_MS; below 2^30 */
     uint32_t share_overlap_ms;                      /**< 0: IOTSEC_SHARE_OVERLAP_MS; below 2^30 */
@@ -315,12 +315,14 @@ enum iotsec_status iotsec_leave(struct iotsec_device *device);
  * @param data the message; copied
  * @param len its length, 1 to what a record holds; at most pair_message_size while no session stands
  * @retval IOTSEC_OK handed to the HAL, or queued
- * @retval IOTSEC_ERR_ARGUMENT empty, an identity that is empty, too long or this device's own, a multicast address
+ * @retval IOTSEC_ERR_ARGUMENT empty, an identity that is empty, too long or this device's own, an address that is multicast
+ *         or the manager's or the one given to iotsec_join
  * @retval IOTSEC_ERR_UNSUPPORTED pair_count is 0
  * @retval IOTSEC_ERR_NO_SHARE no share (not joined yet, or the domain has no polynomial), or its revocations have not come yet
  * @retval IOTSEC_ERR_REVOKED that device was evicted
  * @retval IOTSEC_ERR_TOO_LONG too long
- * @retval IOTSEC_ERR_AGAIN a message to it is queued already, or no handshake slot is free: later
+ * @retval IOTSEC_ERR_AGAIN a message to it is queued already (and is tried at this address from now on), no handshake slot is
+ *         free, or another handshake with that address is under way: later
  * @retval IOTSEC_ERR_FULL no free place for another peer, and none that is idle
  * @retval IOTSEC_ERR_SEND the HAL dropped it
  * @retval IOTSEC_ERR_RANDOM no random numbers

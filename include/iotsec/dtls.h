@@ -572,13 +572,13 @@ size_t iotsec_dtls_room(const struct iotsec_dtls *dtls, iotsec_dtls_handle sessi
 #endif
 
 /**
- * The address and number of a session's peer.
+ * The address and number of a session's peer; with IOTSEC_PAIRWISE, of a handshake's too.
  * @param dtls an initialised context
- * @param session a handle
+ * @param session a session's handle, or a handshake's
  * @param addr set to the peer's address, or its relay's; may be NULL
  * @param peer set to the application's number; may be NULL
  * @retval IOTSEC_OK found
- * @retval IOTSEC_ERR_NOT_FOUND no such session
+ * @retval IOTSEC_ERR_NOT_FOUND no such session or handshake
  */
 enum iotsec_status iotsec_dtls_peer(const struct iotsec_dtls *dtls, iotsec_dtls_handle session, struct iotsec_addr *addr,
                                     uint32_t *peer);

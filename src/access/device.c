@@ -167,6 +167,12 @@ void iotsec_dev_groups_forget(struct iotsec_device *dev)
 
 /* ---- Setting up ---- */
 
+#if IOTSEC_PAIRWISE
+/* What a record is longer by than the queued message in it. */
+#define PAIR_OVERHEAD \
+    (IOTSEC_UNICAST_OVERHEAD_CCM_8_BYTES + (IOTSEC_CONNECTION_ID ? IOTSEC_CID_OVERHEAD_BYTES + IOTSEC_CID_MAX : 0u))
+#endif
+
 /* What iotsec_dtls_init does not look at. */
 static bool config_is_sound(const struct iotsec_device_config *config)
 {
@@ -178,7 +184,8 @@ static bool config_is_sound(const struct iotsec_device_config *config)
 #if IOTSEC_PAIRWISE
            (config->pair_count == 0 ||
             (config->pairs != NULL && config->shares != NULL && config->share_degree_max != 0 &&
-             (config->pair_messages != NULL || config->pair_message_size == 0) && config->session_count > config->pair_count &&
+             (config->pair_messages != NULL || config->pair_message_size == 0) &&
+             config->pair_message_size + PAIR_OVERHEAD <= config->tx_size && config->session_count > config->pair_count &&
              config->handshake_count >= 2 && ((config->pair_idle_ms | config->share_overlap_ms) >> 30) == 0)) &&
 #endif
            (config->sender_count == 0 ||
@@ -192,8 +199,15 @@ static void fill_dtls_config(struct iotsec_dtls_config *dtls, const struct iotse
     dtls->user = dev;
     dtls->sessions = config->sessions;
     dtls->handshakes = config->handshakes;
-    dtls->extensions = &iotsec_dev_group_request;
+    dtls->extensions = iotsec_dev_extensions;
     dtls->extension_count = 1;
+#if IOTSEC_PAIRWISE
+    if (config->pair_count != 0) {
+        dtls->extension_count = 2;
+        dtls->cookie_policy = IOTSEC_COOKIE_WHILE_BUSY;
+        dtls->client_handshakes = 1;
+    }
+#endif
     dtls->tx = config->tx;
     dtls->tx_size = config->tx_size;
     dtls->session_count = config->session_count;
@@ -239,6 +253,9 @@ enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, cons
         memset(config->senders, 0, sizeof config->senders[0] * config->sender_count);
     }
 #if IOTSEC_PAIRWISE
+    if (config->pair_count != 0) {
+        memset(config->pairs, 0, sizeof config->pairs[0] * config->pair_count);
+    }
     iotsec_dev_shares_forget(device);
 #endif
 #if IOTSEC_PERSIST
@@ -261,6 +278,8 @@ void iotsec_device_wipe(struct iotsec_device *device)
         iotsec_wipe(&config->groups[i], sizeof config->groups[i]);
     }
 #if IOTSEC_PAIRWISE
+    iotsec_wipe(config->pairs, sizeof config->pairs[0] * config->pair_count);
+    iotsec_wipe(config->pair_messages, (size_t)config->pair_message_size * config->pair_count);
     iotsec_dev_shares_forget(device);
 #endif
     iotsec_dtls_wipe(&device->dtls);
@@ -364,6 +383,7 @@ enum iotsec_status iotsec_leave(struct iotsec_device *device)
     }
     iotsec_dev_groups_forget(device);
 #if IOTSEC_PAIRWISE
+    iotsec_dev_pairs_forget(device);
     iotsec_dev_shares_forget(device);
 #endif
     if (device->state == DEVICE_SENT_HELLO) {
@@ -449,6 +469,7 @@ uint32_t iotsec_poll(struct iotsec_device *device)
     iotsec_dev_group_poll(device, &wait);
 #if IOTSEC_PAIRWISE
     iotsec_dev_share_poll(device, &wait);
+    iotsec_dev_pair_poll(device, &wait);
 #endif
     iotsec_dev_request_poll(device, &wait);
     wait = iotsec_min_u32(wait, iotsec_dtls_poll(&device->dtls)); /* sends what was put together above */

@@ -46,6 +46,9 @@ static enum iotsec_status write_request(void *user, const struct iotsec_dtls_hel
 {
     uint8_t *scratch = hello->scratch;
 
+    if (IOTSEC_PAIRWISE && (hello->is_server || hello->peer != 0)) {
+        return IOTSEC_ERR_NOT_FOUND; /* between devices, there are no groups to ask for */
+    }
     if (scratch[SCRATCH_END] == 0) {
         choose_groups(user, scratch);
     }
@@ -64,6 +67,9 @@ static enum iotsec_status parse_answer(void *user, const struct iotsec_dtls_hell
     struct iotsec_device *dev = user;
 
     (void)body;
+    if (IOTSEC_PAIRWISE && hello->is_server) {
+        return IOTSEC_OK;
+    }
     if (len != 0) {
         return IOTSEC_ERR_DECODE;
     }
@@ -72,8 +78,11 @@ static enum iotsec_status parse_answer(void *user, const struct iotsec_dtls_hell
     return IOTSEC_OK;
 }
 
-const struct iotsec_dtls_extension iotsec_dev_group_request = {
-    IOTSEC_EXTENSION_GROUP_REQUEST, write_request, parse_answer
+const struct iotsec_dtls_extension iotsec_dev_extensions[1 + IOTSEC_PAIRWISE] = {
+    { IOTSEC_EXTENSION_GROUP_REQUEST, write_request, parse_answer },
+#if IOTSEC_PAIRWISE
+    { IOTSEC_EXTENSION_DEVICE_IDENTITY, iotsec_dev_write_identity, iotsec_dev_parse_identity },
+#endif
 };
 
 static bool was_named(const uint8_t *scratch, uint16_t group_id)
@@ -94,6 +103,7 @@ enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
 {
     const struct iotsec_device_config *config = dev->config;
     const struct iotsec_addr *to = &dev->manager;
+    enum iotsec_status status;
 
 #if IOTSEC_ACCESS
     if ((dev->flags & DEVICE_OLD_WAY) != 0) {
@@ -101,8 +111,16 @@ enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
     }
 #endif
     dev->flags &= (uint8_t)~DEVICE_ANSWERED;
-    return iotsec_dtls_connect(&dev->dtls, to, config->identity, config->identity_len, config->psk, config->psk_len, 0,
-                               &dev->handshake);
+    status = iotsec_dtls_connect(&dev->dtls, to, config->identity, config->identity_len, config->psk, config->psk_len, 0,
+                                 &dev->handshake);
+#if IOTSEC_PAIRWISE
+    if (status == IOTSEC_ERR_FULL) {
+        /* of handshakes with other devices, which end: iotsec_dev_join_poll tries again */
+        dev->contact_at = iotsec_dev_now(dev) + IOTSEC_RETRANSMIT_INITIAL_MS;
+        status = IOTSEC_OK;
+    }
+#endif
+    return status;
 }
 
 /* It has ended, and with it whatever was asked in it. */
@@ -221,6 +239,7 @@ void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason)
     }
     iotsec_dev_groups_forget(dev);
 #if IOTSEC_PAIRWISE
+    iotsec_dev_pairs_forget(dev);
     iotsec_dev_shares_forget(dev);
 #endif
     iotsec_dev_disconnect(dev);
@@ -250,6 +269,12 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
     struct iotsec_device_group *group = dev->config->groups;
     uint16_t left = dev->config->group_count;
 
+#if IOTSEC_PAIRWISE
+    if (info->handshake != dev->handshake) {
+        iotsec_dev_pair_established(dev, info);
+        return;
+    }
+#endif
     dev->flags = (uint8_t)((dev->flags & ~(DEVICE_WIPED_KEYS | DEVICE_L2_USED | DEVICE_ACCESS)) | DEVICE_TOUCHED);
 #if IOTSEC_ACCESS
     dev->l2_number = 0; /* the manager's word is taken anew: its registry may be an older one */
@@ -295,9 +320,16 @@ static void take_failure(void *user, iotsec_dtls_handle handshake, const struct 
 {
     struct iotsec_device *dev = user;
 
-    (void)handshake;
     (void)addr;
     (void)peer;
+#if IOTSEC_PAIRWISE
+    if (handshake != dev->handshake) {
+        iotsec_dev_pair_failed(dev, handshake, reason);
+        return;
+    }
+#else
+    (void)handshake;
+#endif
     dev->handshake = 0;
 #if IOTSEC_ACCESS
     dev->flags ^= DEVICE_OLD_WAY; /* for any reason: alerts, which anybody can make at one address, do not hide the other */
@@ -311,6 +343,9 @@ static void take_close(void *user, iotsec_dtls_handle session, uint32_t peer, en
 
     (void)peer;
     if (session != dev->session) {
+#if IOTSEC_PAIRWISE
+        iotsec_dev_pair_closed(dev, session, reason);
+#endif
         return;
     }
     dev->session = 0;
@@ -326,6 +361,12 @@ static void take_content(void *user, iotsec_dtls_handle session, uint32_t peer, 
     struct iotsec_device *dev = user;
 
     (void)peer;
+#if IOTSEC_PAIRWISE
+    if (session != dev->session && type == IOTSEC_CONTENT_APPLICATION_DATA) {
+        iotsec_dev_pair_content(dev, session, data, len);
+        return;
+    }
+#endif
     if (session != dev->session || type == IOTSEC_CONTENT_APPLICATION_DATA) {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
         return;
@@ -335,8 +376,15 @@ static void take_content(void *user, iotsec_dtls_handle session, uint32_t peer, 
 
 static void take_forgeries(void *user, iotsec_dtls_handle session, uint32_t peer)
 {
-    (void)session;
     (void)peer;
+#if IOTSEC_PAIRWISE
+    if (session != ((struct iotsec_device *)user)->session) {
+        iotsec_dev_pair_forgeries(user, session);
+        return;
+    }
+#else
+    (void)session;
+#endif
     iotsec_dev_tell(user, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES, 0);
 }
 
@@ -347,37 +395,41 @@ static void log_key(void *user, const char *line)
 
     dev->config->callbacks->keylog(dev->config->user, line);
 }
-
-/* a table of its own, so that a device without a key log never builds a line */
-static const struct iotsec_dtls_callbacks logging_callbacks = {
-    NULL, take_session, take_failure, take_close, take_content, take_forgeries, log_key,
-#if IOTSEC_PAIRWISE
-    NULL
-#endif
-};
 #endif
 
-static const struct iotsec_dtls_callbacks plain_callbacks = {
-    NULL, /* no PSK look-up: this endpoint is nobody's server */
-    take_session, take_failure, take_close, take_content, take_forgeries,
+/* Tables of their own: a device without a key log never builds a line, and one without pairs is nobody's server. */
+#define OF_MANAGER                                                                                                 \
+    .established = take_session, .failed = take_failure, .closed = take_close, .receive = take_content, .forgeries = take_forgeries
+#define OF_PAIRS .psk = iotsec_dev_pair_psk, .client_psk = iotsec_dev_pair_client_psk
+
+static const struct iotsec_dtls_callbacks tables[1 + IOTSEC_PAIRWISE][1 + IOTSEC_KEYLOG] = {
+    { { OF_MANAGER },
 #if IOTSEC_KEYLOG
-    NULL,
+      { OF_MANAGER, .keylog = log_key },
 #endif
+    },
 #if IOTSEC_PAIRWISE
-    NULL
+    { { OF_MANAGER, OF_PAIRS },
+#if IOTSEC_KEYLOG
+      { OF_MANAGER, OF_PAIRS, .keylog = log_key },
+#endif
+    },
 #endif
 };
 
 const struct iotsec_dtls_callbacks *iotsec_dev_callbacks(const struct iotsec_device_config *config)
 {
-#if IOTSEC_KEYLOG
-    if (config->callbacks->keylog != NULL) {
-        return &logging_callbacks;
-    }
-#else
-    (void)config;
+    unsigned pairs = 0;
+    unsigned log = 0;
+
+#if IOTSEC_PAIRWISE
+    pairs = config->pair_count != 0;
 #endif
-    return &plain_callbacks;
+#if IOTSEC_KEYLOG
+    log = config->callbacks->keylog != NULL;
+#endif
+    (void)config;
+    return &tables[pairs][log];
 }
 
 /* ---- What is due ---- */

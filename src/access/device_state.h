@@ -112,8 +112,10 @@ void iotsec_dev_groups_forget(struct iotsec_device *dev);
 
 /* ---- device_join.c ---- */
 
-extern const struct iotsec_dtls_extension iotsec_dev_group_request;
-/* What the handshake tells the device; with a key log if the application wants one. */
+/* group_request and, behind it, device_identity. */
+extern const struct iotsec_dtls_extension iotsec_dev_extensions[1 + IOTSEC_PAIRWISE];
+/* What the handshake tells the device; with a key log if the application wants one, and with a look-up of PSKs if there
+ * are pairs. */
 const struct iotsec_dtls_callbacks *iotsec_dev_callbacks(const struct iotsec_device_config *config);
 /* Starts a handshake with the manager. */
 enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev);
@@ -213,17 +215,20 @@ void iotsec_dev_share_poll(struct iotsec_device *dev, uint32_t *wait);
 
 /* ---- device_pair.c ---- */
 
-extern const struct iotsec_dtls_extension iotsec_dev_device_identity;
-/* Server: the PSK look-up. Client: the PSK, once the server's hello is there. */
+/* device_identity. Runs the application's code. */
+enum iotsec_status iotsec_dev_write_identity(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size,
+                                             size_t *len);
+enum iotsec_status iotsec_dev_parse_identity(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len);
+/* Server: the PSK look-up. Runs the application's code. Client: the PSK, once the server's hello is there. */
 enum iotsec_status iotsec_dev_pair_psk(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
                                        struct iotsec_dtls_psk *psk);
 enum iotsec_status iotsec_dev_pair_client_psk(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
 /* What the handshake and the sessions of pairs tell. Run the application's code. */
 void iotsec_dev_pair_established(struct iotsec_device *dev, const struct iotsec_dtls_info *info);
-void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handshake, const struct iotsec_addr *addr,
-                            enum iotsec_status reason);
+void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handshake, enum iotsec_status reason);
 void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle session, enum iotsec_status reason);
 void iotsec_dev_pair_content(struct iotsec_device *dev, iotsec_dtls_handle session, const uint8_t *data, size_t len);
+void iotsec_dev_pair_forgeries(struct iotsec_device *dev, iotsec_dtls_handle session);
 /* Forgets every pair: sessions are closed, handshakes cancelled, messages wiped. Nobody is told. */
 void iotsec_dev_pairs_forget(struct iotsec_device *dev);
 /* Closes the sessions that may not go on: revoked peers, generations that no longer serve. Runs the application's code. */

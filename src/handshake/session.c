@@ -445,6 +445,19 @@ enum iotsec_status iotsec_dtls_peer(const struct iotsec_dtls *dtls, iotsec_dtls_
     const struct iotsec_dtls_session *s = get_session(dtls, session);
 
     if (s == NULL) {
+#if IOTSEC_PAIRWISE
+        const struct iotsec_dtls_handshake *hs = dtls != NULL ? iotsec_handshake_get(dtls, session) : NULL;
+
+        if (hs != NULL && addr != NULL) {
+            *addr = hs->path.addr;
+        }
+        if (hs != NULL && peer != NULL) {
+            *peer = hs->peer;
+        }
+        if (hs != NULL) {
+            return IOTSEC_OK;
+        }
+#endif
         return dtls == NULL ? IOTSEC_ERR_ARGUMENT : IOTSEC_ERR_NOT_FOUND;
     }
     if (addr != NULL) {
