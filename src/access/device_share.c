@@ -7,8 +7,8 @@
  *     M -> D  REVOKED         marks, from the first on; D -> M  ACK
  *
  * share[0] is in use. share[1] is free; or of a newer generation, and still coming; or, during an overlap, of the
- * generation before. What cannot be taken is put in use all the same, empty: as a newer generation has replaced it, the
- * older one may not serve for ever.
+ * generation before. What cannot be taken is put in use all the same, empty: who has been revoked since is not told to
+ * this device any more, so the older one may not serve either.
  *
  * revoked[] has the marks that go with the older of two generations in front, and those of the newer one behind them.
  * Every mark counts for every session. Marks are known by their place: REVOKED says how many stand before its first.
@@ -102,9 +102,9 @@ static void put_in_use(struct iotsec_device *dev)
     dev->share[1] = old;
     dev->pair_flags |= PAIRS_OVERLAP | PAIRS_REVIEW | PAIRS_TELL;
     dev->overlap_until = iotsec_dev_now(dev) + iotsec_value_or(dev->config->share_overlap_ms, IOTSEC_SHARE_OVERLAP_MS);
+    dev->share[0].flags &= (uint8_t)~SHARE_BAD;
     /* the flag speaks of the generation right before it: between others there may be one that had to end at once */
-    if ((dev->share[0].flags & SHARE_GENTLE) == 0 || old.generation != dev->share[0].generation - 1 || old.generation == 0 ||
-        (old.flags & SHARE_REFUSED) != 0) {
+    if (dev->share[0].flags != SHARE_GENTLE || old.generation != dev->share[0].generation - 1 || old.held == 0) {
         end_older(dev);
     }
 }
@@ -128,7 +128,7 @@ static enum iotsec_km_result take_elements(struct iotsec_device *dev, const stru
 
         wipe_share(dev, share);
         share->generation = generation;
-        share->flags = (uint8_t)(SHARE_REFUSED | (message->code & SHARE_GENTLE));
+        share->flags = SHARE_REFUSED;
         put_in_use(dev);
         return IOTSEC_KM_NO_ROOM;
     }
@@ -207,7 +207,6 @@ enum iotsec_km_result iotsec_dev_take_share(struct iotsec_device *dev, const str
     result = message->kind == IOTSEC_KM_SHARE ? take_elements(dev, message, answer) : take_marks(dev, message, answer);
     share = &dev->share[1];
     if (find_newest(dev) != 0 && share->held == share->degree + 1u && count_marks(dev) >= share->wanted) {
-        share->flags &= (uint8_t)~SHARE_BAD;
         put_in_use(dev);
     }
     dev->pair_flags &= (uint8_t)~PAIRS_ASK;
@@ -304,8 +303,7 @@ const struct iotsec_share *iotsec_dev_share(const struct iotsec_device *dev, uin
     for (i = 0; i < count; i++) {
         const struct iotsec_share *share = &dev->share[i];
 
-        if (share->generation != 0 && (share->flags & SHARE_REFUSED) == 0 &&
-            (generation == 0 || generation == share->generation)) {
+        if (share->held != 0 && (generation == 0 || generation == share->generation)) {
             return share;
         }
     }
