@@ -15,5 +15,7 @@ extern const char serve_usage[];
 struct wish;
 /* `manager=... prefix=... pan=...` of a WISH_ACCESS, in the line under construction. */
 void out_access_wish(const struct wish *wish);
+/* `degree=... overlap=...` of a WISH_POLY_RENEW. */
+void out_poly_wish(const struct wish *wish);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* `iotsec device`: joins a domain, prints what its groups say, and sends what standard input says. */
+/* `iotsec device`: joins a domain, prints what its groups and other devices say, and sends what standard input says. */
 #include "cmd.h"
 
 #include <errno.h>
@@ -19,6 +19,7 @@
 #include "options.h"
 #include "output.h"
 #include "own_address.h"
+#include "peers.h"
 #include "port.h"
 #include "relay_port.h"
 #include "secret.h"
@@ -34,7 +35,7 @@
 enum {
     OPTION_MANAGER = 1, OPTION_ID, OPTION_PSK, OPTION_PSK_FILE, OPTION_GROUP, OPTION_INTERFACE, OPTION_STATE, OPTION_LISTEN,
     OPTION_STATUS, OPTION_TIMEOUT, OPTION_HIDE, OPTION_EOF, OPTION_CID, OPTION_CONFIGURE, OPTION_HOOK, OPTION_L2_FILE,
-    OPTION_RELAY, OPTION_RELAY_INTERFACE, OPTION_RELAY_OPEN, OPTION_RELAY_PORT
+    OPTION_RELAY, OPTION_RELAY_INTERFACE, OPTION_RELAY_OPEN, OPTION_RELAY_PORT, OPTION_PAIRS, OPTION_DEGREE_MAX, OPTION_PAIR_IDLE
 };
 
 static const struct option_row device_rows[] = {
@@ -44,7 +45,10 @@ static const struct option_row device_rows[] = {
     { "--psk", OPTION_PSK, "HEX", "its key on the command line, where others can read it: for experiments" },
     { "--group", OPTION_GROUP, "GID", "a group to join; again for more" },
     { "--interface", OPTION_INTERFACE, "IF", "the interface for multicast (default: the one towards the manager)" },
-    { "--listen", OPTION_LISTEN, "[ADDR]:PORT", "our own unicast address (default [::]:0, any port)" },
+    { "--listen", OPTION_LISTEN, "[ADDR]:PORT", "our own unicast address, where other devices reach us (default [::]:0, any port)" },
+    { "--pairs", OPTION_PAIRS, "N", "sessions with other devices at once (default 8); 0: no pairwise keys" },
+    { "--pair-idle", OPTION_PAIR_IDLE, "SECONDS", "close one in which nothing was said for so long (default 300)" },
+    { "--share-degree-max", OPTION_DEGREE_MAX, "N", "the largest degree of the domain's polynomial that we take a share of (default 255)" },
     { "--state", OPTION_STATE, "DIR", "keep group keys in this directory: they work at once after a restart, also without the manager" },
     { "--status-interval", OPTION_STATUS, "SECONDS", "report to the manager this often (default 3600)" },
     { "--timeout", OPTION_TIMEOUT, "SECONDS", "give up joining after so long (default 60; a silent manager 20)" },
@@ -63,10 +67,12 @@ static const struct option_row device_rows[] = {
 
 static const struct command device_command = {
     "iotsec device --manager [ADDR]:PORT --id ID --psk-file FILE [--group GID]... [option]...",
-    "Joins a domain and its groups, prints what the groups say, and takes commands on standard input:\n"
+    "Joins a domain and its groups, prints what they and other devices say, and takes commands on standard input:\n"
     "\n"
     "  group GID TEXT               send a text to a group\n"
     "  coap GID put /light [TEXT]   send a CoAP request (get, post, put, delete) to a group\n"
+    "  send ID@[ADDR]:PORT TEXT     send a text to one other device, which has to prove that it is ID\n"
+    "  close ID                     end the session with it\n"
     "  join GID                     join one more group; after an eviction, try to join again\n"
     "  leave GID                    leave a group\n"
     "  leave                        leave the domain, and end\n"
@@ -84,8 +90,9 @@ static const struct command device_command = {
 struct device {
     struct iotsec_device device;
     struct iotsec_device_config config;
-    struct iotsec_dtls_session sessions[2];
-    struct iotsec_dtls_handshake handshakes[1];
+    struct iotsec_dtls_session *sessions;
+    struct iotsec_dtls_handshake *handshakes;
+    struct peers peers;
     struct iotsec_device_group groups[GROUPS_MAX];
     struct iotsec_sender senders[GROUPS_MAX * SENDERS_A_GROUP];
     uint8_t tx[TX_BYTES];
@@ -224,6 +231,17 @@ static int take_option(struct device *device, const struct arguments *arguments,
         status = argument_number(arguments, "--relay-port", 1, UINT16_MAX, &number);
         device->relay_options.join_port = status == 0 ? (uint16_t)number : 0;
         break;
+    case OPTION_PAIRS:
+        status = argument_number(arguments, "--pairs", 0, PEERS_MAX, &number);
+        device->peers.count = status == 0 ? (uint16_t)number : 0;
+        break;
+    case OPTION_DEGREE_MAX:
+        status = argument_number(arguments, "--share-degree-max", 1, IOTSEC_POLY_DEGREE_MAX, &number);
+        device->peers.degree_max = status == 0 ? (uint8_t)number : 1;
+        break;
+    case OPTION_PAIR_IDLE:
+        status = argument_seconds(arguments, "--pair-idle", 1000000, &device->config.pair_idle_ms);
+        break;
     case OPTION_EOF:
         device->exit_on_eof = true;
         break;
@@ -241,6 +259,8 @@ static int take_command_line(struct device *device, int count, char **list)
     int id;
 
     relay_options_start(&device->relay_options);
+    device->peers.count = PEERS_DEFAULT;
+    device->peers.degree_max = IOTSEC_POLY_DEGREE_MAX;
     device->config.connection_id = IOTSEC_CONNECTION_ID_LINK_LOCAL;
     arguments_start(&arguments, &device_command, &device->common, count, list);
     while (status == 0 && (id = arguments_next(&arguments)) != ARGUMENT_END) {
@@ -266,6 +286,10 @@ static int take_command_line(struct device *device, int count, char **list)
     }
     if (!device->relay_wanted && (device->relay_options.open || device->relay_options.interface != NULL)) {
         return fail_usage("--relay-open and --relay-interface go with --relay");
+    }
+    if (device->relay_wanted && device->port_options.listen.port == device->relay_options.join_port) {
+        return fail_usage("--listen names port %u, which is the relay's: choose another one, or another --relay-port",
+                          device->relay_options.join_port);
     }
     return -1;
 }
@@ -629,19 +653,17 @@ static void device_event(void *user, const struct iotsec_device_event *event)
     case IOTSEC_DEVICE_PEER_FAILED:
     case IOTSEC_DEVICE_PEER_REFUSED:
     case IOTSEC_DEVICE_PEER_CLOSED:
-        break; /* the program asks for no share yet */
+        peers_event(&device->peers, event);
+        break;
     }
 }
 
-static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_id, const uint8_t *data, size_t len)
+/* `coap=... payload=...` or `text=...`, in the line under construction. */
+static void out_content(const struct device *device, const uint8_t *data, size_t len)
 {
-    const struct device *device = user;
     struct coap_request request;
     char summary[COAP_PATH_MAX + 16];
 
-    out_begin("group");
-    out_uint("gid", group_id);
-    out_uint("sender", sender_id);
     if (coap_read(data, len, &request)) {
         snprintf(summary, sizeof summary, "%s %s %s", request.type, request.method, request.path);
         out_quoted("coap", summary, strlen(summary));
@@ -654,6 +676,23 @@ static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_
     if (device->common.verbose) {
         out_octets("data", data, len);
     }
+}
+
+static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_id, const uint8_t *data, size_t len)
+{
+    out_begin("group");
+    out_uint("gid", group_id);
+    out_uint("sender", sender_id);
+    out_content(user, data, len);
+    out_end();
+}
+
+static void device_receive(void *user, const struct iotsec_peer *peer, const uint8_t *data, size_t len)
+{
+    out_begin("message");
+    out_bytes("from", peer->identity, peer->identity_len);
+    out_addr("addr", &peer->addr);
+    out_content(user, data, len);
     out_end();
 }
 
@@ -761,6 +800,14 @@ static void run_command(void *user, char *rest)
         command_relay(device, rest);
         return;
     }
+    if (strcmp(verb, "send") == 0) {
+        peers_send(&device->device, rest);
+        return;
+    }
+    if (strcmp(verb, "close") == 0) {
+        peers_hang_up(&device->device, rest);
+        return;
+    }
     if (strcmp(verb, "group") != 0 && strcmp(verb, "coap") != 0 && strcmp(verb, "join") != 0 && strcmp(verb, "leave") != 0) {
         out_refused(verb, "NO_SUCH_COMMAND");
         return;
@@ -801,8 +848,8 @@ static void device_input(void *user, const struct iotsec_addr *from, const struc
     (void)iotsec_input(&device->device, from, to, data, len);
 }
 
-/* Tells the manager that we are gone, though still a member: closing is not leaving. */
-static void close_session(struct device *device)
+/* Tells the manager and other devices that we are gone, though still a member: closing is not leaving. */
+static void close_sessions(struct device *device)
 {
     iotsec_dtls_handle session = iotsec_dtls_find(&device->device.dtls, &device->manager);
 
@@ -811,8 +858,9 @@ static void close_session(struct device *device)
     }
     if (session != 0) {
         (void)iotsec_dtls_close(&device->device.dtls, session, IOTSEC_ALERT_CLOSE_NOTIFY);
-        (void)iotsec_dtls_flush(&device->device.dtls);
     }
+    peers_close(&device->peers, &device->device);
+    (void)iotsec_dtls_flush(&device->device.dtls);
 }
 
 static void start_join(struct device *device)
@@ -888,7 +936,7 @@ static int device_loop(struct device *device)
     }
     hook_kill(&device->hook);
     relay_port_stop(&device->relay);
-    close_session(device);
+    close_sessions(device);
     if (device->common.verbose) {
         out_stats("device", &device->device.stats);
         out_stats("dtls", &device->device.dtls.stats);
@@ -902,6 +950,32 @@ static int device_loop(struct device *device)
     return 0;
 }
 
+/* One session for the manager, one so that a new handshake replaces it gently; with pairwise keys one for each, and one
+ * more so that a new peer takes an idle one's place. As many handshakes as may be wanted at once. */
+static int make_tables(struct device *device)
+{
+    struct iotsec_device_config *config = &device->config;
+    uint16_t pairs = device->peers.count;
+
+    config->session_count = (uint16_t)(2 + (pairs != 0 ? pairs + 1 : 0));
+    config->handshake_count = (uint16_t)(1 + pairs);
+    device->sessions = calloc(config->session_count, sizeof device->sessions[0]);
+    device->handshakes = calloc(config->handshake_count, sizeof device->handshakes[0]);
+    if (device->sessions == NULL || device->handshakes == NULL) {
+        return fail("MEMORY", "out of memory: ask for fewer sessions with --pairs");
+    }
+    config->sessions = device->sessions;
+    config->handshakes = device->handshakes;
+    return peers_start(&device->peers, config);
+}
+
+static void free_tables(struct device *device)
+{
+    peers_end(&device->peers);
+    free(device->sessions);
+    free(device->handshakes);
+}
+
 static int device_run(struct device *device)
 {
     struct iotsec_device_callbacks callbacks;
@@ -912,6 +986,7 @@ static int device_run(struct device *device)
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.event = device_event;
     callbacks.group_receive = device_group_receive;
+    callbacks.receive = device_receive;
     callbacks.access = device_access;
 #if IOTSEC_KEYLOG
     callbacks.keylog = device->common.keylog != NULL ? keylog_write : NULL;
@@ -927,10 +1002,6 @@ static int device_run(struct device *device)
     config->identity_len = strlen(device->id);
     config->psk = device->psk.key;
     config->psk_len = device->psk.len;
-    config->sessions = device->sessions;
-    config->session_count = 2;
-    config->handshakes = device->handshakes;
-    config->handshake_count = 1;
     config->groups = device->groups;
     config->group_count = GROUPS_MAX;
     config->senders = device->senders;
@@ -940,7 +1011,10 @@ static int device_run(struct device *device)
     config->link_payload = device->common.link_payload;
     config->persist = device->state != NULL;
     config->nvm_slot = 1;
-    status = keylog_open(&device->common);
+    status = make_tables(device);
+    if (status == 0) {
+        status = keylog_open(&device->common);
+    }
     if (status == 0 && device->state != NULL) {
         status = nvm_file_open(&device->nvm, device->state, config->identity, config->identity_len);
     }
@@ -983,6 +1057,7 @@ int cmd_device(int count, char **list)
     if (status < 0) {
         status = device_run(device);
     }
+    free_tables(device);
     keylog_close();
     nvm_file_close(&device->nvm);
     explicit_bzero(device, sizeof *device);

@@ -24,7 +24,7 @@
 #define GROUPS_MAX 256 /* on one command line */
 
 enum { OPTION_PREFIX = 1, OPTION_ADDRESS, OPTION_PORT, OPTION_PSK, OPTION_PSK_FILE, OPTION_PSK_OUT, OPTION_GROUP, OPTION_ABOVE,
-       OPTION_OWN_ADDRESS, OPTION_PREFIX_64, OPTION_PAN };
+       OPTION_OWN_ADDRESS, OPTION_PREFIX_64, OPTION_PAN, OPTION_DEGREE, OPTION_NO_OVERLAP };
 
 static const struct option_row init_rows[] = {
     { "--prefix", OPTION_PREFIX, "PREFIX", "the domain's IPv6 prefix: fd01::/64" },
@@ -43,6 +43,11 @@ static const struct option_row access_rows[] = {
     { "--address", OPTION_OWN_ADDRESS, "[ADDR]:PORT", "the manager's own address, routable from every device: [fd01::1]:5684" },
     { "--prefix", OPTION_PREFIX_64, "PREFIX", "the /64 that devices take their addresses from (default: the registry's prefix, if it has one)" },
     { "--pan", OPTION_PAN, "ID", "IEEE 802.15.4 PAN ID: 0xbeef (default 0xffff, none)" },
+    { NULL, 0, NULL, NULL },
+};
+static const struct option_row poly_renew_rows[] = {
+    { "--degree", OPTION_DEGREE, "N", "1 to 255: so many captured devices tell nothing of others' keys (default 31, then as before)" },
+    { "--no-overlap", OPTION_NO_OVERLAP, NULL, "after a compromise: end every session under the old one at once, instead of after an hour" },
     { NULL, 0, NULL, NULL },
 };
 static const struct option_row device_add_rows[] = {
@@ -85,6 +90,14 @@ static const struct command l2_renew_command = {
     "Hands out the next link-layer key, which is used when every device with a session has it, or after half a\n"
     "minute. " TAKES_EFFECT, NULL, false,
 };
+static const struct command poly_renew_command = {
+    "iotsec manager poly renew DB [--degree N] [--no-overlap]",
+    "Makes the polynomial of the domain's pairwise keys, or a new one, of which every device gets a share; who was\n"
+    "evicted before it is no longer on the list of the revoked, but has no share of it. " TAKES_EFFECT, poly_renew_rows, false,
+};
+static const struct command poly_show_command = {
+    "iotsec manager poly show DB", "Prints what the domain's polynomial is, and who is revoked; no secret.", NULL, false,
+};
 static const struct command device_add_command = {
     "iotsec manager device add DB ID [--psk-file FILE] [--group GID]...",
     "Adds a device. Without a key one is made and printed: it is shown this once.", device_add_rows, false,
@@ -118,6 +131,8 @@ struct manager_line {
     bool have_prefix_64;
     uint16_t pan;
     uint32_t above;
+    unsigned degree; /* 0: not given */
+    bool no_overlap;
     struct psk psk;
     const char *psk_out;
     uint16_t groups[GROUPS_MAX];
@@ -184,6 +199,17 @@ static int take_pan(const char *text, uint16_t *pan)
     return 0;
 }
 
+static int take_degree(const char *text, unsigned *degree)
+{
+    uint64_t number;
+
+    if (!number_parse(text, 1, IOTSEC_POLY_DEGREE_MAX, &number)) {
+        return fail("BAD_DEGREE", "--degree %s: this is no number of 1 to %u", text, IOTSEC_POLY_DEGREE_MAX);
+    }
+    *degree = (unsigned)number;
+    return 0;
+}
+
 /* Devices that are hops away reach it: a link-local address means nothing to them. */
 static int take_own_address(struct manager_line *line, const struct arguments *arguments)
 {
@@ -239,6 +265,12 @@ static int take_line_option(struct manager_line *line, const struct arguments *a
         break;
     case OPTION_ABOVE:
         status = take_key_number(arguments->value, &line->above);
+        break;
+    case OPTION_DEGREE:
+        status = take_degree(arguments->value, &line->degree);
+        break;
+    case OPTION_NO_OVERLAP:
+        line->no_overlap = true;
         break;
     case OPTION_PSK:
         status = psk_from_argument(arguments->value, &line->psk);
@@ -304,6 +336,12 @@ void out_access_wish(const struct wish *wish)
     out_hex("pan", wish->pan);
 }
 
+void out_poly_wish(const struct wish *wish)
+{
+    out_uint("degree", wish->degree);
+    out_word("overlap", wish->overlap ? "yes" : "no");
+}
+
 static void out_wish(const char *event, const struct wish *wish, bool queued)
 {
     out_begin(queued ? "queued" : event);
@@ -325,6 +363,9 @@ static void out_wish(const char *event, const struct wish *wish, bool queued)
     }
     if (wish->kind == WISH_ACCESS) {
         out_access_wish(wish);
+    }
+    if (wish->kind == WISH_POLY_RENEW) {
+        out_poly_wish(wish);
     }
     out_end();
 }
@@ -489,6 +530,35 @@ static int l2_renew(const struct manager_line *line)
     return status;
 }
 
+static int poly_renew(const struct manager_line *line)
+{
+    struct registry registry;
+    struct wish wish;
+    int status = registry_open(&registry, line->words[0], REGISTRY_USE);
+
+    if (status != 0) {
+        return status;
+    }
+    status = registry_renew_poly(&registry, line->degree, !line->no_overlap, &wish);
+    if (status == 0) {
+        report_wish(&registry, "poly-renewed", &wish);
+    }
+    registry_close(&registry);
+    return status;
+}
+
+static int poly_show(const struct manager_line *line)
+{
+    struct registry registry;
+    int status = registry_open(&registry, line->words[0], REGISTRY_USE);
+
+    if (status == 0) {
+        status = registry_show_poly(&registry);
+        registry_close(&registry);
+    }
+    return status;
+}
+
 /* A new file, so that a key that is in use somewhere is never written over. */
 static int write_key_file(const char *path, const char *hex)
 {
@@ -641,6 +711,8 @@ static const struct row {
     { "group", "renew", &group_renew_command, 2, group_renew },
     { NULL, "access", &access_command, 1, access_set },
     { "l2", "renew", &l2_renew_command, 1, l2_renew },
+    { "poly", "renew", &poly_renew_command, 1, poly_renew },
+    { "poly", "show", &poly_show_command, 1, poly_show },
     { "device", "add", &device_add_command, 2, device_add },
     { "device", "evict", &device_evict_command, 2, device_evict },
     { "device", "readmit", &device_readmit_command, 2, device_readmit },
@@ -689,7 +761,8 @@ int cmd_manager(int count, char **list)
             return status;
         }
     }
-    if (strcmp(list[0], "group") == 0 || strcmp(list[0], "device") == 0 || strcmp(list[0], "l2") == 0) {
+    if (strcmp(list[0], "group") == 0 || strcmp(list[0], "device") == 0 || strcmp(list[0], "l2") == 0 ||
+        strcmp(list[0], "poly") == 0) {
         if (count > 1 && (strcmp(list[1], "--help") == 0 || strcmp(list[1], "-h") == 0)) {
             manager_help();
             return 0;

@@ -26,7 +26,6 @@
 #define REGISTRY_LOOK_MS 250
 #define IDLE_DEFAULT_MS 10800000u    /* three missed hourly reports */
 #define PENDING_MAX 256
-#define FAILURES_A_SECOND 20         /* lines that strangers can cause */
 
 const char serve_usage[] = "iotsec manager serve DB --listen [ADDR]:PORT [option]...";
 
@@ -84,8 +83,7 @@ struct serve {
     uint32_t look_at;             /* when the registry is looked at next */
     bool wishes_left;             /* some could not be carried out yet */
     const char *reported;         /* storage error reported last */
-    uint32_t failures_since;      /* start of the second that is counted */
-    unsigned failures;            /* failures of strangers in it */
+    struct flood failures;        /* of strangers */
     bool lost;                    /* the registry cannot be used any more */
 };
 
@@ -225,21 +223,10 @@ static void out_device(struct serve *serve, uint32_t device)
     }
 }
 
-/* Anybody can cause these lines: a flood of them must not fill the disk. */
+/* Anybody can cause these lines. */
 static bool may_report_failure(struct serve *serve)
 {
-    uint32_t now = port_now_ms();
-
-    if (now - serve->failures_since >= 1000) {
-        if (serve->failures > FAILURES_A_SECOND) {
-            out_begin("failures-not-shown");
-            out_uint("count", serve->failures - FAILURES_A_SECOND);
-            out_end();
-        }
-        serve->failures_since = now;
-        serve->failures = 0;
-    }
-    return ++serve->failures <= FAILURES_A_SECOND;
+    return out_may(&serve->failures, port_now_ms());
 }
 
 static void out_group_key(const struct iotsec_manager_event *event)
@@ -267,6 +254,31 @@ static void out_l2_key(const struct iotsec_manager_event *event)
     out_end();
 }
 
+static void out_poly(struct serve *serve, const struct iotsec_manager_event *event)
+{
+    struct iotsec_registry_poly poly;
+
+    out_begin("poly");
+    out_uint("generation", event->key_number);
+    if (registry_functions.poly(serve, &poly) == IOTSEC_OK) {
+        out_uint("degree", poly.degree);
+        out_word("overlap", poly.gentle ? "yes" : "no");
+    }
+    out_reason("reason", event->reason);
+    out_end();
+}
+
+static void out_share(struct serve *serve, const char *name, const struct iotsec_manager_event *event, bool with_reason)
+{
+    out_begin(name);
+    if (with_reason) {
+        out_reason("reason", event->reason);
+    }
+    out_device(serve, event->device);
+    out_uint("generation", event->key_number);
+    out_end();
+}
+
 /* `NAME id=... gid=... sender=... key=... reason=... addr=...`, each where the kind has it. */
 static void out_event(struct serve *serve, const char *name, const struct iotsec_manager_event *event, bool with_reason)
 {
@@ -291,6 +303,21 @@ static void out_event(struct serve *serve, const char *name, const struct iotsec
         out_word("via", "relay");
     }
     out_end();
+}
+
+/* An old copy of the registry was restored, or so it seems. */
+static void report_ahead(struct serve *serve, const struct iotsec_manager_event *event)
+{
+    if (event->group_id == 0) {
+        out_share(serve, "registry-behind", event, false);
+        warn("REGISTRY_BEHIND", "a member holds a newer share than the registry's polynomial: was an old copy restored? "
+                                "`iotsec manager poly renew` moves the domain on");
+        return;
+    }
+    out_event(serve, "registry-behind", event, false);
+    warn("REGISTRY_BEHIND", "a member holds a much newer key of group %u than the registry: was an old copy restored? "
+                            "`iotsec manager group renew` moves the group on",
+         event->group_id);
 }
 
 static void serve_event(void *user, const struct iotsec_manager_event *event)
@@ -334,10 +361,7 @@ static void serve_event(void *user, const struct iotsec_manager_event *event)
         out_event(serve, "unreachable", event, false);
         break;
     case IOTSEC_MANAGER_AHEAD:
-        out_event(serve, "registry-behind", event, false);
-        warn("REGISTRY_BEHIND", "a member holds a much newer key of group %u than the registry: was an old copy restored? "
-                                "`iotsec manager group renew` moves the group on",
-             event->group_id);
+        report_ahead(serve, event);
         break;
     case IOTSEC_MANAGER_MOVED:
         out_event(serve, "moved", event, false);
@@ -353,9 +377,14 @@ static void serve_event(void *user, const struct iotsec_manager_event *event)
         out_end();
         break;
     case IOTSEC_MANAGER_POLY:
+        out_poly(serve, event);
+        break;
     case IOTSEC_MANAGER_SHARE:
+        out_share(serve, "share", event, false);
+        break;
     case IOTSEC_MANAGER_SHARE_REFUSED:
-        break; /* the program's registry keeps no polynomial yet */
+        out_share(serve, "share-refused", event, true);
+        break;
     case IOTSEC_MANAGER_FORGERIES:
         if (may_report_failure(serve)) {
             out_event(serve, "forgeries", event, false);
@@ -505,6 +534,9 @@ static enum iotsec_status carry_out(struct serve *serve, const struct wish *wish
     case WISH_L2_RENEW:
         status = iotsec_manager_l2_renew(&serve->manager);
         break;
+    case WISH_POLY_RENEW:
+        status = iotsec_manager_poly_renew(&serve->manager, wish->degree, wish->overlap);
+        break;
     }
     serve->registry.wish = NULL;
     return status;
@@ -543,6 +575,7 @@ static void out_carried_out(const struct wish *wish)
     case WISH_EXPEL:
     case WISH_GROUP_RENEW:
     case WISH_L2_RENEW:
+    case WISH_POLY_RENEW:
         break; /* the library's own events say it */
     }
 }

@@ -227,6 +227,20 @@ void out_end(void)
     line_len = 0;
 }
 
+bool out_may(struct flood *flood, uint32_t now_ms)
+{
+    if (now_ms - flood->since >= 1000) {
+        if (flood->lines > FLOOD_LINES_A_SECOND) {
+            out_begin("failures-not-shown");
+            out_uint("count", flood->lines - FLOOD_LINES_A_SECOND);
+            out_end();
+        }
+        flood->since = now_ms;
+        flood->lines = 0;
+    }
+    return ++flood->lines <= FLOOD_LINES_A_SECOND;
+}
+
 void out_stats(const char *of, const struct iotsec_stats *stats)
 {
     int reason;

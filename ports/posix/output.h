@@ -41,6 +41,15 @@ void out_end(void);
 /* `stats drop=NAME ...` with every counter that is not zero. */
 void out_stats(const char *of, const struct iotsec_stats *stats);
 
+/* Lines that strangers can cause: a flood of them must not fill the disk. */
+#define FLOOD_LINES_A_SECOND 20
+struct flood {
+    uint32_t since; /* start of the second that is counted */
+    unsigned lines; /* wanted in it */
+};
+/* Whether one more may be printed. Says how many were not. */
+bool out_may(struct flood *flood, uint32_t now_ms);
+
 /* Whether bytes are UTF-8 text of printable characters, so that they can be typed and shown as they are. */
 bool text_is_printable(const void *text, size_t len);
 

@@ -41,7 +41,7 @@ const struct iotsec_crypto *port_crypto(void)
 #if defined(IOTSEC_WITH_MBEDTLS)
     return &iotsec_crypto_mbedtls;
 #else
-    return &iotsec_crypto_psa;
+    return psa_crypto_init() == PSA_SUCCESS ? &iotsec_crypto_psa : NULL;
 #endif
 }
 
@@ -624,11 +624,9 @@ int port_open(struct port *port, const struct port_options *options)
         port->hal.l2_key_use = hal_l2_key_use;
         port->hal.l2_key_remove = hal_l2_key_remove;
     }
-#if !defined(IOTSEC_WITH_MBEDTLS)
-    if (psa_crypto_init() != PSA_SUCCESS) {
+    if (port->hal.crypto == NULL) {
         return fail("CRYPTO", "the crypto library cannot be started");
     }
-#endif
     if (options->interface != NULL) {
         port->interface = if_nametoindex(options->interface);
         if (port->interface == 0) {

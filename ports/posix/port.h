@@ -127,7 +127,7 @@ int port_rebind(struct port *port, struct port_socket *old, port_input input, vo
 /* The clock behind hal.now_ms. */
 uint32_t port_now_ms(void);
 
-/* Crypto operations of this build. */
+/* Crypto operations of this build; NULL: the library behind them cannot be started. */
 const struct iotsec_crypto *port_crypto(void);
 
 #endif

@@ -8,12 +8,14 @@
  * wishes out, each in the transaction that fulfils it.
  *
  *   settings   name, value
- *   device     number (never used twice), identity, psk, evicted
+ *   device     number (never used twice), identity, psk, evicted, point (what its identity stands for in the polynomial)
  *   allowed    device, gid: which groups it may be in
  *   grp        gid, address, port, key_number, next_sender, tgk, rand
  *   retired    gid, key_number: where a removed group had got to; one of that ID starts above it
  *   member     device, gid, sender
  *   access     number, key, next_number, next_key, pan, prefix, address, port: one row, or none
+ *   poly       generation, degree, gentle, coefficients: one row, or none. Of the symmetric matrix the lower triangle, row by row
+ *   revoked    number, mark: who was evicted since that polynomial was made
  *   wanted     id, kind, device, gid, address, port, name: oldest first
  *
  * Functions that return int print what went wrong: 0, or what fail() returned.
@@ -32,6 +34,8 @@
 
 #include "secret.h"
 
+#define POLY_DEGREE_DEFAULT 31 /* so many captured devices learn nothing of others' keys; a share has 512 bytes */
+
 enum registry_access {
     REGISTRY_USE,  /* read it, or write wishes down */
     REGISTRY_SERVE /* be its one server */
@@ -47,7 +51,8 @@ enum wish_kind {
     WISH_GROUP_REMOVE, /* gid */
     WISH_GROUP_RENEW, /* gid, above (in the database where the others have their device) */
     WISH_ACCESS,      /* pan (where the others have their device), prefix (where they have their name), addr */
-    WISH_L2_RENEW
+    WISH_L2_RENEW,
+    WISH_POLY_RENEW /* degree (where the others have their device), overlap (where they have their port) */
 };
 
 struct wish {
@@ -57,6 +62,8 @@ struct wish {
     uint32_t above; /* key number; 0: the present one */
     uint16_t pan;
     uint8_t prefix[8]; /* all zero: none */
+    uint8_t degree;
+    bool overlap;
     uint16_t gid;
     struct iotsec_addr addr;
     char name[IOTSEC_IDENTITY_MAX]; /* the device's identity when the wish was made */
@@ -67,7 +74,8 @@ struct wish {
 enum registry_statement {
     ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_PSK, ST_AUTHORISED, ST_ALLOWED, ST_GROUPS, ST_MEMBERS, ST_PUT_GROUP, ST_RETIRE,
     ST_DELETE_GROUP, ST_PUT_MEMBER, ST_DELETE_MEMBER, ST_PUT_EVICTED, ST_DATA_VERSION, ST_NEXT_WISH, ST_DELETE_WISH,
-    ST_FORGET_DEVICE, ST_READMIT, ST_NAME, ST_RETIRED, ST_ACCESS, ST_PUT_ACCESS, ST_COUNT
+    ST_FORGET_DEVICE, ST_READMIT, ST_NAME, ST_RETIRED, ST_ACCESS, ST_PUT_ACCESS, ST_POLY, ST_PUT_POLY, ST_POLY_GENTLE,
+    ST_REVOKED, ST_CLEAR_REVOKED, ST_PUT_REVOKED, ST_POINT, ST_COUNT
 };
 
 struct registry {
@@ -131,6 +139,10 @@ int registry_renew_group(struct registry *registry, uint16_t gid, uint32_t above
 int registry_set_access(struct registry *registry, uint16_t pan, const uint8_t prefix[8], const struct iotsec_addr *addr,
                         struct wish *wish);
 int registry_renew_l2(struct registry *registry, struct wish *wish);
+/* `degree` 0: the one that the domain's polynomial has, or POLY_DEGREE_DEFAULT. */
+int registry_renew_poly(struct registry *registry, unsigned degree, bool overlap, struct wish *wish);
+/* Prints what there is to know of the polynomial, without a coefficient. */
+int registry_show_poly(struct registry *registry);
 
 /* Whether a wish still waits. */
 bool registry_waits(struct registry *registry, const struct wish *wish);

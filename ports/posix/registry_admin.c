@@ -140,6 +140,21 @@ static int insert_allowed(struct registry *registry, uint32_t number, uint16_t g
     return query_run(&query);
 }
 
+/* What stands in the column that most wishes have their device in. */
+static int64_t wish_number(const struct wish *wish)
+{
+    switch (wish->kind) {
+    case WISH_GROUP_RENEW:
+        return wish->above;
+    case WISH_ACCESS:
+        return wish->pan;
+    case WISH_POLY_RENEW:
+        return wish->degree;
+    default:
+        return wish->device;
+    }
+}
+
 /* A wish of an enum wish_kind, written inside the caller's transaction. */
 static int insert_wish(struct registry *registry, struct wish *wish)
 {
@@ -148,12 +163,12 @@ static int insert_wish(struct registry *registry, struct wish *wish)
 
     query_start(&query, registry, "INSERT INTO wanted(kind, device, gid, address, port, name) VALUES(?, ?, ?, ?, ?, ?)");
     query_int(&query, 1, (int64_t)wish->kind);
-    query_int(&query, 2, wish->kind == WISH_GROUP_RENEW ? wish->above : wish->kind == WISH_ACCESS ? wish->pan : wish->device);
+    query_int(&query, 2, wish_number(wish));
     query_int(&query, 3, wish->gid);
     if (wish->kind == WISH_GROUP_ADD || wish->kind == WISH_ACCESS) {
         query_blob(&query, 4, wish->addr.ip, sizeof wish->addr.ip);
     }
-    query_int(&query, 5, wish->addr.port);
+    query_int(&query, 5, wish->kind == WISH_POLY_RENEW ? wish->overlap : wish->addr.port);
     if (wish->kind == WISH_ACCESS) {
         query_blob(&query, 6, wish->prefix, sizeof wish->prefix);
     } else {
@@ -178,19 +193,66 @@ static int device_wish(struct registry *registry, enum wish_kind kind, const cha
     return result;
 }
 
+/* Two devices of one point could take each other's place: the pairwise keys of both would be the same but for their names. */
+static int check_point(struct registry *registry, const char *identity, const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
+{
+    struct query query;
+    int result = 0;
+
+    query_start(&query, registry, "SELECT identity FROM device WHERE point = ? AND identity IS NOT NULL AND identity <> ?");
+    query_blob(&query, 1, point, IOTSEC_POLY_ELEMENT_BYTES);
+    query_blob(&query, 2, identity, strlen(identity));
+    if (query_row(&query)) {
+        result = fail("IDENTITY_COLLISION", "%s: pairwise keys cannot tell it from %.*s: choose another identity", identity,
+                      sqlite3_column_bytes(query.statement, 0), (const char *)sqlite3_column_blob(query.statement, 0));
+    }
+    return query_end(&query) != 0 ? EXIT_NAMED_ERROR : result;
+}
+
+/* A mark is of an identity: whoever has it next is refused by the others like the one that was evicted. */
+static int warn_of_mark(struct registry *registry, const char *identity)
+{
+    struct query query;
+    bool marked;
+    int result;
+
+    /* 1 evicts, 2 evicts and removes: where one waits, the mark follows */
+    query_start(&query, registry,
+                "SELECT 1 FROM poly WHERE EXISTS (SELECT 1 FROM revoked, device WHERE identity = ?1"
+                " AND mark = substr(point, 1, 8)) OR EXISTS (SELECT 1 FROM wanted WHERE kind IN (1, 2) AND name = ?1)");
+    query_blob(&query, 1, identity, strlen(identity));
+    marked = query_row(&query);
+    result = query_end(&query);
+    if (result == 0 && marked) {
+        warn("STILL_REVOKED", "%s: other devices refuse pairwise sessions with it until `iotsec manager poly renew`", identity);
+    }
+    return result;
+}
+
+typedef char evictions_stand_in_the_query[WISH_EVICT == 1 && WISH_REMOVE == 2 ? 1 : -1];
+
 int registry_add_device(struct registry *registry, const char *identity, const struct psk *psk, const uint16_t *groups,
                         size_t group_count, uint32_t *number)
 {
     struct query query;
-    int result = begin(registry);
+    uint8_t point[IOTSEC_POLY_ELEMENT_BYTES];
+    int result = registry_point_of(identity, strlen(identity), point);
     size_t i;
 
+    if (result == 0) {
+        result = begin(registry);
+    }
     if (result != 0) {
         return result;
     }
-    query_start(&query, registry, "INSERT INTO device(identity, psk) VALUES(?, ?)");
+    result = check_point(registry, identity, point);
+    if (result != 0) {
+        return end(registry, result);
+    }
+    query_start(&query, registry, "INSERT INTO device(identity, psk, point) VALUES(?, ?, ?)");
     query_blob(&query, 1, identity, strlen(identity));
     query_blob(&query, 2, psk->key, psk->len);
+    query_blob(&query, 3, point, sizeof point);
     (void)query_row(&query);
     if (query.code == SQLITE_CONSTRAINT_UNIQUE) {
         query.code = SQLITE_OK;
@@ -208,6 +270,9 @@ int registry_add_device(struct registry *registry, const char *identity, const s
     }
     for (i = 0; result == 0 && i < group_count; i++) {
         result = insert_allowed(registry, *number, groups[i]);
+    }
+    if (result == 0) {
+        result = warn_of_mark(registry, identity);
     }
     return end(registry, result);
 }
@@ -263,6 +328,9 @@ int registry_readmit(struct registry *registry, const char *identity, struct wis
         query_start(&query, registry, "UPDATE device SET evicted = 0 WHERE number = ?");
         query_int(&query, 1, wish->device);
         result = query_run(&query);
+    }
+    if (result == 0) {
+        result = warn_of_mark(registry, identity);
     }
     return end(registry, result);
 }
@@ -480,6 +548,100 @@ int registry_renew_l2(struct registry *registry, struct wish *wish)
     return end(registry, result);
 }
 
+/* ---- The polynomial ---- */
+
+/* The degree of the last one that is wished for, else of the one there is. */
+static int present_degree(struct registry *registry, uint8_t *degree)
+{
+    struct query query;
+
+    query_start(&query, registry, "SELECT coalesce((SELECT device FROM wanted WHERE kind = ? ORDER BY id DESC LIMIT 1),"
+                                  " (SELECT degree FROM poly), ?)");
+    query_int(&query, 1, WISH_POLY_RENEW);
+    query_int(&query, 2, POLY_DEGREE_DEFAULT);
+    if (query_row(&query)) {
+        *degree = (uint8_t)sqlite3_column_int64(query.statement, 0);
+    }
+    return query_end(&query);
+}
+
+int registry_renew_poly(struct registry *registry, unsigned degree, bool overlap, struct wish *wish)
+{
+    int result = begin(registry);
+
+    if (result != 0) {
+        return result;
+    }
+    memset(wish, 0, sizeof *wish);
+    wish->kind = WISH_POLY_RENEW;
+    wish->degree = (uint8_t)degree;
+    wish->overlap = overlap;
+    if (degree == 0) {
+        result = present_degree(registry, &wish->degree);
+    }
+    if (result == 0) {
+        result = insert_wish(registry, wish);
+    }
+    return end(registry, result);
+}
+
+static const char *yes_or_no(bool yes)
+{
+    return yes ? "yes" : "no";
+}
+
+static int list_poly(struct registry *registry, bool *found)
+{
+    struct query query;
+
+    query_start(&query, registry, "SELECT generation, degree, length(coefficients), gentle, (SELECT count(*) FROM revoked) FROM poly");
+    *found = query_row(&query);
+    if (*found) {
+        int64_t degree = sqlite3_column_int64(query.statement, 1);
+
+        out_begin("poly");
+        out_uint("generation", (uint64_t)sqlite3_column_int64(query.statement, 0));
+        out_uint("degree", (uint64_t)degree);
+        out_uint("bytes", (uint64_t)sqlite3_column_int64(query.statement, 2));
+        out_uint("share-bytes", (uint64_t)(degree + 1) * IOTSEC_POLY_ELEMENT_BYTES);
+        out_word("overlap", yes_or_no(sqlite3_column_int(query.statement, 3) != 0));
+        out_uint("revoked", (uint64_t)sqlite3_column_int64(query.statement, 4));
+        out_end();
+    }
+    return query_end(&query);
+}
+
+static int list_revoked(struct registry *registry)
+{
+    struct query query;
+
+    query_start(&query, registry, "SELECT mark, (SELECT identity FROM device WHERE substr(point, 1, 8) = mark AND identity IS NOT NULL)"
+                                  " FROM revoked ORDER BY number");
+    while (query_row(&query)) {
+        out_begin("revoked");
+        out_octets("mark", sqlite3_column_blob(query.statement, 0), (size_t)sqlite3_column_bytes(query.statement, 0));
+        if (sqlite3_column_type(query.statement, 1) != SQLITE_NULL) {
+            out_bytes("id", sqlite3_column_blob(query.statement, 1), (size_t)sqlite3_column_bytes(query.statement, 1));
+        }
+        out_end();
+    }
+    return query_end(&query);
+}
+
+int registry_show_poly(struct registry *registry)
+{
+    int code = sqlite3_exec(registry->db, "BEGIN", NULL, NULL, NULL);
+    int result = code == SQLITE_OK ? 0 : registry_fail(registry, code);
+    bool found = false;
+
+    result = result != 0 ? result : list_poly(registry, &found);
+    if (result == 0 && !found) {
+        result = fail("NO_POLYNOMIAL", "the domain has no polynomial, hence no pairwise keys: `iotsec manager poly renew` makes one");
+    }
+    result = result != 0 ? result : list_revoked(registry);
+    return end(registry, result);
+}
+
 /* ---- Listing ---- */
 
 static int list_registry(struct registry *registry)
@@ -629,6 +791,9 @@ static int list_wishes(struct registry *registry)
         out_word("what", wish_name(kind));
         if (kind == WISH_ACCESS) {
             out_blob_access(query.statement, 3, 4, 2, 5);
+        } else if (kind == WISH_POLY_RENEW) {
+            out_uint("degree", (uint64_t)sqlite3_column_int64(query.statement, 5));
+            out_word("overlap", yes_or_no(sqlite3_column_int64(query.statement, 4) != 0));
         } else if (sqlite3_column_bytes(query.statement, 2) != 0) {
             out_bytes("id", sqlite3_column_blob(query.statement, 2), (size_t)sqlite3_column_bytes(query.statement, 2));
         }
@@ -648,9 +813,11 @@ int registry_list(struct registry *registry)
     /* one transaction: what is printed fits together, also while a server works */
     int code = sqlite3_exec(registry->db, "BEGIN", NULL, NULL, NULL);
     int result = code == SQLITE_OK ? 0 : registry_fail(registry, code);
+    bool found;
 
     result = result != 0 ? result : list_registry(registry);
     result = result != 0 ? result : list_access(registry);
+    result = result != 0 ? result : list_poly(registry, &found);
     result = result != 0 ? result : list_groups(registry);
     result = result != 0 ? result : list_devices(registry);
     result = result != 0 ? result : list_members(registry);

@@ -15,8 +15,9 @@
 #include "output.h"
 
 #define APPLICATION_ID 0x696F7473 /* "iots" in the file's header */
-#define SCHEMA_VERSION 2
-#define SCHEMA_VERSION_1 1 /* without the table access */
+#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION_2 2 /* without the tables poly and revoked, and without points */
+#define SCHEMA_VERSION_1 1 /* without the table access, too */
 #define BUSY_TIMEOUT_USE_MS 3000
 #define BUSY_TIMEOUT_SERVE_MS 1000 /* meanwhile no datagram is answered */
 
@@ -40,7 +41,8 @@ static const char schema[] =
     " number INTEGER PRIMARY KEY AUTOINCREMENT CHECK(number BETWEEN 1 AND 4294967295),"
     " identity BLOB UNIQUE CHECK(identity IS NULL OR length(identity) BETWEEN 1 AND 255)," /* NULL: being removed */
     " psk BLOB NOT NULL CHECK(identity IS NULL OR length(psk) BETWEEN 16 AND 255),"
-    " evicted INTEGER NOT NULL DEFAULT 0 CHECK(evicted IN (0, 1)));"
+    " evicted INTEGER NOT NULL DEFAULT 0 CHECK(evicted IN (0, 1)),"
+    " " DEVICE_POINT ");"
     "CREATE TABLE allowed("
     " device INTEGER NOT NULL REFERENCES device(number) ON DELETE CASCADE,"
     " gid INTEGER NOT NULL CHECK(gid BETWEEN 1 AND 65535),"
@@ -108,6 +110,14 @@ static const char *const statements[ST_COUNT] = {
     [ST_ACCESS] = "SELECT number, key, next_number, next_key, pan, prefix, address, port FROM access",
     [ST_PUT_ACCESS] = "INSERT OR REPLACE INTO access(only_row, number, key, next_number, next_key, pan, prefix, address, port)"
                       " VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ST_POLY] = "SELECT generation, degree, gentle FROM poly",
+    [ST_PUT_POLY] = "INSERT OR REPLACE INTO poly(only_row, generation, degree, gentle, coefficients)"
+                    " VALUES(1, ?1, ?2, ?3, zeroblob(8 * (?2 + 1) * (?2 + 2)))",
+    [ST_POLY_GENTLE] = "UPDATE poly SET gentle = ?",
+    [ST_REVOKED] = "SELECT number, mark FROM revoked ORDER BY number",
+    [ST_CLEAR_REVOKED] = "DELETE FROM revoked",
+    [ST_PUT_REVOKED] = "INSERT INTO revoked(number, mark) VALUES(?, ?)",
+    [ST_POINT] = "SELECT point FROM device WHERE number = ?",
 };
 
 const char *wish_name(enum wish_kind kind)
@@ -131,6 +141,8 @@ const char *wish_name(enum wish_kind kind)
         return "access";
     case WISH_L2_RENEW:
         return "l2-renew";
+    case WISH_POLY_RENEW:
+        return "poly-renew";
     }
     return "unknown";
 }
@@ -182,8 +194,7 @@ int registry_fail(struct registry *registry, int code)
     return fail(name, "%s: %s", registry->path, registry->db != NULL ? sqlite3_errmsg(registry->db) : sqlite3_errstr(code));
 }
 
-/* Remembers an error that the library's functions cannot name; returns what they can. */
-static enum iotsec_status note_problem(struct registry *registry)
+enum iotsec_status registry_note_problem(struct registry *registry)
 {
     registry->problem = registry_error_name(sqlite3_errcode(registry->db));
     return IOTSEC_ERR_REGISTRY;
@@ -217,22 +228,21 @@ bool registry_step(struct registry *registry, sqlite3_stmt *statement)
     return code == SQLITE_DONE;
 }
 
-static void bind_int(sqlite3_stmt *statement, int index, int64_t value)
+void registry_bind_int(sqlite3_stmt *statement, int index, int64_t value)
 {
     if (statement != NULL) {
         sqlite3_bind_int64(statement, index, value);
     }
 }
 
-static void bind_blob(sqlite3_stmt *statement, int index, const void *data, size_t len)
+void registry_bind_blob(sqlite3_stmt *statement, int index, const void *data, size_t len)
 {
     if (statement != NULL) {
         sqlite3_bind_blob(statement, index, data, (int)len, SQLITE_STATIC);
     }
 }
 
-/* Bytes of a column, or NULL if there are not exactly `len`. */
-static const uint8_t *column_blob(sqlite3_stmt *statement, int index, size_t len)
+const uint8_t *registry_column(sqlite3_stmt *statement, int index, size_t len)
 {
     const uint8_t *data = sqlite3_column_blob(statement, index);
 
@@ -286,6 +296,9 @@ static int fill_new(sqlite3 *db, const char *prefix)
     }
     if (code == SQLITE_OK) {
         code = run(db, schema);
+    }
+    if (code == SQLITE_OK) {
+        code = run(db, registry_poly_schema);
     }
     snprintf(header, sizeof header, "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID, SCHEMA_VERSION);
     if (code == SQLITE_OK) {
@@ -453,7 +466,7 @@ static int lock_server(struct registry *registry, short type)
     return fcntl(registry->lock, F_SETLK, &lock);
 }
 
-/* From layout 1, which has no table access. A server of that layout would take wishes that it does not know for done. */
+/* From an earlier layout. A server of that layout would take wishes that it does not know for done. */
 static int upgrade(struct registry *registry, enum registry_access access_mode)
 {
     int64_t version = 0;
@@ -476,10 +489,13 @@ static int upgrade(struct registry *registry, enum registry_access access_mode)
         code = read_number(registry->db, "PRAGMA user_version", &version);
     }
     if (code == SQLITE_OK && version == SCHEMA_VERSION_1) {
+        code = run(registry->db, CREATE_ACCESS);
+    }
+    if (code == SQLITE_OK && version < SCHEMA_VERSION) {
         char header[48];
 
         snprintf(header, sizeof header, "PRAGMA user_version = %d;", SCHEMA_VERSION);
-        code = run(registry->db, CREATE_ACCESS);
+        code = registry_poly_upgrade(registry);
         if (code == SQLITE_OK) {
             code = run(registry->db, header);
         }
@@ -488,7 +504,7 @@ static int upgrade(struct registry *registry, enum registry_access access_mode)
         code = run(registry->db, "COMMIT");
     }
     if (code != SQLITE_OK) {
-        result = registry_fail(registry, code);
+        result = code == SQLITE_DONE ? EXIT_NAMED_ERROR : registry_fail(registry, code);
         if (sqlite3_get_autocommit(registry->db) == 0) {
             (void)run(registry->db, "ROLLBACK");
         }
@@ -516,7 +532,7 @@ static int check_content(struct registry *registry, enum registry_access access_
     if (application != APPLICATION_ID) {
         return fail("REGISTRY_SCHEMA", "%s: this is a database, but no registry of iotsec", registry->path);
     }
-    if (version != SCHEMA_VERSION && version != SCHEMA_VERSION_1) {
+    if (version < SCHEMA_VERSION_1 || version > SCHEMA_VERSION) {
         return fail("REGISTRY_SCHEMA", "%s: its layout is number %lld and this program knows number %d", registry->path,
                     (long long)version, SCHEMA_VERSION);
     }
@@ -532,7 +548,7 @@ static int check_content(struct registry *registry, enum registry_access access_
     if (code != SQLITE_OK) {
         return registry_fail(registry, code);
     }
-    return version == SCHEMA_VERSION_1 ? upgrade(registry, access_mode) : 0;
+    return version < SCHEMA_VERSION ? upgrade(registry, access_mode) : 0;
 }
 
 int registry_open(struct registry *registry, const char *path, enum registry_access access_mode)
@@ -603,7 +619,7 @@ static enum iotsec_status find_psk(void *user, iotsec_dtls_handle handshake, con
     int code;
 
     (void)handshake;
-    bind_blob(statement, 1, identity, len);
+    registry_bind_blob(statement, 1, identity, len);
     code = sqlite3_step(statement);
     if (code == SQLITE_ROW) {
         int64_t number = sqlite3_column_int64(statement, 0);
@@ -620,7 +636,7 @@ static enum iotsec_status find_psk(void *user, iotsec_dtls_handle handshake, con
             status = IOTSEC_OK;
         }
     } else if (code != SQLITE_DONE) {
-        status = note_problem(registry);
+        status = registry_note_problem(registry);
     }
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
@@ -634,12 +650,12 @@ static enum iotsec_status is_authorised(void *user, uint32_t device)
     enum iotsec_status status = IOTSEC_ERR_NOT_AUTHORISED;
     int code;
 
-    bind_int(statement, 1, device);
+    registry_bind_int(statement, 1, device);
     code = sqlite3_step(statement);
     if (code == SQLITE_ROW) {
         status = sqlite3_column_int(statement, 0) == 0 ? IOTSEC_OK : IOTSEC_ERR_NOT_AUTHORISED;
     } else if (code != SQLITE_DONE) {
-        status = note_problem(registry);
+        status = registry_note_problem(registry);
     }
     sqlite3_reset(statement);
     return status;
@@ -652,13 +668,13 @@ static enum iotsec_status is_group_allowed(void *user, uint32_t device, uint16_t
     enum iotsec_status status = IOTSEC_ERR_GROUP_REFUSED;
     int code;
 
-    bind_int(statement, 1, device);
-    bind_int(statement, 2, group_id);
+    registry_bind_int(statement, 1, device);
+    registry_bind_int(statement, 2, group_id);
     code = sqlite3_step(statement);
     if (code == SQLITE_ROW) {
         status = IOTSEC_OK;
     } else if (code != SQLITE_DONE) {
-        status = note_problem(registry);
+        status = registry_note_problem(registry);
     }
     sqlite3_reset(statement);
     return status;
@@ -672,7 +688,7 @@ static int step_to(struct registry *registry, enum registry_statement which, uns
 
     if (index == 0 || index != *cursor || registry->statements[which] == NULL) {
         *statement = registry_statement(registry, which);
-        bind_int(*statement, 1, index);
+        registry_bind_int(*statement, 1, index);
     } else {
         *statement = registry->statements[which];
     }
@@ -699,11 +715,11 @@ static enum iotsec_status get_group(void *user, uint32_t index, struct iotsec_re
         return IOTSEC_ERR_NOT_FOUND;
     }
     if (code != SQLITE_ROW) {
-        return note_problem(registry);
+        return registry_note_problem(registry);
     }
-    address = column_blob(statement, 1, sizeof group->addr.ip);
-    tgk = column_blob(statement, 5, sizeof group->tgk);
-    rand = column_blob(statement, 6, sizeof group->rand);
+    address = registry_column(statement, 1, sizeof group->addr.ip);
+    tgk = registry_column(statement, 5, sizeof group->tgk);
+    rand = registry_column(statement, 6, sizeof group->rand);
     if (address == NULL || tgk == NULL || rand == NULL) {
         sqlite3_reset(statement);
         registry->cursor_group = 0;
@@ -731,7 +747,7 @@ static enum iotsec_status get_member(void *user, uint32_t index, struct iotsec_r
         return IOTSEC_ERR_NOT_FOUND;
     }
     if (code != SQLITE_ROW) {
-        return note_problem(registry);
+        return registry_note_problem(registry);
     }
     member->device = (uint32_t)sqlite3_column_int64(statement, 0);
     member->group_id = (uint16_t)sqlite3_column_int64(statement, 1);
@@ -741,7 +757,7 @@ static enum iotsec_status get_member(void *user, uint32_t index, struct iotsec_r
 
 static enum iotsec_status finish(struct registry *registry, sqlite3_stmt *statement)
 {
-    return registry_step(registry, statement) ? IOTSEC_OK : note_problem(registry);
+    return registry_step(registry, statement) ? IOTSEC_OK : registry_note_problem(registry);
 }
 
 static enum iotsec_status begin(void *user)
@@ -757,13 +773,13 @@ static enum iotsec_status put_group(void *user, const struct iotsec_registry_gro
     sqlite3_stmt *statement = registry_statement(registry, ST_PUT_GROUP);
     enum iotsec_status status;
 
-    bind_int(statement, 1, group->group_id);
-    bind_blob(statement, 2, group->addr.ip, sizeof group->addr.ip);
-    bind_int(statement, 3, group->addr.port);
-    bind_int(statement, 4, group->key_number);
-    bind_int(statement, 5, group->next_sender);
-    bind_blob(statement, 6, group->tgk, sizeof group->tgk);
-    bind_blob(statement, 7, group->rand, sizeof group->rand);
+    registry_bind_int(statement, 1, group->group_id);
+    registry_bind_blob(statement, 2, group->addr.ip, sizeof group->addr.ip);
+    registry_bind_int(statement, 3, group->addr.port);
+    registry_bind_int(statement, 4, group->key_number);
+    registry_bind_int(statement, 5, group->next_sender);
+    registry_bind_blob(statement, 6, group->tgk, sizeof group->tgk);
+    registry_bind_blob(statement, 7, group->rand, sizeof group->rand);
     status = finish(registry, statement);
     sqlite3_clear_bindings(statement);
     return status;
@@ -775,11 +791,11 @@ static enum iotsec_status delete_group(void *user, uint16_t group_id)
     sqlite3_stmt *statement = registry_statement(registry, ST_RETIRE);
     enum iotsec_status status;
 
-    bind_int(statement, 1, group_id);
+    registry_bind_int(statement, 1, group_id);
     status = finish(registry, statement);
     if (status == IOTSEC_OK) {
         statement = registry_statement(registry, ST_DELETE_GROUP);
-        bind_int(statement, 1, group_id);
+        registry_bind_int(statement, 1, group_id);
         status = finish(registry, statement);
     }
     return status;
@@ -790,9 +806,9 @@ static enum iotsec_status put_member(void *user, const struct iotsec_registry_me
     struct registry *registry = user;
     sqlite3_stmt *statement = registry_statement(registry, ST_PUT_MEMBER);
 
-    bind_int(statement, 1, member->device);
-    bind_int(statement, 2, member->group_id);
-    bind_int(statement, 3, member->sender_id);
+    registry_bind_int(statement, 1, member->device);
+    registry_bind_int(statement, 2, member->group_id);
+    registry_bind_int(statement, 3, member->sender_id);
     return finish(registry, statement);
 }
 
@@ -801,8 +817,8 @@ static enum iotsec_status delete_member(void *user, uint32_t device, uint16_t gr
     struct registry *registry = user;
     sqlite3_stmt *statement = registry_statement(registry, ST_DELETE_MEMBER);
 
-    bind_int(statement, 1, device);
-    bind_int(statement, 2, group_id);
+    registry_bind_int(statement, 1, device);
+    registry_bind_int(statement, 2, group_id);
     return finish(registry, statement);
 }
 
@@ -811,7 +827,7 @@ static enum iotsec_status put_evicted(void *user, uint32_t device)
     struct registry *registry = user;
     sqlite3_stmt *statement = registry_statement(registry, ST_PUT_EVICTED);
 
-    bind_int(statement, 1, device);
+    registry_bind_int(statement, 1, device);
     return finish(registry, statement);
 }
 
@@ -827,15 +843,15 @@ static enum iotsec_status get_access(void *user, struct iotsec_registry_access *
     int code = sqlite3_step(statement);
 
     if (code != SQLITE_ROW) {
-        status = code == SQLITE_DONE ? IOTSEC_ERR_NOT_FOUND : note_problem(registry);
+        status = code == SQLITE_DONE ? IOTSEC_ERR_NOT_FOUND : registry_note_problem(registry);
         sqlite3_reset(statement);
         return status;
     }
     memset(found, 0, sizeof *found);
-    key = column_blob(statement, 1, sizeof found->key);
-    next_key = column_blob(statement, 3, sizeof found->next_key);
-    prefix = column_blob(statement, 5, sizeof found->prefix);
-    address = column_blob(statement, 6, sizeof found->manager.ip);
+    key = registry_column(statement, 1, sizeof found->key);
+    next_key = registry_column(statement, 3, sizeof found->next_key);
+    prefix = registry_column(statement, 5, sizeof found->prefix);
+    address = registry_column(statement, 6, sizeof found->manager.ip);
     if (key == NULL || next_key == NULL || prefix == NULL || address == NULL) {
         registry->problem = "REGISTRY_CORRUPT";
         status = IOTSEC_ERR_REGISTRY;
@@ -859,14 +875,14 @@ static enum iotsec_status put_access(void *user, const struct iotsec_registry_ac
     sqlite3_stmt *statement = registry_statement(registry, ST_PUT_ACCESS);
     enum iotsec_status status;
 
-    bind_int(statement, 1, value->number);
-    bind_blob(statement, 2, value->key, sizeof value->key);
-    bind_int(statement, 3, value->next_number);
-    bind_blob(statement, 4, value->next_key, sizeof value->next_key);
-    bind_int(statement, 5, value->pan_id);
-    bind_blob(statement, 6, value->prefix, sizeof value->prefix);
-    bind_blob(statement, 7, value->manager.ip, sizeof value->manager.ip);
-    bind_int(statement, 8, value->manager.port);
+    registry_bind_int(statement, 1, value->number);
+    registry_bind_blob(statement, 2, value->key, sizeof value->key);
+    registry_bind_int(statement, 3, value->next_number);
+    registry_bind_blob(statement, 4, value->next_key, sizeof value->next_key);
+    registry_bind_int(statement, 5, value->pan_id);
+    registry_bind_blob(statement, 6, value->prefix, sizeof value->prefix);
+    registry_bind_blob(statement, 7, value->manager.ip, sizeof value->manager.ip);
+    registry_bind_int(statement, 8, value->manager.port);
     status = finish(registry, statement);
     sqlite3_clear_bindings(statement);
     return status;
@@ -889,12 +905,12 @@ static enum iotsec_status fulfil(struct registry *registry, const struct wish *w
 
     if (wish->kind == WISH_REMOVE || wish->kind == WISH_READMIT) {
         statement = registry_statement(registry, wish->kind == WISH_REMOVE ? ST_FORGET_DEVICE : ST_READMIT);
-        bind_int(statement, 1, wish->device);
+        registry_bind_int(statement, 1, wish->device);
         status = finish(registry, statement);
     }
     if (status == IOTSEC_OK) {
         statement = registry_statement(registry, ST_DELETE_WISH);
-        bind_int(statement, 1, wish->id);
+        registry_bind_int(statement, 1, wish->id);
         status = finish(registry, statement);
     }
     return status;
@@ -945,6 +961,11 @@ const struct iotsec_registry registry_functions = {
     .abort = abort_transaction,
     .access = get_access,
     .put_access = put_access,
+    .poly = registry_get_poly,
+    .put_poly = registry_put_poly,
+    .put_coefficients = registry_put_coefficients,
+    .coefficients = registry_get_coefficients,
+    .point = registry_get_point,
 };
 
 /* ---- What the server asks ---- */
@@ -966,7 +987,7 @@ int registry_changed(struct registry *registry)
         changed = version != registry->data_version;
         registry->data_version = version;
     } else {
-        (void)note_problem(registry);
+        (void)registry_note_problem(registry);
     }
     sqlite3_reset(statement);
     return changed;
@@ -979,11 +1000,11 @@ int registry_next_wish(struct registry *registry, int64_t after, struct wish *wi
     int name_len;
     int code;
 
-    bind_int(statement, 1, after);
+    registry_bind_int(statement, 1, after);
     code = sqlite3_step(statement);
     if (code != SQLITE_ROW) {
         if (code != SQLITE_DONE) {
-            (void)note_problem(registry);
+            (void)registry_note_problem(registry);
         }
         sqlite3_reset(statement);
         return code == SQLITE_DONE ? 0 : -1;
@@ -994,21 +1015,24 @@ int registry_next_wish(struct registry *registry, int64_t after, struct wish *wi
     if (wish->kind == WISH_GROUP_RENEW) {
         wish->above = (uint32_t)sqlite3_column_int64(statement, 2);
     } else if (wish->kind == WISH_ACCESS) {
-        const uint8_t *prefix = column_blob(statement, 6, sizeof wish->prefix);
+        const uint8_t *prefix = registry_column(statement, 6, sizeof wish->prefix);
 
         wish->pan = (uint16_t)sqlite3_column_int64(statement, 2);
         if (prefix != NULL) {
             memcpy(wish->prefix, prefix, sizeof wish->prefix);
         }
+    } else if (wish->kind == WISH_POLY_RENEW) {
+        wish->degree = (uint8_t)sqlite3_column_int64(statement, 2);
+        wish->overlap = sqlite3_column_int64(statement, 5) != 0;
     } else {
         wish->device = (uint32_t)sqlite3_column_int64(statement, 2);
     }
     wish->gid = (uint16_t)sqlite3_column_int64(statement, 3);
-    address = column_blob(statement, 4, sizeof wish->addr.ip);
+    address = registry_column(statement, 4, sizeof wish->addr.ip);
     if (address != NULL) {
         memcpy(wish->addr.ip, address, sizeof wish->addr.ip);
     }
-    wish->addr.port = (uint16_t)sqlite3_column_int64(statement, 5);
+    wish->addr.port = wish->kind != WISH_POLY_RENEW ? (uint16_t)sqlite3_column_int64(statement, 5) : 0;
     name_len = sqlite3_column_bytes(statement, 6);
     if (wish->kind != WISH_ACCESS && name_len > 0 && name_len <= (int)sizeof wish->name) {
         memcpy(wish->name, sqlite3_column_blob(statement, 6), (size_t)name_len);
@@ -1041,7 +1065,7 @@ uint32_t registry_retired(struct registry *registry, uint16_t gid)
     sqlite3_stmt *statement = registry_statement(registry, ST_RETIRED);
     uint32_t key_number = 0;
 
-    bind_int(statement, 1, gid);
+    registry_bind_int(statement, 1, gid);
     if (sqlite3_step(statement) == SQLITE_ROW) {
         key_number = (uint32_t)sqlite3_column_int64(statement, 0);
     }
@@ -1054,7 +1078,7 @@ size_t registry_name(struct registry *registry, uint32_t device, char name[IOTSE
     sqlite3_stmt *statement = registry_statement(registry, ST_NAME);
     size_t len = 0;
 
-    bind_int(statement, 1, device);
+    registry_bind_int(statement, 1, device);
     if (sqlite3_step(statement) == SQLITE_ROW) {
         const void *identity = sqlite3_column_blob(statement, 0);
         int bytes = sqlite3_column_bytes(statement, 0);

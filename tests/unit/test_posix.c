@@ -19,8 +19,10 @@
 #include "nvm_file.h"
 #include "output.h"
 #include "own_address.h"
+#include "peers.h"
 #include "port.h"
 #include "registry.h"
+#include "registry_internal.h"
 #include "secret.h"
 
 #include <cmocka.h> /* last: its fail() would hide the port's */
@@ -953,30 +955,597 @@ static void test_registry_access_wishes(void **state)
     registry_close(&registry);
 }
 
-/* A registry of the first layout is brought to this one, and nothing in it is lost. */
-static void test_registry_upgrade(void **state)
+/* ---- The polynomial in the registry ---- */
+
+static void fill_poly(struct iotsec_registry_poly *poly, uint32_t generation, uint8_t degree, uint8_t gentle, uint8_t revoked)
+{
+    uint8_t i;
+
+    memset(poly, 0, sizeof *poly);
+    poly->generation = generation;
+    poly->degree = degree;
+    poly->gentle = gentle;
+    poly->revoked_count = revoked;
+    for (i = 0; i < revoked; i++) {
+        memset(poly->revoked[i], 0x40 + i, sizeof poly->revoked[i]);
+    }
+}
+
+/* What a[i][j] is in these tests: the same as a[j][i], and no other one's. */
+static void fill_element(uint8_t element[16], uint32_t generation, unsigned i, unsigned j)
+{
+    memset(element, 0x3C, 16);
+    element[0] = (uint8_t)generation;
+    element[1] = (uint8_t)(i > j ? i : j);
+    element[2] = (uint8_t)(i > j ? j : i);
+}
+
+/* Inside a transaction. */
+static void write_poly(const struct iotsec_registry_poly *poly)
+{
+    uint8_t elements[5][16];
+    unsigned row;
+    unsigned first;
+    unsigned i;
+
+    assert_int_equal(registry_functions.put_poly(&registry, poly), IOTSEC_OK);
+    for (row = 0; row <= poly->degree; row++) {
+        for (first = 0; first <= row; first += 5) {
+            unsigned count = row + 1 - first < 5 ? row + 1 - first : 5;
+
+            for (i = 0; i < count; i++) {
+                fill_element(elements[i], poly->generation, row, first + i);
+            }
+            assert_int_equal(registry_functions.put_coefficients(&registry, (uint8_t)row, (uint8_t)first, (uint16_t)count,
+                                                                 elements[0]), IOTSEC_OK);
+        }
+    }
+}
+
+/* Every coefficient, in pieces that begin and end on either side of the diagonal. */
+static void check_poly(const struct iotsec_registry_poly *poly)
+{
+    static uint8_t elements[256][16];
+    struct iotsec_registry_poly found;
+    uint8_t expected[16];
+    unsigned row;
+    unsigned first;
+    unsigned count;
+    unsigned i;
+
+    assert_int_equal(registry_functions.poly(&registry, &found), IOTSEC_OK);
+    assert_memory_equal(&found, poly, sizeof found);
+    for (row = 0; row <= poly->degree; row++) {
+        for (first = 0; first <= poly->degree; first += count) {
+            count = poly->degree + 1u - first < 1 + row ? poly->degree + 1u - first : 1 + row;
+            assert_int_equal(registry_functions.coefficients(&registry, (uint8_t)row, (uint8_t)first, (uint16_t)count,
+                                                             elements[0]), IOTSEC_OK);
+            for (i = 0; i < count; i++) {
+                fill_element(expected, poly->generation, row, first + i);
+                if (memcmp(elements[i], expected, sizeof expected) != 0) {
+                    fail_msg("degree %u: a[%u][%u], read from %u on", poly->degree, row, first + i, first);
+                }
+            }
+        }
+    }
+}
+
+static void test_registry_poly(void **state)
+{
+    static const uint8_t degrees[] = { 1, 2, 7, 31, 255 };
+    struct iotsec_registry_poly poly;
+    struct iotsec_registry_poly found;
+    uint8_t elements[2][16];
+    size_t i;
+
+    (void)state;
+    open_new("poly.db");
+    assert_int_equal(registry_functions.poly(&registry, &found), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(registry_functions.coefficients(&registry, 0, 0, 1, elements[0]), IOTSEC_ERR_REGISTRY);
+    registry.problem = NULL;
+
+    /* none of it happened */
+    fill_poly(&poly, 1, 7, 0, 0);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&poly);
+    registry_functions.abort(&registry);
+    assert_int_equal(registry_functions.poly(&registry, &found), IOTSEC_ERR_NOT_FOUND);
+
+    for (i = 0; i < sizeof degrees; i++) {
+        fill_poly(&poly, (uint32_t)(0xFFFFFFF0u + i), degrees[i], i % 2, (uint8_t)(8 * i));
+        assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+        write_poly(&poly);
+        assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+        check_poly(&poly);
+        registry_close(&registry);
+        assert_int_equal(registry_open(&registry, path_of("poly.db"), REGISTRY_SERVE), 0);
+        check_poly(&poly);
+    }
+
+    /* a new generation that comes to nothing leaves the old one, whole */
+    fill_poly(&found, 0xFFFFFFF9u, 3, 0, 0);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&found);
+    registry_functions.abort(&registry);
+    check_poly(&poly);
+
+    /* one more revocation, and an overlap that ends, leave the coefficients alone */
+    fill_poly(&poly, poly.generation, 255, !poly.gentle, IOTSEC_REVOKED_MAX);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_poly(&registry, &poly), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    check_poly(&poly);
+
+    /* outside of it */
+    fill_element(elements[0], 1, 0, 0);
+    assert_int_equal(registry_functions.coefficients(&registry, 255, 255, 2, elements[0]), IOTSEC_ERR_REGISTRY);
+    assert_int_equal(elements[0][1] | elements[0][15] | elements[1][0], 0); /* nothing secret is left of a failure */
+    registry.problem = NULL;
+    registry_close(&registry);
+}
+
+static const struct poly_row {
+    const char *name;
+    uint32_t generation;
+    uint8_t degree;
+    enum iotsec_status status;
+} poly_rows[] = {
+    { "an older generation", 4, 7, IOTSEC_ERR_REGISTRY },
+    { "another degree of the same generation", 5, 8, IOTSEC_ERR_REGISTRY },
+    { "generation 0", 0, 7, IOTSEC_ERR_REGISTRY },
+    { "degree 0", 6, 0, IOTSEC_ERR_REGISTRY },
+    { "the same", 5, 7, IOTSEC_OK },
+    { "the next", 6, 8, IOTSEC_OK },
+};
+
+static void test_registry_poly_refused(void **state)
+{
+    struct iotsec_registry_poly poly;
+    uint8_t element[16] = { 0 };
+    size_t i;
+
+    (void)state;
+    open_new("poly-refused.db");
+    fill_poly(&poly, 5, 7, 1, 2);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&poly);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    for (i = 0; i < sizeof poly_rows / sizeof poly_rows[0]; i++) {
+        struct iotsec_registry_poly wanted;
+        enum iotsec_status status;
+
+        fill_poly(&wanted, poly_rows[i].generation, poly_rows[i].degree, 1, 2);
+        assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+        status = registry_functions.put_poly(&registry, &wanted);
+        registry_functions.abort(&registry);
+        if (status != poly_rows[i].status || (status != IOTSEC_OK && registry.problem == NULL)) {
+            fail_msg("%s: %s", poly_rows[i].name, iotsec_status_name(status));
+        }
+        registry.problem = NULL;
+        check_poly(&poly);
+    }
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_coefficients(&registry, 8, 0, 1, element), IOTSEC_ERR_REGISTRY);
+    assert_int_equal(registry_functions.put_coefficients(&registry, 3, 4, 1, element), IOTSEC_ERR_ARGUMENT);
+    registry_functions.abort(&registry);
+    check_poly(&poly);
+    registry_close(&registry);
+}
+
+/* Whether a file has these bytes in it. */
+static bool file_has(const char *path, const void *bytes, size_t len)
+{
+    FILE *file = fopen(path, "r");
+    static char content[1 << 21];
+    bool found = false;
+    size_t size;
+    size_t i;
+
+    assert_non_null(file);
+    size = fread(content, 1, sizeof content, file);
+    fclose(file);
+    for (i = 0; i + len <= size && !found; i++) {
+        found = memcmp(content + i, bytes, len) == 0;
+    }
+    return found;
+}
+
+/* An old polynomial is not left behind in the file. */
+static void test_registry_poly_erased(void **state)
+{
+    struct iotsec_registry_poly poly;
+    uint8_t element[16];
+
+    (void)state;
+    open_new("poly-erased.db");
+    fill_poly(&poly, 0x77, 63, 0, 0);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&poly);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry_close(&registry);
+    fill_element(element, 0x77, 60, 17);
+    assert_true(file_has(path_of("poly-erased.db"), element, sizeof element));
+    assert_int_equal(registry_open(&registry, path_of("poly-erased.db"), REGISTRY_SERVE), 0);
+    fill_poly(&poly, 0x78, 1, 0, 0);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&poly);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry_close(&registry);
+    assert_false(file_has(path_of("poly-erased.db"), element, sizeof element));
+    assert_int_not_equal(access(path_of("poly-erased.db-wal"), F_OK), 0);
+}
+
+/* SHA-256("iotsec point" || "lamp1") modulo 2^127 - 1, by another program. */
+static const uint8_t lamp1_point[16] = { 0x5B, 0x64, 0x5F, 0xEE, 0x7B, 0x50, 0x2A, 0x55, 0xBE, 0x59, 0x5F, 0x1F, 0xAB, 0xAC, 0x82, 0x5D };
+
+static void test_registry_points(void **state)
+{
+    static const struct psk psk = { { 1 }, 16 };
+    uint8_t point[16];
+    struct wish wish;
+    struct wish found;
+    uint32_t number;
+    uint32_t again;
+
+    (void)state;
+    open_new("points.db");
+    number = add_device("lamp1", 0);
+    assert_int_equal(registry_functions.point(&registry, number, point), IOTSEC_OK);
+    assert_memory_equal(point, lamp1_point, sizeof point);
+    assert_int_equal(registry_functions.point(&registry, number + 1, point), IOTSEC_ERR_NOT_FOUND);
+
+    /* removed, its point stays until that is carried out, although another device has its identity already */
+    assert_int_equal(registry_remove(&registry, "lamp1", &wish), 0);
+    again = add_device("lamp1", 0);
+    memset(point, 0, sizeof point);
+    assert_int_equal(registry_functions.point(&registry, number, point), IOTSEC_OK);
+    assert_memory_equal(point, lamp1_point, sizeof point);
+    assert_int_equal(registry_next_wish(&registry, 0, &found), 1);
+    registry.wish = &found;
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.point(&registry, number, point), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry.wish = NULL;
+    assert_int_equal(registry_functions.point(&registry, number, point), IOTSEC_ERR_NOT_FOUND);
+    assert_int_equal(registry_functions.point(&registry, again, point), IOTSEC_OK);
+
+    /* somebody else at a device's point: refused, and nothing changed */
+    assert_int_equal(sqlite3_exec(registry.db, "INSERT INTO device(identity, psk, point) SELECT CAST('lamp3' AS BLOB), psk, x'78c6056c20e9e5bf8bd77663e8192f5e' FROM device", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_not_equal(registry_add_device(&registry, "lamp2", &psk, NULL, 0, &number), 0);
+    assert_int_equal(registry_evict(&registry, "lamp3", &wish), 0); /* the other one stays */
+    assert_int_not_equal(registry_evict(&registry, "lamp2", &wish), 0);
+    /* not even by hand: twice the same point, or 0 */
+    assert_int_equal(sqlite3_exec(registry.db, "UPDATE device SET point = x'78c6056c20e9e5bf8bd77663e8192f5e'", NULL, NULL, NULL),
+                     SQLITE_CONSTRAINT_UNIQUE);
+    assert_int_equal(sqlite3_exec(registry.db, "UPDATE device SET point = zeroblob(16)", NULL, NULL, NULL), SQLITE_CONSTRAINT_CHECK);
+    registry_close(&registry);
+}
+
+static void test_registry_poly_wishes(void **state)
+{
+    struct iotsec_registry_poly poly;
+    struct wish wish;
+    struct wish found;
+
+    (void)state;
+    open_new("poly-wishes.db");
+    assert_int_not_equal(registry_show_poly(&registry), 0);
+    assert_int_equal(registry_renew_poly(&registry, 0, true, &wish), 0); /* the first one: the default */
+    assert_int_equal(wish.degree, POLY_DEGREE_DEFAULT);
+    assert_int_equal(registry_renew_poly(&registry, 255, false, &wish), 0);
+    assert_int_equal(registry_renew_poly(&registry, 0, false, &wish), 0); /* what it will be by then */
+    assert_int_equal(wish.degree, 255);
+    assert_int_equal(registry_next_wish(&registry, 0, &found), 1);
+    assert_int_equal(found.kind, WISH_POLY_RENEW);
+    assert_int_equal(found.degree, POLY_DEGREE_DEFAULT);
+    assert_true(found.overlap);
+    assert_int_equal(found.device, 0);
+    assert_int_equal(found.addr.port, 0);
+    assert_int_equal(found.name_len, 0);
+
+    /* fulfilled in the transaction that makes it */
+    fill_poly(&poly, 1, found.degree, 1, 3);
+    registry.wish = &found;
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    registry_functions.abort(&registry);
+    assert_true(registry_waits(&registry, &found));
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&poly);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry.wish = NULL;
+    assert_false(registry_waits(&registry, &found));
+    assert_int_equal(registry_next_wish(&registry, found.id, &found), 1);
+    assert_int_equal(found.degree, 255);
+    assert_false(found.overlap);
+    assert_int_equal(registry_settle(&registry, &found), 0);
+    assert_int_equal(registry_next_wish(&registry, found.id, &found), 1);
+    assert_int_equal(registry_settle(&registry, &found), 0);
+    assert_int_equal(registry_renew_poly(&registry, 0, true, &wish), 0); /* none waits: what it is */
+    assert_int_equal(wish.degree, POLY_DEGREE_DEFAULT);
+    registry_close(&registry);
+}
+
+/* ---- Registries of earlier layouts ---- */
+
+/* What version 0.1 made before there were pairwise keys, and before that before there were access parameters. */
+static const char layout_1[] =
+    "PRAGMA journal_mode = WAL;"
+    "CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE device("
+    " number INTEGER PRIMARY KEY AUTOINCREMENT CHECK(number BETWEEN 1 AND 4294967295),"
+    " identity BLOB UNIQUE CHECK(identity IS NULL OR length(identity) BETWEEN 1 AND 255),"
+    " psk BLOB NOT NULL CHECK(identity IS NULL OR length(psk) BETWEEN 16 AND 255),"
+    " evicted INTEGER NOT NULL DEFAULT 0 CHECK(evicted IN (0, 1)));"
+    "CREATE TABLE allowed("
+    " device INTEGER NOT NULL REFERENCES device(number) ON DELETE CASCADE,"
+    " gid INTEGER NOT NULL CHECK(gid BETWEEN 1 AND 65535),"
+    " PRIMARY KEY(device, gid)) WITHOUT ROWID;"
+    "CREATE TABLE grp("
+    " gid INTEGER PRIMARY KEY CHECK(gid BETWEEN 1 AND 65535),"
+    " address BLOB NOT NULL CHECK(length(address) = 16),"
+    " port INTEGER NOT NULL CHECK(port BETWEEN 1 AND 65535),"
+    " key_number INTEGER NOT NULL CHECK(key_number BETWEEN 1 AND 4294967295),"
+    " next_sender INTEGER NOT NULL CHECK(next_sender BETWEEN 0 AND 65535),"
+    " tgk BLOB NOT NULL CHECK(length(tgk) = 16),"
+    " rand BLOB NOT NULL CHECK(length(rand) = 16),"
+    " UNIQUE(address, port));"
+    "CREATE TABLE retired(gid INTEGER PRIMARY KEY, key_number INTEGER NOT NULL);"
+    "CREATE TABLE member("
+    " device INTEGER NOT NULL REFERENCES device(number) ON DELETE CASCADE,"
+    " gid INTEGER NOT NULL REFERENCES grp(gid) ON DELETE CASCADE,"
+    " sender INTEGER NOT NULL CHECK(sender BETWEEN 0 AND 65535),"
+    " PRIMARY KEY(device, gid)) WITHOUT ROWID;"
+    "CREATE INDEX member_gid ON member(gid);"
+    "CREATE TABLE wanted("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " kind INTEGER NOT NULL,"
+    " device INTEGER NOT NULL DEFAULT 0,"
+    " gid INTEGER NOT NULL DEFAULT 0,"
+    " address BLOB,"
+    " port INTEGER NOT NULL DEFAULT 0,"
+    " name BLOB);"
+    "CREATE VIEW planned AS"
+    " SELECT gid, address, port FROM grp WHERE gid NOT IN (SELECT gid FROM wanted WHERE kind = 6)"
+    " UNION"
+    " SELECT gid, address, port FROM wanted AS w WHERE kind = 5"
+    "  AND NOT EXISTS (SELECT 1 FROM wanted AS r WHERE r.kind = 6 AND r.gid = w.gid AND r.id > w.id);"
+    "PRAGMA application_id = 1768911987;"
+    "PRAGMA user_version = 1;"
+    /* a device, one that is being removed, a new one of the same name, and wishes that have another number where those have their device */
+    "INSERT INTO device(identity, psk) VALUES(CAST('lamp1' AS BLOB), zeroblob(16)), (NULL, x''), (CAST('lamp2' AS BLOB), zeroblob(16));"
+    "INSERT INTO wanted(kind, device, name) VALUES(1, 1, CAST('lamp1' AS BLOB)), (2, 2, CAST('lamp2' AS BLOB));"
+    "INSERT INTO wanted(kind, device, gid) VALUES(7, 2, 1);"
+    "INSERT INTO grp VALUES(1, zeroblob(16), 1, 256, 9, zeroblob(16), zeroblob(16));";
+static const char layout_2[] =
+    "CREATE TABLE access("
+    " only_row INTEGER PRIMARY KEY CHECK(only_row = 1),"
+    " number INTEGER NOT NULL CHECK(number BETWEEN 1 AND 4294967295),"
+    " key BLOB NOT NULL CHECK(length(key) = 16),"
+    " next_number INTEGER NOT NULL CHECK(next_number = 0 OR next_number BETWEEN number + 1 AND 4294967295),"
+    " next_key BLOB NOT NULL CHECK(length(next_key) = 16),"
+    " pan INTEGER NOT NULL CHECK(pan BETWEEN 0 AND 65535),"
+    " prefix BLOB NOT NULL CHECK(length(prefix) = 8),"
+    " address BLOB NOT NULL CHECK(length(address) = 16),"
+    " port INTEGER NOT NULL CHECK(port BETWEEN 1 AND 65535));"
+    "PRAGMA user_version = 2;"
+    "INSERT INTO wanted(kind, device, name) VALUES(8, 1, x'fd01000000000000');";
+
+static void make_old(const char *name, int layout)
+{
+    sqlite3 *db = NULL;
+
+    unlink(path_of(name));
+    write_file(path_of(name), "", 0, 0600);
+    assert_int_equal(sqlite3_open(path_of(name), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, layout_1, NULL, NULL, NULL), SQLITE_OK);
+    if (layout == 2) {
+        assert_int_equal(sqlite3_exec(db, layout_2, NULL, NULL, NULL), SQLITE_OK);
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* A registry of an earlier layout is brought to this one, and nothing in it is lost. */
+static void check_upgrade(int layout, enum registry_access mode)
 {
     struct iotsec_registry_access value;
     struct iotsec_registry_group group;
-    enum registry_access mode;
+    struct iotsec_registry_poly poly;
+    uint8_t point[16];
+    uint8_t removed[16];
+    struct wish found;
+    int64_t id = 0;
+    int round;
+    int wishes = 0;
 
-    (void)state;
-    for (mode = REGISTRY_USE; mode <= REGISTRY_SERVE; mode++) {
-        open_new("old.db");
-        put_group(1, 0x100);
-        assert_int_equal(sqlite3_exec(registry.db, "DROP TABLE access; PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
-        registry_close(&registry);
+    make_old("old.db", layout);
+    for (round = 0; round < 2; round++) {
         assert_int_equal(registry_open(&registry, path_of("old.db"), mode), 0);
+        assert_int_equal(registry_functions.group_at(&registry, 0, &group), IOTSEC_OK);
+        assert_int_equal(group.key_number, 256);
+        assert_int_equal(registry_functions.point(&registry, 1, point), IOTSEC_OK);
+        assert_memory_equal(point, lamp1_point, sizeof point);
+        assert_int_equal(registry_functions.point(&registry, 2, removed), IOTSEC_OK);
+        assert_int_equal(registry_functions.point(&registry, 3, point), IOTSEC_OK);
+        assert_memory_equal(point, removed, sizeof point);
         fill_access(&value, 1, 0);
+        fill_poly(&poly, 9 + (uint32_t)round, 7, 1, 1);
         assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
         assert_int_equal(registry_functions.put_access(&registry, &value), IOTSEC_OK);
+        write_poly(&poly);
         assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
-        assert_int_equal(registry_functions.group_at(&registry, 0, &group), IOTSEC_OK);
-        registry_close(&registry);
-        assert_int_equal(registry_open(&registry, path_of("old.db"), mode), 0);
-        assert_int_equal(registry_functions.access(&registry, &value), IOTSEC_OK);
+        check_poly(&poly);
         registry_close(&registry);
     }
+    assert_int_equal(registry_open(&registry, path_of("old.db"), mode), 0);
+    while (registry_next_wish(&registry, id, &found) == 1) {
+        id = found.id;
+        wishes++;
+    }
+    assert_int_equal(wishes, 2 + layout);
+    /* the new rules hold */
+    assert_int_equal(sqlite3_exec(registry.db, "UPDATE device SET point = zeroblob(16)", NULL, NULL, NULL), SQLITE_CONSTRAINT_CHECK);
+    assert_int_equal(sqlite3_exec(registry.db, "UPDATE device SET point = (SELECT point FROM device WHERE number = 1)", NULL, NULL,
+                                  NULL), SQLITE_CONSTRAINT_UNIQUE);
+    registry_close(&registry);
+}
+
+static void test_registry_upgrade(void **state)
+{
+    (void)state;
+    check_upgrade(1, REGISTRY_USE);
+    check_upgrade(1, REGISTRY_SERVE);
+    check_upgrade(2, REGISTRY_USE);
+    check_upgrade(2, REGISTRY_SERVE);
+}
+
+/* ---- Other devices' names ---- */
+
+static const struct peer_row {
+    const char *name;
+    const char *line;
+    bool alone;
+    const char *reason;   /* NULL: taken */
+    const char *identity;
+    const char *addr;
+    const char *rest;
+} peer_rows[] = {
+    { "plain", "lamp-1@[fd01::1]:5685 hello", false, NULL, "lamp-1", "[fd01::1]:5685", "hello" },
+    { "IPv4", "lamp-1@192.0.2.1:1 hello", false, NULL, "lamp-1", "192.0.2.1:1", "hello" },
+    { "link-local", "lamp-1@[fe80::1%lo]:1 hello", false, NULL, "lamp-1", "[fe80::1%lo]:1", "hello" },
+    { "blanks", " \tlamp-1@[::1]:1  two  words ", false, NULL, "lamp-1", "[::1]:1", " two  words " },
+    { "an @ in it", "a@b@[::1]:1 x", false, NULL, "a@b", "[::1]:1", "x" },
+    { "brackets in it", "a[1]@[::1]:1 x", false, NULL, "a[1]", "[::1]:1", "x" },
+    { "an address in it", "a@[::2]:2@[::1]:1 x", false, NULL, "a@[::2]:2", "[::1]:1", "x" },
+    { "no ASCII", "L\xC3\xA4mpchen@[::1]:1 x", false, NULL, "L\xC3\xA4mpchen", "[::1]:1", "x" },
+    { "quoted", "\"light switch\"@[::1]:1 x", false, NULL, "light switch", "[::1]:1", "x" },
+    { "quoted with all", "\"a \\\"b\\\" \\\\c\\n\\x7f@[::2]:2\"@[::1]:1 x", false, NULL, "a \"b\" \\c\n\x7F@[::2]:2", "[::1]:1", "x" },
+    { "no text", "a@[::1]:1", false, NULL, "a", "[::1]:1", "" },
+    { "alone", "lamp-1", true, NULL, "lamp-1", NULL, "" },
+    { "alone with an @", "a@[::1]:1", true, NULL, "a@[::1]:1", NULL, "" },
+    { "alone, quoted", "\"light switch\" ", true, NULL, "light switch", NULL, "" },
+    { "nothing", "", false, "USAGE", NULL, NULL, NULL },
+    { "no address", "lamp-1 hello", false, "USAGE", NULL, NULL, NULL },
+    { "no port", "a@[::1] x", false, "BAD_ADDRESS", NULL, NULL, NULL },
+    { "port 0", "a@[::1]:0 x", false, "BAD_ADDRESS", NULL, NULL, NULL },
+    { "no brackets", "a@::1:5 x", false, "BAD_ADDRESS", NULL, NULL, NULL },
+    { "a name", "a@localhost:5 x", false, "BAD_ADDRESS", NULL, NULL, NULL },
+    { "multicast", "a@[ff02::1]:5 x", false, "BAD_ADDRESS", NULL, NULL, NULL },
+    { "nobody's address", "a@[::]:5 x", false, "BAD_ADDRESS", NULL, NULL, NULL },
+    { "empty address", "a@ x", false, "BAD_ADDRESS", NULL, NULL, NULL },
+    { "empty identity", "@[::1]:1 x", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "empty identity in quotes", "\"\"@[::1]:1 x", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "nothing, alone", "", true, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "no closing quote", "\"a@[::1]:1 x", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "backslash at the end", "\"a\\", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "half a byte", "\"a\\x1", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "no such escape", "\"a\\t\"@[::1]:1 x", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "no @ behind the quotes", "\"a\"[::1]:1 x", false, "USAGE", NULL, NULL, NULL },
+    { "a blank behind the quotes", "\"a\" @[::1]:1 x", false, "USAGE", NULL, NULL, NULL },
+    { "not printable", "a\x01@[::1]:1 x", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "no UTF-8", "a\xFF@[::1]:1 x", false, "BAD_IDENTITY", NULL, NULL, NULL },
+    { "alone, and more", "\"a\"b", true, "USAGE", NULL, NULL, NULL },
+};
+
+static void test_peer(void **state)
+{
+    struct peer_problem problem;
+    struct peer_name name;
+    char line[4 * IOTSEC_IDENTITY_MAX];
+    char text[ADDR_TEXT_BYTES];
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof peer_rows / sizeof peer_rows[0]; i++) {
+        const struct peer_row *row = &peer_rows[i];
+        char *rest = line;
+        bool taken;
+
+        snprintf(line, sizeof line, "%s", row->line);
+        taken = peer_take(&rest, row->alone, &name, &problem);
+        if (taken != (row->reason == NULL) || (!taken && (strcmp(problem.reason, row->reason) != 0 || problem.detail == NULL))) {
+            fail_msg("%s: %s", row->name, taken ? "taken" : problem.reason);
+        }
+        if (!taken) {
+            continue;
+        }
+        if (name.len != strlen(row->identity) || memcmp(name.identity, row->identity, name.len) != 0 || strcmp(rest, row->rest) != 0) {
+            fail_msg("%s: %.*s, and then '%s'", row->name, (int)name.len, (const char *)name.identity, rest);
+        }
+        if (row->addr != NULL) {
+            addr_format(&name.addr, text);
+            assert_string_equal(text, row->addr);
+        }
+    }
+    /* as long as one may be, and longer */
+    for (i = IOTSEC_IDENTITY_MAX; i <= IOTSEC_IDENTITY_MAX + 1; i++) {
+        char *rest = line;
+
+        memset(line, 'a', i);
+        snprintf(line + i, sizeof line - i, "@[::1]:1 x");
+        assert_int_equal(peer_take(&rest, false, &name, &problem), i == IOTSEC_IDENTITY_MAX);
+        rest = line;
+        line[0] = '"';
+        memset(line + 1, 'a', i);
+        snprintf(line + 1 + i, sizeof line - i - 1, "\"@[::1]:1 x");
+        assert_int_equal(peer_take(&rest, false, &name, &problem), i == IOTSEC_IDENTITY_MAX);
+    }
+}
+
+/* What the program prints, it reads. */
+static void test_peer_printed(void **state)
+{
+    unsigned byte;
+
+    (void)state;
+    for (byte = 0; byte < 256; byte++) {
+        uint8_t identity[3] = { 'a', (uint8_t)byte, 'b' };
+        struct peer_problem problem;
+        struct peer_name name;
+        char line[64];
+        char *printed = NULL;
+        char *rest = line;
+        size_t len = 0;
+        FILE *stream = open_memstream(&printed, &len);
+
+        assert_non_null(stream);
+        out_to(stream);
+        out_begin("e");
+        out_bytes("id", identity, sizeof identity);
+        out_end();
+        out_to(NULL);
+        fclose(stream);
+        snprintf(line, sizeof line, "%.*s@[::1]:1 x", (int)(len - strlen("e id=\n")), printed + strlen("e id="));
+        free(printed);
+        if (!peer_take(&rest, false, &name, &problem) || name.len != sizeof identity ||
+            memcmp(name.identity, identity, sizeof identity) != 0 || strcmp(rest, "x") != 0) {
+            fail_msg("byte %u: %s", byte, line);
+        }
+    }
+}
+
+/* Lines that anybody can cause are counted from the twenty-first on. */
+static void test_flood(void **state)
+{
+    struct flood flood = { 0, 0 };
+    char *printed = NULL;
+    size_t len = 0;
+    FILE *stream = open_memstream(&printed, &len);
+    unsigned shown = 0;
+    unsigned i;
+
+    (void)state;
+    assert_non_null(stream);
+    out_to(stream);
+    for (i = 0; i < 100; i++) {
+        shown += out_may(&flood, 5000 + i) ? 1 : 0;
+    }
+    assert_int_equal(shown, FLOOD_LINES_A_SECOND);
+    assert_true(out_may(&flood, 6000));
+    assert_true(out_may(&flood, 7000));
+    out_to(NULL);
+    fclose(stream);
+    assert_string_equal(printed, "failures-not-shown count=80\n");
+    free(printed);
 }
 
 static void test_registry_numbers(void **state)
@@ -1016,7 +1585,7 @@ static void test_registry_damaged(void **state)
     assert_int_not_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
     assert_int_equal(chmod(path_of("damaged.db"), 0600), 0);
     assert_int_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
-    assert_int_equal(sqlite3_exec(registry.db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(registry.db, "PRAGMA user_version = 4", NULL, NULL, NULL), SQLITE_OK);
     registry_close(&registry);
     assert_int_not_equal(registry_open(&registry, path_of("damaged.db"), REGISTRY_USE), 0);
 
@@ -1057,7 +1626,15 @@ int main(void)
         cmocka_unit_test(test_registry_wishes),
         cmocka_unit_test(test_registry_access),
         cmocka_unit_test(test_registry_access_wishes),
+        cmocka_unit_test(test_registry_poly),
+        cmocka_unit_test(test_registry_poly_refused),
+        cmocka_unit_test(test_registry_poly_erased),
+        cmocka_unit_test(test_registry_points),
+        cmocka_unit_test(test_registry_poly_wishes),
         cmocka_unit_test(test_registry_upgrade),
+        cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_peer_printed),
+        cmocka_unit_test(test_flood),
         cmocka_unit_test(test_registry_numbers),
         cmocka_unit_test(test_registry_damaged),
     };
