@@ -5,9 +5,14 @@
 
 void domain_init(struct domain *domain, struct net *net)
 {
+    domain_init_for(domain, net, 80);
+}
+
+void domain_init_for(struct domain *domain, struct net *net, size_t devices)
+{
     memset(domain, 0, sizeof *domain);
     domain->net = net;
-    domain->manager = net_manager(net);
+    domain->manager = net_manager_for(net, devices);
     domain->manager->manager_config.cookie_policy = (uint8_t)random_below(&net->random, 4);
     node_boot(domain->manager);
     manager_group(domain->manager, DOMAIN_GROUP);
@@ -19,9 +24,17 @@ struct node *domain_add(struct domain *domain)
 
     assert_true(domain->count < DOMAIN_MAX);
     domain->devices[domain->count++] = device;
-    net_allow(domain->manager, device, DOMAIN_GROUP);
+    if (domain->pairs != 0) {
+        net_pairs(device, domain->pairs, domain->degree_max);
+    }
+    device->device_config.status_interval_ms = domain->status_interval_ms;
+    if (domain->groupless) {
+        net_enroll(domain->manager, device);
+    } else {
+        net_allow(domain->manager, device, DOMAIN_GROUP);
+    }
     node_boot(device);
-    node_join(device, domain->manager, DOMAIN_GROUP);
+    node_join(device, domain->manager, domain->groupless ? 0 : DOMAIN_GROUP);
     return device;
 }
 

@@ -6,7 +6,7 @@
 #include "net.h"
 
 #define DOMAIN_GROUP 7
-#define DOMAIN_MAX 64
+#define DOMAIN_MAX 128
 
 struct domain {
     struct net *net;
@@ -14,10 +14,17 @@ struct domain {
     struct node *devices[DOMAIN_MAX];
     bool out[DOMAIN_MAX]; /* evicted, gone or away: nobody expects anything of it */
     size_t count;
+    /* Of devices that are made from now on: */
+    bool groupless;       /* they join the domain and no group */
+    uint16_t pairs;       /* places for others that each talks to; 0: none */
+    uint8_t degree_max;
+    uint32_t status_interval_ms;
 };
 
 /* A manager that serves the group. Nobody is there yet. */
 void domain_init(struct domain *domain, struct net *net);
+/* The same with room for so many. */
+void domain_init_for(struct domain *domain, struct net *net, size_t devices);
 /* Makes one more device, lets it in and starts it. */
 struct node *domain_add(struct domain *domain);
 /* Talks until all hold the same key. */

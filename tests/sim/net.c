@@ -118,6 +118,12 @@ struct net_slot *set_get(struct net_set *set, uint64_t key)
     return slot;
 }
 
+bool set_has(const struct net_set *set, uint64_t key)
+{
+    key |= 1;
+    return set_slot(set->slots, set->room, key)->key == key;
+}
+
 uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
 {
     const uint8_t *bytes = data;
@@ -486,6 +492,7 @@ struct net *net_new(uint64_t seed)
     }
     net->nonces = set_new();
     net->accounts = set_new();
+    net->secrets = set_new();
     return net;
 }
 
@@ -510,6 +517,7 @@ void net_free(struct net *net)
     free(net->keys);
     set_free(net->nonces);
     set_free(net->accounts);
+    set_free(net->secrets);
     free(net);
 }
 

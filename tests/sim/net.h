@@ -24,6 +24,9 @@
  *     link layer  a device uses no L2 key that it was not given, and holds no more than it needs
  *     time        a context that asks to be polled at once makes progress
  *     registry    see registry_memory.h
+ *     pairs       a device has no more sessions with others than places for them, and is handed nothing before it was told of
+ *                 the session; no key-management message leaves in such a session; every share is that of the registry's
+ *                 polynomial for this device; who is put out of the domain keeps no share
  */
 #ifndef IOTSEC_TESTS_NET_H
 #define IOTSEC_TESTS_NET_H
@@ -60,6 +63,7 @@
 #define NET_RELAY_SLOT (NET_NVM_SLOTS - 1) /* of the relay key */
 #define NET_L2_KEYS_MAX 4       /* in use, the one before, the next, and one to replace that */
 #define NET_STAY UINT32_MAX
+#define NET_PAIR_HANDSHAKES 4   /* of a device that talks to others, beside the manager's */
 
 struct net;
 struct node;
@@ -132,10 +136,12 @@ struct net {
     uint64_t event_order;
     struct net_set *nonces;
     struct net_set *accounts;
+    struct net_set *secrets; /* beginnings of what may be in no datagram */
     struct iotsec_record_key *keys; /* last write key for each pair of node and address */
     size_t key_count;
     size_t key_room;
     uint32_t messages; /* serial of the last group message */
+    uint32_t tells;    /* of the last message between two devices */
     struct net_stats stats;
 };
 
@@ -183,6 +189,24 @@ struct node_group {
     uint16_t sender_id;
     uint32_t key_number;
     bool member;
+};
+
+struct node_told { /* what another device has said */
+    uint64_t time;
+    uint32_t serial;
+    struct node *from;
+};
+
+struct node_question { /* to another device, which is repeated until it is answered */
+    struct node *peer;
+    uint32_t number;
+    unsigned tries; /* that the library has taken */
+    bool answered;
+    bool given_up;
+    uint64_t due;
+    uint64_t asked_at;
+    uint64_t answered_at;
+    enum iotsec_status status; /* of the last try */
 };
 
 struct node_l2_key {
@@ -249,7 +273,9 @@ struct node {
     struct iotsec_dtls *dtls; /* the context inside the role's */
 
     /* What its application was told since the last node_boot; `all_` ever. */
-    struct iotsec_device_event *events;
+    struct iotsec_device_event *events; /* without `peer`, which is valid during the callback only */
+    struct node **event_peers;          /* the node of that name, or NULL */
+    size_t event_peer_room;
     size_t event_count;
     struct iotsec_manager_event *manager_events;
     size_t manager_event_count;
@@ -268,6 +294,16 @@ struct node {
     struct iotsec_addr move_to; /* manager, for then */
     enum iotsec_status move_status; /* what iotsec_moved answered last */
     struct iotsec_addr moved_addr;  /* a manager: address of the last MOVED event */
+    uint32_t share_generation; /* that serves, as far as the application knows; 0: none */
+    struct node_told *told;
+    size_t told_count;
+    size_t told_room;
+    struct node_question *questions;
+    size_t question_count;
+    size_t question_room;
+    bool asking;                    /* its questions are looked at by the clock */
+    bool mute;                      /* it answers nobody */
+    uint8_t open_peers[NET_NODES_MAX / 8]; /* a bit a node: the application knows of a session with it */
     void *test; /* the scenario's own */
 
     /* One of these, by kind. Configurations may be changed before node_boot. */
@@ -275,6 +311,9 @@ struct node {
     struct iotsec_device_config device_config;
     struct iotsec_device_group device_groups[NET_GROUPS_MAX];
     struct iotsec_sender senders[NET_GROUPS_MAX * NET_SENDERS_A_GROUP];
+    struct iotsec_pair *pairs;
+    uint8_t *shares;
+    uint8_t *pair_messages;
 
     struct iotsec_manager manager;
     struct iotsec_manager_config manager_config;
@@ -374,6 +413,39 @@ void manager_answer_psk(struct node *manager, enum iotsec_status status);
 void dtls_know(struct node *endpoint, const char *identity, const uint8_t psk[16], uint32_t number);
 enum iotsec_status dtls_connect(struct node *client, const struct node *server, const char *identity, const uint8_t *psk);
 enum iotsec_status dtls_say(struct node *endpoint, const void *data, size_t len);
+
+/* ---- Devices that talk to each other: talk.c ---- */
+
+/* Gives a device places for so many others, and room for shares up to a degree; before node_boot. */
+void net_pairs(struct node *device, uint16_t pairs, uint8_t degree_max);
+/* A new polynomial for the domain. */
+void manager_poly(struct node *manager, unsigned degree, bool overlap);
+/* What the domain's polynomial comes to: its generation, or 0. */
+uint32_t manager_generation(const struct node *manager);
+/* Says something to a device at its own address, or at another. Returns its serial, 0 if the library refused; `status` may be NULL. */
+uint32_t node_tell(struct node *device, const struct node *peer, enum iotsec_status *status);
+uint32_t node_tell_at(struct node *device, const struct node *peer, const struct iotsec_addr *addr, enum iotsec_status *status);
+bool node_was_told(const struct node *device, uint32_t serial);
+/* Asks a device something, again and again until it has answered. */
+void node_ask(struct node *device, struct node *peer);
+/* For net_run_until: whether every question of every device has its answer. */
+bool net_answered(struct net *net, void *unused);
+/* Questions that have none, of all devices. */
+unsigned net_unanswered(const struct net *net);
+/* All questions are forgotten. */
+void net_forget_questions(struct net *net);
+/* The pair in the device's table, or NULL; and its session with that device, or NULL. */
+const struct iotsec_pair *node_pair(const struct node *device, const struct node *peer);
+const struct iotsec_dtls_session *node_pair_session(const struct node *device, const struct node *peer);
+unsigned node_pair_sessions(const struct node *device);
+/* Both have a session with each other, and it is the same one. */
+bool node_same_pair_session(const struct node *a, const struct node *b);
+/* Events of a kind about one device, with one reason; with any (peer NULL, reason 1). */
+unsigned node_peer_count(const struct node *device, enum iotsec_device_event_kind kind, const struct node *peer, int reason);
+/* The share of a generation that a device holds completely, or NULL. */
+const struct iotsec_share *node_share(const struct node *device, uint32_t generation);
+/* No datagram so far holds a share's element, a polynomial's coefficient, a PSK or TGK of a pair, or what one said to another. */
+void net_check_secrets(struct net *net);
 
 /* ---- Assertions ---- */
 

@@ -36,6 +36,7 @@ struct net_set *set_new(void);
 void set_free(struct net_set *set);
 /* The slot of a key, made with value 0 if it is new. Valid until the next call. */
 struct net_slot *set_get(struct net_set *set, uint64_t key);
+bool set_has(const struct net_set *set, uint64_t key);
 uint64_t hash_bytes(uint64_t hash, const void *data, size_t len);
 
 void net_transmit(struct net *net, struct node *sender, bool relayed, const struct iotsec_addr *from,
@@ -62,9 +63,18 @@ uint32_t hops_poll(struct node *node);
 bool hops_hand(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len,
                enum iotsec_status *status);
 
+/* talk.c */
+void talk_soil(struct node *node);
+void talk_booted(struct node *node);
+void talk_free(struct node *node);
+void talk_event(struct node *node, const struct iotsec_device_event *event);
+void talk_receive(void *user, const struct iotsec_peer *peer, const uint8_t *data, size_t len);
+/* Whether `count` elements from the power `first` on are the device's of the polynomial in the registry. */
+bool talk_is_share(const struct registry_memory *registry, uint32_t device, unsigned first, unsigned count, const uint8_t *elements);
+
 /* watch.c */
 void watch_sent(struct net *net, const struct net_datagram *datagram);
 /* A datagram is handed to a node. */
-void watch_arrived(struct node *node, const struct iotsec_addr *from, const uint8_t *data, size_t len);
+void watch_arrived(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len);
 
 #endif

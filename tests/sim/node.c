@@ -146,7 +146,10 @@ static void device_event(void *user, const struct iotsec_device_event *event)
     struct node_group *group = find_group(node, event->group_id);
 
     node->events = net_grow(node->events, &node->event_room, node->event_count, sizeof node->events[0]);
-    node->events[node->event_count++] = *event;
+    node->events[node->event_count] = *event;
+    node->events[node->event_count].peer = NULL;
+    talk_event(node, event);
+    node->event_count++;
     switch (event->kind) {
     case IOTSEC_DEVICE_JOINED:
         node->joined = true;
@@ -239,6 +242,7 @@ static void device_group_receive(void *user, uint16_t group_id, uint16_t sender_
 
 static const struct iotsec_device_callbacks device_callbacks = { .event = device_event,
                                                                  .group_receive = device_group_receive,
+                                                                 .receive = talk_receive,
                                                                  .access = hops_access };
 
 /* ---- What a manager's application hears ---- */
@@ -485,6 +489,7 @@ void node_free(struct node *node)
     free(node->heard);
     free(node->all_heard);
     free(node->relay);
+    talk_free(node);
     free(node);
 }
 
@@ -516,6 +521,7 @@ static void soil_storage(struct node *node)
     memset(node->senders, 0xA5, sizeof node->senders);
     memset(&node->manager, 0xA5, sizeof node->manager);
     memset(&node->endpoint, 0xA5, sizeof node->endpoint);
+    talk_soil(node);
     if (node->kind == NODE_MANAGER) {
         memset(node->contacts, 0xA5, config->contact_count * sizeof node->contacts[0]);
         memset(node->manager_groups, 0xA5, config->group_count * sizeof node->manager_groups[0]);
@@ -539,6 +545,7 @@ enum iotsec_status node_try_boot(struct node *node)
     node->multicast_count = 0;
     memset(node->groups, 0, sizeof node->groups);
     hops_booted(node);
+    talk_booted(node);
     if (node->kind == NODE_DEVICE) {
         status = iotsec_device_init(&node->device, &node->device_config);
     } else if (node->kind == NODE_MANAGER) {
@@ -640,7 +647,7 @@ enum iotsec_status net_hand(struct node *node, const struct iotsec_addr *from, c
     if (len != 0) {
         memcpy(copy, data, len);
     }
-    watch_arrived(node, from, copy, len);
+    watch_arrived(node, from, to, copy, len);
     if (hops_hand(node, from, to, copy, len, &status)) {
         /* its relay has it */
     } else if (node->kind == NODE_DEVICE) {

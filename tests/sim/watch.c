@@ -181,6 +181,27 @@ static void watch_access(const struct node *node, const struct iotsec_km_message
     }
 }
 
+/* A device gets its own share of the polynomial that is durable, and the revocations that are. */
+static void watch_share(const struct node *node, const struct iotsec_km_message *message, uint32_t device)
+{
+    const struct iotsec_registry_poly *poly = &node->registry->durable.poly;
+
+    if (message->key_number != poly->generation || message->revoked > poly->revoked_count) {
+        fail_msg("%s sends of generation %u with %u revocations, and the registry has generation %u with %u", node->name,
+                 (unsigned)message->key_number, message->revoked, (unsigned)poly->generation, poly->revoked_count);
+    }
+    if (device != 0 && registry_evicted(node->registry, device)) {
+        fail_msg("%s sends a share or revocations to device %u, which is evicted", node->name, (unsigned)device);
+    }
+    if (message->kind == IOTSEC_KM_SHARE
+            ? message->degree != poly->degree || ((message->code & IOTSEC_KM_SHARE_GENTLE) != 0) != (poly->gentle != 0) ||
+                  (device != 0 && !talk_is_share(node->registry, device, message->first, message->count, message->tail))
+            : memcmp(message->tail, poly->revoked[message->first], message->count * sizeof poly->revoked[0]) != 0) {
+        fail_msg("%s sends device %u another share, or other revocations, than the registry has for it", node->name,
+                 (unsigned)device);
+    }
+}
+
 /* What the manager promises in a key message has to be durable already. */
 static void watch_key_message(const struct node *node, uint32_t device, uint8_t type, const uint8_t *content, size_t len)
 {
@@ -188,7 +209,12 @@ static void watch_key_message(const struct node *node, uint32_t device, uint8_t 
     const struct iotsec_registry_member *member;
     struct iotsec_km_message message;
 
-    if (node->kind != NODE_MANAGER || type != IOTSEC_CONTENT_MASTER_KEY_DATA) {
+    if (node->kind == NODE_DEVICE && device != 0 && type != IOTSEC_CONTENT_APPLICATION_DATA && type != IOTSEC_CONTENT_ALERT &&
+        type != IOTSEC_CONTENT_HANDSHAKE) {
+        fail_msg("%s sends content type %u to another device", node->name, type);
+    }
+    if (node->kind != NODE_MANAGER || (type != IOTSEC_CONTENT_MASTER_KEY_DATA &&
+                                       (type != IOTSEC_CONTENT_SECURITY_PARAMETERS || len == 0 || content[0] != IOTSEC_KM_REVOKED))) {
         return;
     }
     if (iotsec_km_decode(&message, type, content, len) != IOTSEC_OK) {
@@ -197,6 +223,10 @@ static void watch_key_message(const struct node *node, uint32_t device, uint8_t 
     }
     if (message.kind == IOTSEC_KM_ACCESS) {
         watch_access(node, &message, device);
+        return;
+    }
+    if (message.kind == IOTSEC_KM_SHARE || message.kind == IOTSEC_KM_REVOKED) {
+        watch_share(node, &message, device);
         return;
     }
     group = registry_group(node->registry, message.group_id);
@@ -360,12 +390,17 @@ static void watch_account(struct net *net, struct node *node, const struct iotse
     }
 }
 
-void watch_arrived(struct node *node, const struct iotsec_addr *from, const uint8_t *data, size_t len)
+static bool is_server(const struct node *node)
+{
+    return node->kind != NODE_DEVICE || node->device_config.pair_count != 0;
+}
+
+void watch_arrived(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len)
 {
     struct iotsec_dtls_path path;
     size_t whole = len;
 
-    if (node->kind == NODE_DEVICE || !take_path(&path, from, &data, &len)) {
+    if (!is_server(node) || iotsec_addr_is_multicast(to) || !take_path(&path, from, &data, &len)) {
         return;
     }
     account_of(node, &path)->value += ACCOUNT_IN * whole;
@@ -390,7 +425,7 @@ void watch_sent(struct net *net, const struct net_datagram *datagram)
         fail_msg("%s sends a relayed datagram of a strange form", node->name);
     }
     if (!multicast) {
-        if (node->kind == NODE_DEVICE) {
+        if (!is_server(node)) {
             watch_device_account(node, &path);
         } else {
             watch_account(net, node, &path, data, left, datagram->len);
