@@ -20,6 +20,23 @@ and, where the manager has access parameters, with --configure-address:
                                             <--------   PATH_CHECK
     ACK                                     -------->
 
+and, where the domain has a polynomial,
+
+    SHARE_STATUS                            -------->
+                                            <--------   ACK, and SHARE and REVOKED until all is there
+    ACK                                     -------->
+
+    Peer                                                        Another device
+    ClientHello + device_identity           -------->
+                                            <--------   HelloVerifyRequest (perhaps)
+    ClientHello + cookie                    -------->
+                                            <--------   ServerHello + device_identity, ServerHelloDone
+    ClientKeyExchange, [CCS], Finished      -------->
+                                            <--------   [CCS], Finished
+    a message                               <------->   a message
+
+or the other way round.
+
 It shares no code with the C library, so that each checks the other, and it is meant to be read: the
 parts stand in the order of the document, whose section numbers they name. Standard library, and
 python3-cryptography for AES-CCM.
@@ -30,6 +47,11 @@ Commands on standard input, one a line:
     join GID            ask for one more group
     leave [GID]         leave a group, or the domain
     status              send a STATUS for every group
+    send ID@[ADDR]:PORT TEXT    send TEXT to the device ID, which is expected at this address
+    key ID PURPOSE      print the key of a purpose, 1 to 255, that the session with ID brought
+    close ID            close the session with ID
+    hermit              end the session with the manager, and open no other
+    knock ID@[ADDR]:PORT        send one ClientHello, and leave the other end alone with it
     rebind              go on from another port, and say nothing of it
     quit                end the session and the program; the membership stays (so does end of input)
 
@@ -45,6 +67,15 @@ Events on standard output, one a line:
     access l2=1 use=1 prefix=fd01:: ...     access parameters
     moved                                   the session has moved to this device's own address
     error reason=NOT_MOVED                  it has not, and goes on from the old one
+    share generation=1 degree=31            this generation of the polynomial serves from now on
+    revoked generation=1 marks=2            so many evicted devices are refused
+    error reason=NOT_FOUND                  the domain has no polynomial (or DEGREE, DECODE: no use of what came)
+    peer-open id=lamp generation=1          a session with another device stands
+    message from=lamp text="..."            a message of another device
+    key id=lamp purpose=1 key=0011...
+    peer-failed id=lamp reason=NO_ANSWER    the handshake with it came to nothing, and so did what was to be sent
+    peer-refused id=lamp reason=REVOKED     a handshake of somebody who says that he is that device
+    peer-closed id=lamp reason=CLOSED
     group-left gid=1, left, group-removed gid=1, evicted, disconnected
     error reason=NO_ANSWER                  and exit status 1, if the join came to nothing
 """
@@ -60,6 +91,7 @@ import json
 import os
 import random
 import re
+import secrets
 import selectors
 import signal
 import socket
@@ -106,10 +138,14 @@ EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
 EXTENDED_MASTER_SECRET = 23
 CONNECTION_ID = 54
 GROUP_REQUEST_EXTENSION = 0xFF10
+DEVICE_IDENTITY_EXTENSION = 0xFF11
 RENEGOTIATION_INFO = 0xFF01
 GROUPS_IN_HELLO_MAX = 8
 
 CLOSE_NOTIFY = 0
+HANDSHAKE_FAILURE = 40
+ILLEGAL_PARAMETER = 47
+DECRYPT_ERROR = 51
 WARNING, FATAL = 1, 2
 
 # Key-management messages (section 5)
@@ -127,17 +163,24 @@ GROUP_REMOVED = 11
 ACCESS = 12
 PATH_CHECK = 13
 MOVED = 14
+SHARE_STATUS = 15
+SHARE = 16
+REVOKED = 17
 
 LAYOUTS = {MASTER_KEY: '>BBHIH16s', ACK: '>BBB', STATUS: '>BBHIHB', GROUP_REQUEST: '>BBH', GROUP_LEAVE: '>BBH',
-           DOMAIN_LEAVE: '>BB', REFUSED: '>BBHB', EVICTED: '>BB', GROUP_REMOVED: '>BBH', PATH_CHECK: '>BB', MOVED: '>BB'}
+           DOMAIN_LEAVE: '>BB', REFUSED: '>BBHB', EVICTED: '>BB', GROUP_REMOVED: '>BBH', PATH_CHECK: '>BB', MOVED: '>BB',
+           SHARE_STATUS: '>BBIIHB'}
 PARAMETERS_LAYOUTS = {31: '>BBHI16s5sH', 42: '>BBHI16s16sH'}
 ACCESS_LAYOUTS = {45: '>BBI16sHH8s8sHB', 53: '>BBI16sHH8s16sHB'}
+
+SHARE_LAYOUT, REVOKED_LAYOUT = '>BBIBBBB', '>BBIBB'     # and as many elements, or marks, as follow
 
 RESULTS = ['DONE', 'KEYS_FOLLOW', 'CONFLICT', 'NO_ROOM', 'NOT_MEMBER', 'FAILED']
 DONE, KEYS_FOLLOW, CONFLICT, NO_ROOM, NOT_MEMBER, FAILED = range(6)
 STATUS_CONFLICT = 1
 STATUS_COUNTER_LOW = 2
 ACCESS_USE = 1
+SHARE_GENTLE = 1
 
 # Times and limits (sections 3 and 8)
 FLIGHT_TIMER_S, FLIGHT_TIMER_MAX_S = 0.5, 4.0
@@ -154,9 +197,27 @@ COUNTER_LOW = 0xFFF00000
 COUNTER_END = 0xFFFFFFFF
 WINDOW_NUMBERS = 64
 
+# Pairwise keys (section 14)
+PRIME = 2 ** 127 - 1
+ELEMENT_BYTES = 16
+MARK_BYTES = 8
+DEGREE_MAX = 255
+IDENTITY_BYTES_MAX = 128
+GENERATION_BEFORE = 1                   # flag of device_identity
+SHARE_OVERLAP_S = 3600
+DEVICE_IDLE_S = 300
+DEVICE_HANDSHAKE_S = 20
+HALF_OPEN_S = 30
+HALF_OPEN_MAX = 16
+AMPLIFICATION_MAX = 3
+
 
 class Malformed(Exception):
     """What came does not have the form, or does not offer what, the document asks for."""
+
+
+class Refused(Malformed):
+    """A hello that is in order, but of somebody to whom this device does not talk. The reason has a name."""
 
 
 class Reader:
@@ -280,14 +341,14 @@ class Window:
 
 
 class Session:
-    """The protection of epoch 1, seen from the client."""
+    """The protection of epoch 1, seen from one end."""
 
-    def __init__(self, key_block, own_cid=b'', manager_cid=b''):
+    def __init__(self, key_block, own_cid=b'', manager_cid=b'', is_client=True):
         reader = Reader(key_block)
-        self.write_key = AESCCM(reader.take(16), tag_length=TAG_BYTES)
-        self.read_key = AESCCM(reader.take(16), tag_length=TAG_BYTES)
-        self.write_iv = reader.take(4)
-        self.read_iv = reader.take(4)
+        keys = [AESCCM(reader.take(16), tag_length=TAG_BYTES) for _ in range(2)]
+        ivs = [reader.take(4) for _ in range(2)]
+        self.write_key, self.read_key = keys if is_client else reversed(keys)
+        self.write_iv, self.read_iv = ivs if is_client else reversed(ivs)
         self.own_cid = own_cid              # what the manager puts into its records, and what it wants in ours
         self.manager_cid = manager_cid
         self.next_sequence = 0
@@ -371,63 +432,57 @@ class Reassembly:
         self.messages.pop(self.next_seq)
 
 
+def read_extensions(reader):
+    """What is left of a hello, by type."""
+    found = {}
+    extensions = Reader(reader.vector(2) if reader else b'')
+    reader.end()
+    while extensions:
+        kind, content = extensions.number(2), extensions.vector(2)
+        if kind in found:
+            raise Malformed('an extension twice')
+        found[kind] = content
+    return found
+
+
+def write_extension(kind, content):
+    return struct.pack('>H', kind) + vector(2, content)
+
+
 class Handshake:
-    """The client's side of one handshake. It does no I/O: records go in, datagrams come out of flight()."""
+    """What both sides of a handshake have in common. It does no I/O: records go in, datagrams come out of flight()."""
 
     EARLY_RECORDS_MAX = 8
+    IS_CLIENT = True
+    TAKES = ()                              # messages
 
-    def __init__(self, identity, psk, groups, client_random=None, own_cid=None):
-        self.identity = identity
-        self.psk = psk
-        self.groups = groups
-        self.own_cid = own_cid              # None: no Connection IDs; empty: one for the manager only
-        self.manager_cid = b''
-        self.random = client_random or os.urandom(32)
-        self.cookie = None
+    def __init__(self):
         self.next_sequence = 0              # of epoch 0
         self.incoming = Reassembly()
-        self.expected = [SERVER_HELLO]
+        self.expected = []
         self.transcript = b''
-        self.session = None                 # exists from the ServerHelloDone on
+        self.outgoing = []
+        self.session = None                 # exists as soon as there are keys
         self.done = False
-        self.early = []                     # what overtook the server's Finished
+        self.held = None                    # what overtook the message that brings the keys
+        self.early = []                     # what overtook the other end's Finished
         self.complaint = None               # the last reason for which a message was dropped
+        self.refusal = None                 # the reason why this handshake leads to nothing if nothing better comes
         self.alerts = 0                     # received since this flight was sent first
         self.others = 0
-        self.write_client_hello()
+        self.bytes_in = self.bytes_out = 0
+        self.wrong_finished = False         # one came, and nobody has been told yet
 
-    # What is sent
+    def may_send(self, _):
+        return True
 
-    def write_client_hello(self):
-        body = struct.pack('>H', DTLS_1_2) + self.random
-        body += vector(1, b'') + vector(1, self.cookie or b'')
-        body += vector(2, struct.pack('>HH', PSK_WITH_AES_128_CCM_8, EMPTY_RENEGOTIATION_INFO_SCSV))
-        body += vector(1, b'\0')
-        wanted = b''.join(group.to_bytes(2, 'big') for group in self.groups)
-        extensions = struct.pack('>H', EXTENDED_MASTER_SECRET) + vector(2, b'')
-        if self.own_cid is not None:
-            extensions += struct.pack('>H', CONNECTION_ID) + vector(2, vector(1, self.own_cid))
-        extensions += struct.pack('>H', GROUP_REQUEST_EXTENSION) + vector(2, wanted)
-        body += vector(2, extensions)
-        hello = make_handshake(CLIENT_HELLO, 0 if self.cookie is None else 1, body)
-        self.transcript = hello             # an earlier hello and the HelloVerifyRequest do not count
-        self.outgoing = [(HANDSHAKE, 0, hello)]
-
-    def write_finished(self):
-        """ClientKeyExchange, [ChangeCipherSpec], Finished, and all keys."""
-        message_seq = 1 if self.cookie is None else 2
-        key_exchange = make_handshake(CLIENT_KEY_EXCHANGE, message_seq, vector(2, self.identity))
-        self.transcript += key_exchange
-
+    def derive_keys(self, psk, client_random, server_random, own_cid=b'', manager_cid=b''):
+        """All keys; the transcript ends with the ClientKeyExchange."""
         session_hash = hashlib.sha256(self.transcript).digest()
-        self.master_secret = tls_prf(premaster_secret(self.psk), b'extended master secret', session_hash, 48)
-        key_block = tls_prf(self.master_secret, b'key expansion', self.server_random + self.random, 40)
-        self.session = Session(key_block, self.read_cid, self.manager_cid)
-
-        finished = make_handshake(FINISHED, message_seq + 1, self.verify_data(b'client finished'))
-        self.transcript += finished
-        self.outgoing = [(HANDSHAKE, 0, key_exchange), (CHANGE_CIPHER_SPEC, 0, b'\1'), (HANDSHAKE, 1, finished)]
-        self.alerts = self.others = 0
+        self.master_secret = tls_prf(premaster_secret(psk), b'extended master secret', session_hash, 48)
+        key_block = tls_prf(self.master_secret, b'key expansion', server_random + client_random, 40)
+        self.session = Session(key_block, own_cid, manager_cid, self.IS_CLIENT)
+        self.exported = tls_prf(self.master_secret, b'EXPORTER-iotsec-csb', client_random + server_random, 20)
 
     def verify_data(self, label):
         return tls_prf(self.master_secret, label, hashlib.sha256(self.transcript).digest(), 12)
@@ -443,8 +498,6 @@ class Handshake:
                 datagram += self.session.seal(kind, body)
         return datagram
 
-    # What is received
-
     def receive(self, record):
         """True if there is a new flight to send."""
         flight = self.outgoing
@@ -455,14 +508,30 @@ class Handshake:
             self.others += 1
             if record.kind == HANDSHAKE and record.version in (DTLS_1_2, DTLS_1_0):
                 self.receive_fragments(record.body, 0)
+            if self.session and self.held:
+                held, self.held = self.held, None
+                self.receive_protected(held)
         elif record.epoch == 1 and self.session:
-            opened = self.session.open(record)
-            if opened and opened[0] == HANDSHAKE:
-                self.others += 1
-                self.receive_fragments(opened[1], 1)
-            elif opened and len(self.early) < self.EARLY_RECORDS_MAX:
-                self.early.append(opened)
+            self.receive_protected(record)
+        elif record.epoch == 1:
+            self.held = record
         return self.outgoing is not flight
+
+    def receive_protected(self, record):
+        fresh = self.session.window.is_new(record.sequence)
+        opened = self.session.open(record)
+        if opened is None:
+            if fresh and record.kind == HANDSHAKE:
+                self.receive_wrong_finished()
+            return
+        self.others += 1
+        if opened[0] == HANDSHAKE:
+            self.receive_fragments(opened[1], 1)
+        elif len(self.early) < self.EARLY_RECORDS_MAX:
+            self.early.append(opened)
+
+    def receive_wrong_finished(self):
+        pass
 
     def receive_fragments(self, data, epoch):
         reader = Reader(data)
@@ -470,7 +539,7 @@ class Handshake:
             while reader:
                 kind, length, message_seq = reader.number(1), reader.number(3), reader.number(2)
                 offset, fragment = reader.number(3), reader.vector(3)
-                if (kind == FINISHED) != (epoch == 1):
+                if (kind == FINISHED) != (epoch == 1) or kind not in self.TAKES:
                     continue
                 if kind == HELLO_VERIFY_REQUEST:
                     if offset == 0 and len(fragment) == length:
@@ -491,9 +560,72 @@ class Handshake:
             except Malformed as problem:
                 # Epoch 0 is open to everybody: drop it, and wait for a better one.
                 self.complaint = str(problem)
+                if isinstance(problem, Refused):
+                    self.refusal = str(problem)
                 self.incoming.forget_head()
                 return
             self.incoming.take()
+
+
+class ClientHandshake(Handshake):
+    """The client's side. What a hello carries besides depends on whom it goes to."""
+
+    TAKES = (SERVER_HELLO, HELLO_VERIFY_REQUEST, SERVER_KEY_EXCHANGE, SERVER_HELLO_DONE, FINISHED)
+
+    def __init__(self, identity, psk, client_random=None, own_cid=None):
+        super().__init__()
+        self.identity = identity
+        self.psk = psk
+        self.own_cid = own_cid              # None: no Connection IDs; empty: one for the manager only
+        self.manager_cid = b''
+        self.random = client_random or os.urandom(32)
+        self.cookie = None
+        self.expected = [SERVER_HELLO]
+        self.write_client_hello()
+
+    # For the two kinds of client
+
+    def own_extension(self):
+        raise NotImplementedError
+
+    def receive_own_extension(self, content):
+        raise NotImplementedError
+
+    # What is sent
+
+    def write_client_hello(self):
+        body = struct.pack('>H', DTLS_1_2) + self.random
+        body += vector(1, b'') + vector(1, self.cookie or b'')
+        body += vector(2, struct.pack('>HH', PSK_WITH_AES_128_CCM_8, EMPTY_RENEGOTIATION_INFO_SCSV))
+        body += vector(1, b'\0')
+        extensions = write_extension(EXTENDED_MASTER_SECRET, b'')
+        if self.own_cid is not None:
+            extensions += write_extension(CONNECTION_ID, vector(1, self.own_cid))
+        extensions += write_extension(*self.own_extension())
+        body += vector(2, extensions)
+        hello = make_handshake(CLIENT_HELLO, 0 if self.cookie is None else 1, body)
+        self.transcript = hello             # an earlier hello and the HelloVerifyRequest do not count
+        self.outgoing = [(HANDSHAKE, 0, hello)]
+
+    def write_finished(self):
+        """ClientKeyExchange, [ChangeCipherSpec], Finished, and all keys."""
+        message_seq = 1 if self.cookie is None else 2
+        key_exchange = make_handshake(CLIENT_KEY_EXCHANGE, message_seq, vector(2, self.identity))
+        self.transcript += key_exchange
+        self.derive_keys(self.psk, self.random, self.server_random, self.read_cid, self.manager_cid)
+
+        finished = make_handshake(FINISHED, message_seq + 1, self.verify_data(b'client finished'))
+        self.transcript += finished
+        self.outgoing = [(HANDSHAKE, 0, key_exchange), (CHANGE_CIPHER_SPEC, 0, b'\1'), (HANDSHAKE, 1, finished)]
+        self.alerts = self.others = 0
+
+    # What is received
+
+    def verdict(self):
+        """Why this leads to nothing, as far as it seems by now."""
+        if self.session:
+            return 'WRONG_PSK' if self.alerts and not self.others else None
+        return self.refusal
 
     def receive_message(self, kind, body):
         whole = make_handshake(kind, self.incoming.next_seq, body.data)
@@ -533,20 +665,12 @@ class Handshake:
         body.vector(1)
         if body.number(2) != PSK_WITH_AES_128_CCM_8 or body.number(1) != 0:
             raise Malformed('a cipher suite or compression that was not offered')
-        found = {}
-        extensions = Reader(body.vector(2) if body else b'')
-        body.end()
-        while extensions:
-            kind, content = extensions.number(2), extensions.vector(2)
-            if kind in found:
-                raise Malformed('an extension twice')
-            found[kind] = content
+        found = read_extensions(body)
         if found.pop(EXTENDED_MASTER_SECRET, None) != b'':
             raise Malformed('no extended master secret')
         if found.pop(RENEGOTIATION_INFO, None) != b'\0':
             raise Malformed('no secure renegotiation')
-        if found.pop(GROUP_REQUEST_EXTENSION, None) != b'':
-            raise Malformed('not a domain manager')
+        own = found.pop(self.own_extension()[0], None)
         manager_cid, read_cid = b'', b''
         if self.own_cid is not None and CONNECTION_ID in found:
             answer = Reader(found.pop(CONNECTION_ID))
@@ -554,8 +678,24 @@ class Handshake:
             answer.end()
         if found:
             raise Malformed('an extension that was not offered')
+        self.receive_own_extension(own)
         self.server_random = server_random
         self.manager_cid, self.read_cid = manager_cid, read_cid
+
+
+class JoinHandshake(ClientHandshake):
+    """With a manager (section 4)."""
+
+    def __init__(self, identity, psk, groups, client_random=None, own_cid=None):
+        self.groups = groups
+        super().__init__(identity, psk, client_random, own_cid)
+
+    def own_extension(self):
+        return GROUP_REQUEST_EXTENSION, b''.join(group.to_bytes(2, 'big') for group in self.groups)
+
+    def receive_own_extension(self, content):
+        if content != b'':
+            raise Malformed('not a domain manager')
 
 
 # ---- Group keys and group records (sections 6 to 8) --------------------------------------------
@@ -683,6 +823,281 @@ class Group:
         return 'deliver', plaintext
 
 
+# ---- Pairwise keys (section 14) ----------------------------------------------------------------
+
+def point_of(identity):
+    return int.from_bytes(hashlib.sha256(b'iotsec point' + identity).digest(), 'big') % PRIME
+
+
+def mark_of(identity):
+    return point_of(identity).to_bytes(ELEMENT_BYTES, 'big')[:MARK_BYTES]
+
+
+def evaluate(coefficients, x):
+    value = 0
+    for coefficient in reversed(coefficients):
+        value = (value * x + coefficient) % PRIME
+    return value
+
+
+def pair_keys(share, own, other):
+    """(PSK, TGK) of two devices, from the share of one of them."""
+    return derive_pair_keys(evaluate(share.elements, point_of(other)), share.generation, own, other)
+
+
+def derive_pair_keys(value, generation, own, other):
+    key = value.to_bytes(ELEMENT_BYTES, 'big')
+    context = generation.to_bytes(4, 'big') + b''.join(vector(1, identity) for identity in sorted((own, other)))
+    return hmac_sha256(key, b'iotsec pair psk' + context), hmac_sha256(key, b'iotsec pair tgk' + context)[:16]
+
+
+class Share:
+    """A share of one generation of the polynomial, perhaps not whole yet, and who was evicted since."""
+
+    def __init__(self, generation, degree):
+        self.generation = generation
+        self.degree = degree
+        self.gentle = False                 # the generation before may serve for a while longer
+        self.elements = []
+        self.marks = []
+        self.wanted = 0                     # so many marks there are
+
+    def is_whole(self):
+        return len(self.elements) == self.degree + 1 and len(self.marks) >= self.wanted
+
+
+class Shares:
+    """What this device has of the domain's polynomials."""
+
+    def __init__(self, degree_max=DEGREE_MAX, overlap_s=SHARE_OVERLAP_S):
+        self.degree_max = degree_max
+        self.overlap_s = overlap_s
+        self.in_use = None
+        self.previous = None
+        self.previous_until = 0.0
+        self.coming = None
+        self.hopeless = None                # a generation of which no more is taken
+
+    def usable(self, now):
+        """The shares that serve, the newest first."""
+        previous = self.previous if now < self.previous_until else None
+        return [share for share in (self.in_use, previous) if share]
+
+    def of_generation(self, generation, now):
+        return next((share for share in self.usable(now) if share.generation == generation), None)
+
+    def is_revoked(self, identity, now):
+        coming = [self.coming] if self.coming else []
+        return any(mark_of(identity) in share.marks for share in self.usable(now) + coming)
+
+    def status(self):
+        """The fields of SHARE_STATUS."""
+        newer = self.coming or self.in_use
+        return (self.in_use.generation if self.in_use else 0, self.coming.generation if self.coming else 0,
+                len(self.coming.elements) if self.coming else 0, len(newer.marks) if newer else 0)
+
+    def receive_share(self, generation, degree, first, revoked, flags, elements):
+        """The result to acknowledge with, or None if something is missing."""
+        if self.in_use and generation <= self.in_use.generation or self.coming and generation < self.coming.generation:
+            return DONE
+        if generation == self.hopeless:
+            return NO_ROOM
+        if self.coming is None or generation > self.coming.generation:
+            self.coming = Share(generation, degree)
+        share = self.coming
+        if not 1 <= degree <= self.degree_max or degree != share.degree or first + len(elements) > degree + 1:
+            self.coming, self.hopeless = None, generation
+            return NO_ROOM
+        values = [int.from_bytes(element, 'big') for element in elements]
+        if any(value >= PRIME for value in values):
+            return FAILED
+        held = len(share.elements)
+        if first > held:
+            return None
+        share.elements += values[held - first:]
+        share.wanted = max(share.wanted, revoked)
+        share.gentle = bool(flags & SHARE_GENTLE)
+        return DONE
+
+    def receive_revoked(self, generation, first, revoked, marks):
+        """Likewise."""
+        share = self.coming or self.in_use
+        if generation == self.hopeless:
+            return NO_ROOM
+        if share is None or generation > share.generation:
+            return None
+        if generation < share.generation:
+            return DONE
+        held = len(share.marks)
+        if first > held:
+            return None
+        share.marks += marks[max(held - first, 0):]
+        share.wanted = max(share.wanted, revoked)
+        return DONE
+
+    def begin_use(self, now):
+        """True if what was coming is whole, and serves from now on."""
+        if not self.coming or not self.coming.is_whole():
+            return False
+        self.previous, self.in_use, self.coming = self.in_use, self.coming, None
+        if not self.in_use.gentle or self.previous and self.previous.generation != self.in_use.generation - 1:
+            self.previous = None
+        self.previous_until = now + self.overlap_s
+        return True
+
+
+def write_device_identity(generation, flags, identity):
+    return generation.to_bytes(4, 'big') + bytes([flags]) + identity
+
+
+def read_device_identity(content):
+    reader = Reader(content)
+    generation, flags = reader.number(4), reader.number(1)
+    if not generation or not 1 <= len(reader) <= IDENTITY_BYTES_MAX:
+        raise Malformed('device_identity')
+    return generation, flags, reader.data
+
+
+class DeviceClient(ClientHandshake):
+    """With another device, as the client."""
+
+    def __init__(self, identity, other, shares, name=None):
+        self.name = name or identity        # in the hello; a liar has two
+        self.other = other
+        self.shares = {share.generation: share for share in shares}
+        self.generation = None
+        super().__init__(identity, None)
+
+    def own_extension(self):
+        newest = max(self.shares)
+        flags = GENERATION_BEFORE if newest - 1 in self.shares else 0
+        return DEVICE_IDENTITY_EXTENSION, write_device_identity(newest, flags, self.name)
+
+    def receive_own_extension(self, content):
+        generation, _, identity = read_device_identity(content or b'')
+        if identity != self.other:
+            raise Refused('PEER_IDENTITY')
+        if generation not in self.shares:
+            raise Refused('GENERATION')
+        self.generation = generation
+        self.psk, self.tgk = pair_keys(self.shares[generation], self.identity, self.other)
+
+
+class ClientHello:
+    """What a client has sent, in one piece. The cookie covers all of it but itself."""
+
+    def __init__(self, record):
+        reader = Reader(record.body)
+        kind, length, self.message_seq = reader.number(1), reader.number(3), reader.number(2)
+        offset, body = reader.number(3), reader.vector(3)
+        if kind != CLIENT_HELLO or offset or len(body) != length or record.version not in (DTLS_1_2, DTLS_1_0):
+            raise Malformed('no whole ClientHello')
+        self.sequence = record.sequence
+        self.whole = make_handshake(kind, self.message_seq, body)
+
+        reader = Reader(body)
+        version = reader.number(2)
+        self.random = reader.take(32)
+        session_id = reader.vector(1)
+        self.cookie = reader.vector(1)
+        self.uncooked = body[:2 + 32 + 1 + len(session_id)] + reader.data
+        suites = reader.vector(2)
+        self.suites = [int.from_bytes(suites[at:at + 2], 'big') for at in range(0, len(suites), 2)]
+        compressions = reader.vector(1)
+        self.extensions = read_extensions(reader)
+        self.is_acceptable = (version == DTLS_1_2 and PSK_WITH_AES_128_CCM_8 in self.suites and 0 in compressions and
+                              self.extensions.get(EXTENDED_MASTER_SECRET) == b'' and
+                              (EMPTY_RENEGOTIATION_INFO_SCSV in self.suites or
+                               self.extensions.get(RENEGOTIATION_INFO) == b'\0'))
+
+    def identity(self):
+        """(generation, flags, identity), or None without device_identity."""
+        content = self.extensions.get(DEVICE_IDENTITY_EXTENSION)
+        return None if content is None else read_device_identity(content)
+
+
+class DeviceServer(Handshake):
+    """With another device, as the server. Who is refused meets a random key, and sees no other difference."""
+
+    IS_CLIENT = False
+    TAKES = (CLIENT_KEY_EXCHANGE, FINISHED)
+
+    def __init__(self, identity, hello, shares, is_revoked, name=None):
+        super().__init__()
+        self.identity = identity
+        self.hello = hello
+        self.proved = False                 # the client receives where it sends from
+        self.told = False                   # the application knows that this was refused
+        self.hello_refusal = None
+        self.next_sequence = hello.sequence
+        self.incoming.next_seq = hello.message_seq + 1
+        self.random = os.urandom(32)
+        self.share = None
+        self.generation = None
+        self.other = None
+
+        body = struct.pack('>H', DTLS_1_2) + self.random + vector(1, b'') + struct.pack('>HB', PSK_WITH_AES_128_CCM_8, 0)
+        extensions = write_extension(RENEGOTIATION_INFO, b'\0') + write_extension(EXTENDED_MASTER_SECRET, b'')
+        named = hello.identity()
+        if named is None:
+            self.hello_refusal = 'UNKNOWN_IDENTITY'
+        else:
+            offered, flags, self.other = named
+            wanted = [offered, offered - 1] if flags & GENERATION_BEFORE else [offered]
+            self.share = next((share for generation in wanted for share in shares if share.generation == generation), None)
+            self.generation = (self.share or shares[0]).generation
+            if is_revoked(self.other):
+                self.hello_refusal = 'REVOKED'
+            elif not self.share:
+                self.hello_refusal = 'GENERATION'
+            extensions += write_extension(DEVICE_IDENTITY_EXTENSION,
+                                          write_device_identity(self.generation, 0, name or identity))
+        server_hello = make_handshake(SERVER_HELLO, hello.message_seq, body + vector(2, extensions))
+        server_hello_done = make_handshake(SERVER_HELLO_DONE, hello.message_seq + 1, b'')
+        self.transcript = self.after_hello = hello.whole + server_hello + server_hello_done
+        self.outgoing = [(HANDSHAKE, 0, server_hello), (HANDSHAKE, 0, server_hello_done)]
+        self.refusal = self.hello_refusal
+        self.expected = [CLIENT_KEY_EXCHANGE]
+
+    @staticmethod
+    def verdict():
+        return None                         # a server waits for the end of its time
+
+    def may_send(self, count):
+        """Who has not proved its address is sent three times what it sent itself, at most."""
+        if not self.proved and self.bytes_out + count > AMPLIFICATION_MAX * self.bytes_in:
+            return False
+        self.bytes_out += count
+        return True
+
+    def receive_message(self, kind, body):
+        whole = make_handshake(kind, self.incoming.next_seq, body.data)
+        if kind == CLIENT_KEY_EXCHANGE:
+            identity = body.vector(2)
+            body.end()
+            self.refusal = self.hello_refusal or (None if identity == self.other else 'PEER_IDENTITY')
+            psk, self.tgk = (os.urandom(32), None) if self.refusal else pair_keys(self.share, self.identity, self.other)
+            self.transcript += whole
+            self.derive_keys(psk, self.hello.random, self.random)
+            self.expected = [FINISHED]
+        elif kind == FINISHED:
+            if not hmac.compare_digest(body.data, self.verify_data(b'client finished')):
+                raise Malformed('wrong verify_data')
+            self.transcript += whole
+            finished = make_handshake(FINISHED, self.incoming.next_seq, self.verify_data(b'server finished'))
+            self.outgoing = [(CHANGE_CIPHER_SPEC, 0, b'\1'), (HANDSHAKE, 1, finished)]
+            self.proved = self.done = True
+
+    def receive_wrong_finished(self):
+        """Another key, or somebody has forged a message before it: the client's next try may be better."""
+        self.wrong_finished = True
+        self.session = None
+        self.transcript = self.after_hello
+        self.incoming = Reassembly()
+        self.incoming.next_seq = self.hello.message_seq + 1
+        self.expected = [CLIENT_KEY_EXCHANGE]
+
+
 # ---- Key-management messages (section 5) -------------------------------------------------------
 
 def parse_message(content_type, data):
@@ -690,8 +1105,10 @@ def parse_message(content_type, data):
     if len(data) < 2:
         return None
     kind = data[0]
-    if (content_type == MASTER_KEY_DATA) != (kind in (MASTER_KEY, ACCESS)):
+    if (content_type == MASTER_KEY_DATA) != (kind in (MASTER_KEY, ACCESS, SHARE)):
         return None
+    if kind in (SHARE, REVOKED):
+        return parse_list(kind, data, *((SHARE_LAYOUT, ELEMENT_BYTES) if kind == SHARE else (REVOKED_LAYOUT, MARK_BYTES)))
     if kind in (PARAMETERS, PARAMETERS_EVICTION):
         layout = PARAMETERS_LAYOUTS.get(len(data))
     elif kind == ACCESS:
@@ -704,6 +1121,15 @@ def parse_message(content_type, data):
         return None
     _, number, *fields = struct.unpack(layout, data)
     return kind, number, fields
+
+
+def parse_list(kind, data, layout, item_bytes):
+    """Some fields, and behind them one or more items of a size."""
+    fields, items = data[:struct.calcsize(layout)], data[struct.calcsize(layout):]
+    if not items or len(items) % item_bytes:
+        return None
+    _, number, *fields = struct.unpack(layout, fields)
+    return kind, number, [*fields, [items[at:at + item_bytes] for at in range(0, len(items), item_bytes)]]
 
 
 def unpack_address(data):
@@ -747,13 +1173,382 @@ class Timers:
 class Pending:
     """A message to the manager that has not been acknowledged yet."""
 
-    def __init__(self, kind, gid, data):
+    def __init__(self, kind, gid, fields):
         self.kind = kind
         self.gid = gid
-        self.data = data
+        self.fields = fields                # or a function that returns them, when it is this message's turn
+        self.number = None                  # from then on
+        self.data = None
         self.rounds = 0
         self.interval = MESSAGE_TIMER_S
         self.timer = None
+
+
+class Run:
+    """A handshake under way with somebody: sends its flights, and repeats them until something better comes. In the end it
+    calls over(reason), with None for success."""
+
+    REPEATS = 3                             # that brought nothing better, before it gives up
+
+    def __init__(self, peer, handshake, address, seconds, over):
+        self.peer = peer
+        self.handshake = handshake
+        self.address = address
+        self.over = over
+        self.timer = None
+        self.deadline = peer.timers.after(seconds, lambda: self.end(handshake.verdict() or 'NO_ANSWER'))
+        self.start_flight()
+
+    def start_flight(self):
+        self.interval = FLIGHT_TIMER_S
+        self.hopeless = 0
+        self.sent_at = time.monotonic()
+        self.send()
+        self.wait()
+
+    def wait(self):
+        self.timer = self.peer.timers.after(self.interval * random.uniform(0.88, 1.12), self.repeat)
+        self.interval = min(self.interval * 1.25, FLIGHT_TIMER_MAX_S)
+
+    def send(self):
+        self.sent_at = time.monotonic()
+        datagram = self.handshake.flight()
+        if self.handshake.may_send(len(datagram)):
+            self.peer.send(datagram, self.address)
+
+    def repeat(self):
+        if self.handshake.verdict():
+            self.hopeless += 1
+            if self.hopeless > self.REPEATS:
+                self.end(self.handshake.verdict())
+                return
+        self.send()
+        self.wait()
+
+    def repeat_at_once(self):
+        """For a client that says the same again; not oftener than the timer."""
+        if time.monotonic() >= self.sent_at + FLIGHT_TIMER_S:
+            self.send()
+
+    def receive(self, record):
+        is_new = self.handshake.receive(record)
+        if self.handshake.done:
+            if is_new:
+                self.send()
+            self.end(None)
+        elif is_new:
+            self.peer.timers.cancel(self.timer)
+            self.start_flight()
+
+    def end(self, reason):
+        self.stop()
+        self.over(reason)
+
+    def stop(self):
+        self.peer.timers.cancel(self.timer)
+        self.peer.timers.cancel(self.deadline)
+
+
+def place(address):
+    return bare(address[0]), address[1]
+
+
+def printable(identity):
+    return identity.decode(errors='backslashreplace') if identity else '-'
+
+
+class DeviceSession:
+    """A session with another device."""
+
+    def __init__(self, identity, address, handshake):
+        self.identity = identity
+        self.address = address
+        self.handshake = handshake          # a server's last flight is repeated
+        self.protection = handshake.session
+        self.generation = handshake.generation
+        self.tgk = handshake.tgk
+        self.csb_id, self.rand = handshake.exported[:4], handshake.exported[4:]
+        self.heard = handshake.IS_CLIENT    # whether the other end is known to have our last flight
+        self.flight_at = self.used_at = time.monotonic()
+
+    def purpose_key(self, cs_id):
+        return p_hash(self.tgk, TEK_CONSTANT + bytes([cs_id]) + self.csb_id + self.rand, 16)
+
+
+class Devices:
+    """This device and the others (section 14)."""
+
+    def __init__(self, peer, options):
+        self.peer = peer
+        self.identity = peer.identity
+        self.name = options.hello_identity.encode() if options.hello_identity else None
+        self.idle_s = options.device_idle
+        self.shares = Shares(options.degree_max, options.share_overlap)
+        self.cookie_secret = os.urandom(32)
+        self.sessions = {}                  # by identity
+        self.clients = {}                   # runs, by identity
+        self.servers = {}                   # runs, by place
+        self.queues = {}                    # address and messages, by identity
+
+    # Shares
+
+    def receive_share(self, kind, fields):
+        """The result to acknowledge with, None for none."""
+        if kind == SHARE:
+            hopeless = self.shares.hopeless
+            result = self.shares.receive_share(*fields)
+            if result == NO_ROOM and hopeless != self.shares.hopeless:
+                self.peer.event('error', reason='DEGREE')
+            elif result == FAILED:
+                self.peer.event('error', reason='DECODE')
+        else:
+            before = self.shares.status()
+            result = self.shares.receive_revoked(*fields)
+        if self.shares.begin_use(time.monotonic()):
+            share = self.shares.in_use
+            self.peer.event('share', generation=share.generation, degree=share.degree)
+            self.peer.timers.after(self.shares.overlap_s, self.drop_unserved)
+        elif kind == REVOKED and self.shares.status() != before:
+            newer = self.shares.coming or self.shares.in_use
+            self.peer.event('revoked', generation=newer.generation, marks=len(newer.marks))
+        self.drop_unserved()
+        return result
+
+    def why_not(self, identity, generation):
+        """Why there must be no session with somebody under a generation, None if there may be."""
+        now = time.monotonic()
+        if self.shares.is_revoked(identity, now):
+            return 'REVOKED'
+        return None if self.shares.of_generation(generation, now) else 'GENERATION'
+
+    def drop_unserved(self):
+        for session in list(self.sessions.values()):
+            if reason := self.why_not(session.identity, session.generation):
+                self.close(session, reason)
+        for identity, run in list(self.clients.items()):
+            if self.shares.is_revoked(identity, time.monotonic()):
+                run.end('REVOKED')
+
+    def forget(self):
+        self.shares = Shares(self.shares.degree_max, self.shares.overlap_s)
+        for run in [*self.clients.values(), *self.servers.values()]:
+            run.stop()
+        self.clients, self.servers, self.queues = {}, {}, {}
+        for session in list(self.sessions.values()):
+            self.close(session, 'CLOSED')
+
+    # Messages
+
+    def send(self, identity, address, data):
+        now = time.monotonic()
+        if not self.shares.in_use:
+            self.peer.event('error', reason='NO_SHARE')
+        elif self.shares.is_revoked(identity, now):
+            self.peer.event('error', reason='REVOKED')
+        elif (session := self.sessions.get(identity)) and place(session.address) == place(address):
+            self.transmit(session, data)
+        else:
+            self.queues.setdefault(identity, (address, []))[1].append(data)
+            self.open(identity)
+
+    def transmit(self, session, data):
+        datagram = b''
+        now = time.monotonic()
+        if not session.heard and now >= session.flight_at + FLIGHT_TIMER_S:
+            datagram, session.flight_at = session.handshake.flight(), now
+        session.used_at = now
+        self.peer.send(datagram + session.protection.seal(APPLICATION_DATA, data), session.address)
+
+    def purpose_key(self, identity, cs_id):
+        session = self.sessions.get(identity)
+        if session is None:
+            self.peer.event('error', reason='NOT_FOUND')
+        else:
+            self.peer.event('key', id=printable(identity), purpose=cs_id, key=session.purpose_key(cs_id).hex())
+
+    def close(self, session, reason):
+        """The other end is told."""
+        self.peer.send(session.protection.seal(ALERT, bytes([WARNING, CLOSE_NOTIFY])), session.address)
+        self.has_ended(session, reason)
+
+    def has_ended(self, session, reason):
+        del self.sessions[session.identity]
+        self.peer.event('peer-closed', id=printable(session.identity), reason=reason)
+
+    def close_if_idle(self, session):
+        if self.sessions.get(session.identity) is not session:
+            return
+        left = session.used_at + self.idle_s - time.monotonic()
+        if left <= 0:
+            self.close(session, 'TIMEOUT')
+        else:
+            self.peer.timers.after(left, lambda: self.close_if_idle(session))
+
+    # Handshakes as the client
+
+    def new_client(self, identity):
+        return DeviceClient(self.identity, identity, self.shares.usable(time.monotonic()), self.name)
+
+    def open(self, identity):
+        """A handshake with whoever something is queued for."""
+        address = self.queues[identity][0]
+        if identity in self.clients:
+            return
+        incoming = self.servers.get(place(address))
+        if self.identity < identity and incoming and incoming.handshake.other == identity:
+            if incoming.handshake.proved:
+                return                      # that one is waited for
+            incoming.stop()
+            del self.servers[place(address)]
+        handshake = self.new_client(identity)
+        self.clients[identity] = Run(self.peer, handshake, address, DEVICE_HANDSHAKE_S,
+                                     lambda reason: self.client_over(identity, reason))
+
+    def client_over(self, identity, reason):
+        run = self.clients.pop(identity)
+        reason = reason or self.why_not(identity, run.handshake.generation)
+        if reason:
+            self.queues.pop(identity, None)
+            self.peer.event('peer-failed', id=printable(identity), reason=reason)
+        else:
+            self.stands(identity, run)
+
+    def knock(self, identity, address):
+        if self.shares.in_use:
+            self.peer.send(self.new_client(identity).flight(), address)
+
+    # Handshakes as the server
+
+    def cookie(self, origin, hello):
+        return hmac_sha256(self.cookie_secret, repr(place(origin)).encode() + hello.uncooked)[:8]
+
+    def receive_hello(self, record, origin):
+        shares = self.shares.usable(time.monotonic())
+        where = place(origin)
+        hello = ClientHello(record)
+        if not shares:
+            return
+        if not hello.is_acceptable:
+            self.alert(hello, HANDSHAKE_FAILURE, origin)
+            return
+        try:
+            named = hello.identity()
+        except Malformed:
+            self.alert(hello, ILLEGAL_PARAMETER, origin)
+            return
+        other = named and named[2]
+        own_run = self.clients.get(other)
+        if other == self.identity or own_run and self.identity < other and place(own_run.address) == where:
+            return
+
+        known = self.servers.get(where)
+        if known and known.handshake.hello.whole == hello.whole:
+            known.handshake.bytes_in += HEADER_BYTES + len(record.body)
+            known.repeat_at_once()
+            return
+        proved = hmac.compare_digest(hello.cookie, self.cookie(origin, hello))
+        suspicious = self.servers or any(place(session.address) == where for session in self.sessions.values())
+        if not proved and (suspicious or hello.cookie):
+            cookie = self.cookie(origin, hello)
+            verify = make_handshake(HELLO_VERIFY_REQUEST, 0, DTLS_1_0.to_bytes(2, 'big') + vector(1, cookie))
+            self.peer.log('a cookie for', *where)
+            self.peer.send(make_record(HANDSHAKE, 0, record.sequence, verify, DTLS_1_0), origin)
+            return
+        if known:
+            known.stop()
+        elif len(self.servers) >= HALF_OPEN_MAX:
+            return
+        handshake = DeviceServer(self.identity, hello, shares,
+                                 lambda identity: self.shares.is_revoked(identity, time.monotonic()), self.name)
+        handshake.proved = proved
+        handshake.bytes_in = HEADER_BYTES + len(record.body)
+        if handshake.refusal == 'GENERATION':   # an honest client does not go on
+            self.refused(handshake)
+        self.servers[where] = Run(self.peer, handshake, origin, HALF_OPEN_S, lambda reason: self.server_over(where, reason))
+
+    def alert(self, hello, description, origin):
+        self.peer.send(make_record(ALERT, 0, hello.sequence, bytes([FATAL, description])), origin)
+
+    def refused(self, handshake):
+        if not handshake.told:
+            handshake.told = True
+            self.peer.event('peer-refused', id=printable(handshake.other), reason=handshake.refusal or 'WRONG_PSK')
+
+    def server_over(self, where, reason):
+        run = self.servers.pop(where)
+        identity = run.handshake.other
+        if reason is None:
+            self.stands(identity, run)
+        if identity in self.queues and identity not in self.sessions:
+            self.open(identity)             # it had waited
+
+    # Both
+
+    def stands(self, identity, run):
+        session = DeviceSession(identity, run.address, run.handshake)
+        self.sessions[identity] = session
+        self.peer.event('peer-open', id=printable(identity), generation=session.generation)
+        if reason := self.why_not(identity, session.generation):
+            self.close(session, reason)
+            return
+        other_run = self.clients.get(identity)
+        if other_run and place(other_run.address) == place(run.address):
+            other_run.stop()
+            del self.clients[identity]
+        self.close_if_idle(session)
+        address, messages = self.queues.get(identity, (None, []))
+        if address and place(address) == place(run.address):
+            del self.queues[identity]
+            for data in messages:
+                self.transmit(session, data)
+        for kind, plaintext in run.handshake.early:
+            self.receive_content(session, kind, plaintext)
+
+    def receive(self, datagram, origin):
+        for record in split_datagram(datagram):
+            try:
+                if record.epoch == 0 and record.kind == HANDSHAKE and record.body[:1] == bytes([CLIENT_HELLO]):
+                    self.receive_hello(record, origin)
+                elif record.epoch < 2:
+                    self.receive_record(record, origin)
+            except Malformed as problem:
+                self.peer.log('dropped:', problem)
+
+    def receive_record(self, record, origin):
+        where = place(origin)
+        for session in [session for session in self.sessions.values() if place(session.address) == where]:
+            opened = session.protection.open(record) if record.epoch == 1 else None
+            if opened:
+                self.receive_content(session, *opened)
+                return
+        runs = [run for run in self.clients.values() if place(run.address) == where]
+        for run in runs + [run for run in (self.servers.get(where),) if run]:
+            before = run.handshake.others
+            run.handshake.bytes_in += HEADER_BYTES + len(record.body)
+            run.receive(record)
+            if run.handshake.wrong_finished:
+                run.handshake.wrong_finished = False
+                self.refused(run.handshake)
+                run.peer.send(make_record(ALERT, 0, run.handshake.next_sequence, bytes([FATAL, DECRYPT_ERROR])), origin)
+                run.handshake.next_sequence += 1
+            if record.epoch == 1 and run.handshake.others != before:
+                return
+
+    def receive_content(self, session, kind, plaintext):
+        now = time.monotonic()
+        if kind == HANDSHAKE:
+            is_finished = not session.handshake.IS_CLIENT and plaintext[:1] == bytes([FINISHED])
+            if is_finished and now >= session.flight_at + FLIGHT_TIMER_S:
+                session.flight_at = now
+                self.peer.send(session.handshake.flight(), session.address)
+            return
+        session.heard, session.used_at = True, now
+        if kind == ALERT and len(plaintext) == 2 and (plaintext[0] == FATAL or plaintext[1] == CLOSE_NOTIFY):
+            if self.sessions.get(session.identity) is session:
+                self.has_ended(session, 'CLOSED' if plaintext[1] == CLOSE_NOTIFY else 'ALERT')
+        elif kind == APPLICATION_DATA:
+            text = json.dumps(plaintext.decode(errors='replace'), ensure_ascii=False)
+            self.peer.event('message', **{'from': printable(session.identity)}, text=text)
 
 
 class Peer:
@@ -767,7 +1562,7 @@ class Peer:
         self.status_interval = options.status_interval
         self.interface = socket.if_nametoindex(options.interface)
         self.interface_name = options.interface
-        self.manager = resolve(options.manager)
+        self.manager = options.manager
         self.configure_address = options.configure_address
         self.own_cid = {'off': None, 'on': b''}.get(options.connection_id)
         if options.connection_id == 'link-local':
@@ -779,10 +1574,12 @@ class Peer:
         self.selector = selectors.DefaultSelector()
         self.socket = None
         self.groups = {gid: Group(gid) for gid in options.group}
-        self.handshake = None
+        self.join = None                    # a handshake with the manager, while it runs
         self.session = None
-        self.pending = {}                   # by message number
+        self.pending = []                   # the first one is under way
         self.next_message = 0
+        self.share_timer = None
+        self.share_delay = ASK_DELAY_S
         self.l2 = (0, 0)                    # number, flag: what this session has installed
         self.old_way = None                 # to the manager, while it is not sure that the new one works
         self.home = None                    # the manager's own address, for the next session
@@ -790,9 +1587,12 @@ class Peer:
         self.evicted = False
         self.reconnect_delay = 0.0
         self.reconnect_timer = None
+        self.hermit = False
+        self.keep_share = options.keep_share
         self.exit_status = None
+        self.devices = Devices(self, options)
 
-        self.open_socket()
+        self.open_socket(options.listen)
         self.input = b''
         self.selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self.receive_commands)
 
@@ -809,11 +1609,12 @@ class Peer:
         except KeyboardInterrupt:
             return 0
         finally:
+            self.devices.forget()
             self.disconnect()
 
     # Datagrams
 
-    def open_socket(self):
+    def open_socket(self, own=('::', 0)):
         """One socket to talk to the manager and to send to the groups; each group has one more, to listen."""
         if self.socket:
             self.selector.unregister(self.socket)
@@ -821,7 +1622,7 @@ class Peer:
         self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self.interface)
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 8)
-        self.socket.bind(('::', 0))
+        self.socket.bind(own)
         self.socket.setblocking(False)
         self.selector.register(self.socket, selectors.EVENT_READ, self.receive_unicast)
 
@@ -858,12 +1659,12 @@ class Peer:
 
     def receive_unicast(self):
         for datagram, origin in self.receive(self.socket):
-            ways = [(bare(way[0]), way[1]) for way in (self.manager, self.old_way) if way]
-            if (bare(origin[0]), origin[1]) not in ways:
+            if place(origin) not in [place(way) for way in (self.manager, self.old_way) if way]:
+                self.devices.receive(datagram, origin)
                 continue
             for record in split_datagram(datagram, self.own_cid or b''):
-                if self.handshake:
-                    self.receive_handshake(record)
+                if self.join:
+                    self.join.receive(record)
                 elif self.session and record.epoch == 1:
                     self.receive_session(record)
 
@@ -874,57 +1675,28 @@ class Peer:
         self.session = None
         self.l2, self.old_way = (0, 0), None
         self.manager = self.home or self.manager
-        self.handshake = Handshake(self.identity, self.psk, wanted[:GROUPS_IN_HELLO_MAX], own_cid=self.own_cid)
-        self.start_flight()
-        self.handshake_deadline = self.timers.after(self.handshake_timeout, lambda: self.handshake_failed('NO_ANSWER'))
+        handshake = JoinHandshake(self.identity, self.psk, wanted[:GROUPS_IN_HELLO_MAX], own_cid=self.own_cid)
+        self.join = Run(self, handshake, self.manager, self.handshake_timeout, self.join_over)
 
-    def start_flight(self):
-        self.flight_interval = FLIGHT_TIMER_S
-        self.flight_repeats = -1
-        self.send_flight()
-
-    def send_flight(self):
-        """Sends or repeats the flight, and sets the timer."""
-        handshake = self.handshake
-        if handshake.session and self.flight_repeats >= 3 and handshake.alerts and not handshake.others:
-            self.handshake_failed('WRONG_PSK')
-            return
-        self.send(handshake.flight(), self.manager)
-        self.flight_repeats += 1
-        self.flight_timer = self.timers.after(self.flight_interval * random.uniform(0.88, 1.12), self.send_flight)
-        self.flight_interval = min(self.flight_interval * 1.25, FLIGHT_TIMER_MAX_S)
-
-    def end_handshake(self):
-        self.timers.cancel(self.flight_timer)
-        self.timers.cancel(self.handshake_deadline)
-        handshake, self.handshake = self.handshake, None
-        return handshake
-
-    def handshake_failed(self, reason):
-        handshake = self.end_handshake()
-        if self.has_joined:
-            self.reconnect_later()
-            return
-        if handshake.complaint:
-            self.log('the last message dropped:', handshake.complaint)
-        self.event('error', reason=reason)
-        self.exit_status = 1
-
-    def receive_handshake(self, record):
-        if self.handshake.receive(record):
-            self.timers.cancel(self.flight_timer)
-            self.start_flight()
-        if self.handshake.done:
-            handshake = self.end_handshake()
+    def join_over(self, reason):
+        handshake, self.join = self.join.handshake, None
+        if reason is None:
             self.session = handshake.session
             self.connected([gid for gid in self.groups if gid not in handshake.groups])
             for kind, plaintext in handshake.early:
                 self.receive_content(kind, plaintext)
+        elif self.has_joined:
+            self.reconnect_later()
+        else:
+            if handshake.complaint:
+                self.log('the last message dropped:', handshake.complaint)
+            self.event('error', reason=reason)
+            self.exit_status = 1
 
     def connected(self, not_in_hello):
         self.event('connected')
-        unsaid, self.pending = self.pending, {}
-        for old in unsaid.values():
+        unsaid, self.pending = self.pending, []
+        for old in unsaid:
             self.timers.cancel(old.timer)
             if old.kind in (GROUP_LEAVE, DOMAIN_LEAVE):
                 self.tell(old.kind, old.gid)
@@ -933,6 +1705,7 @@ class Peer:
                 self.send_status(gid)
             else:
                 self.tell(GROUP_REQUEST, gid)
+        self.tell_share_status()            # the last one, since the keys of groups are what most wait for
         for group in self.groups.values():
             if not group.key:
                 self.ask_later(group)
@@ -942,7 +1715,7 @@ class Peer:
         if self.session:
             self.session = None
             self.event('disconnected')
-        if self.evicted or self.handshake or self.reconnect_timer:
+        if self.evicted or self.hermit or self.join or self.reconnect_timer:
             return
 
         def due():
@@ -955,6 +1728,13 @@ class Peer:
         if self.session:
             self.send(self.session.seal(ALERT, bytes([WARNING, CLOSE_NOTIFY])), self.manager)
             self.session = None
+
+    def become_hermit(self):
+        self.hermit = True
+        self.disconnect()
+        for old in self.pending:
+            self.timers.cancel(old.timer)
+        self.pending = []
 
     def receive_session(self, record):
         opened = self.session.open(record) if self.session else None
@@ -974,34 +1754,52 @@ class Peer:
                 self.reconnect_delay = 0.0
                 self.receive_message(*message)
 
-    # Messages to the manager, repeated until they are acknowledged
+    # Messages to the manager, one at a time, repeated until they are acknowledged
 
-    def tell(self, kind, gid=None, *fields):
+    def tell(self, kind, gid=None, fields=()):
         """A new message takes the place of an older one of its kind about the same group."""
-        for number, old in list(self.pending.items()):
-            if (old.kind, old.gid) == (kind, gid):
+        self.drop_pending([old for old in self.pending if (old.kind, old.gid) == (kind, gid)])
+        if kind == MOVED:                   # does not wait, since the others may not get through before it
+            for old in self.pending:
                 self.timers.cancel(old.timer)
-                del self.pending[number]
-        number = self.next_message
-        self.next_message = (number + 1) % 256
-        values = fields if gid is None else (gid, *fields)
-        self.pending[number] = Pending(kind, gid, struct.pack(LAYOUTS[kind], kind, number, *values))
-        self.send_pending(number)
+                old.timer = old.number = old.data = None
+            self.pending.insert(0, Pending(kind, gid, fields))
+        else:
+            self.pending.append(Pending(kind, gid, fields))
+        self.send_pending()
 
-    def send_pending(self, number):
-        pending = self.pending[number]
-        pending.timer = None
+    def drop_pending(self, old_ones):
+        for old in old_ones:
+            self.timers.cancel(old.timer)
+            self.pending.remove(old)
+
+    def send_pending(self):
+        """The first one, if it is not under way already."""
+        if not self.pending or self.pending[0].timer:
+            return
+        pending = self.pending[0]
         if self.session and pending.kind == MOVED and pending.rounds == MESSAGE_ROUNDS:
-            del self.pending[number]
+            self.drop_pending([pending])
             self.manager, self.old_way = self.old_way, None
             self.event('error', reason='NOT_MOVED')
+            self.send_pending()
             return
         if self.session is None or pending.rounds == MESSAGE_ROUNDS:
             self.reconnect_later()
             return
+        if pending.data is None:
+            pending.number = self.next_message
+            self.next_message = (pending.number + 1) % 256
+            values = pending.fields() if callable(pending.fields) else pending.fields
+            values = values if pending.gid is None else (pending.gid, *values)
+            pending.data = struct.pack(LAYOUTS[pending.kind], pending.kind, pending.number, *values)
         self.send_message(pending.data)
         pending.rounds += 1
-        pending.timer = self.timers.after(pending.interval, lambda: self.send_pending(number))
+
+        def due():
+            pending.timer = None
+            self.send_pending()
+        pending.timer = self.timers.after(pending.interval, due)
         pending.interval = min(pending.interval * 1.5, MESSAGE_TIMER_MAX_S)
 
     def send_message(self, data):
@@ -1014,12 +1812,28 @@ class Peer:
     def send_status(self, gid):
         group = self.groups[gid]
         flags = (STATUS_CONFLICT if group.conflict else 0) | (STATUS_COUNTER_LOW if group.counter >= COUNTER_LOW else 0)
-        self.tell(STATUS, gid, group.key.number, group.sender, flags)
+        self.tell(STATUS, gid, (group.key.number, group.sender, flags))
+
+    def tell_share_status(self):
+        self.tell(SHARE_STATUS, None, self.devices.shares.status)
+
+    def ask_for_share_later(self):
+        """When the manager has no time now."""
+        if self.share_timer:
+            return
+
+        def due():
+            self.share_timer = None
+            if not self.evicted:
+                self.tell_share_status()
+        self.share_timer = self.timers.after(random.uniform(self.share_delay / 2, self.share_delay), due)
+        self.share_delay = min(2 * self.share_delay, BACKOFF_MAX_S)
 
     def routine_status(self):
         for gid, group in self.groups.items():
             if group.key:
                 self.send_status(gid)
+        self.tell_share_status()
         self.timers.after(self.status_interval, self.routine_status)
 
     def ask_later(self, group):
@@ -1050,6 +1864,13 @@ class Peer:
             self.receive_key_half(kind, number, fields)
         elif kind == ACCESS:
             self.receive_access(number, *fields)
+        elif kind in (SHARE, REVOKED):
+            result = self.devices.receive_share(kind, fields)
+            if result is None:
+                self.tell_share_status()
+            else:
+                self.share_delay = ASK_DELAY_S
+                self.acknowledge(number, result)
         else:                               # a PATH_CHECK asks for nothing but this
             self.acknowledge(number, DONE)
             if kind == REFUSED:
@@ -1060,13 +1881,16 @@ class Peer:
             elif kind == EVICTED and not self.evicted:
                 self.evicted = True
                 self.forget_everything()
+                if not self.keep_share:
+                    self.devices.forget()
                 self.event('evicted')
 
     def receive_ack(self, number, result):
-        pending = self.pending.pop(number, None)
-        if pending is None:
+        if not self.pending or self.pending[0].number != number:
             return
-        self.timers.cancel(pending.timer)
+        pending = self.pending[0]
+        self.drop_pending([pending])
+        self.send_pending()
         group = self.groups.get(pending.gid)
         if pending.kind == STATUS:
             self.event('status', gid=pending.gid, result=RESULTS[result] if result < len(RESULTS) else result)
@@ -1076,6 +1900,11 @@ class Peer:
                 self.ask_later(group)
             elif group and result == FAILED:
                 self.ask_later(group)
+        elif pending.kind == SHARE_STATUS:
+            if result == NOT_MEMBER:
+                self.event('error', reason='NOT_FOUND')
+            elif result == FAILED:
+                self.ask_for_share_later()
         elif pending.kind == GROUP_LEAVE:
             self.event('group-left', gid=pending.gid)
         elif pending.kind == DOMAIN_LEAVE:
@@ -1088,6 +1917,7 @@ class Peer:
     def receive_refused(self, gid, reason):
         if gid == 0:
             self.forget_everything()
+            self.devices.forget()
             self.event('refused', gid=0, reason=reason)
             self.exit_status = 1
         elif self.forget_group(gid):
@@ -1257,10 +2087,8 @@ class Peer:
             self.cancel_hint(group)
             self.timers.cancel(group.ask_timer)
             group.wipe()
-        for number, old in list(self.pending.items()):
-            if old.gid == gid:
-                self.timers.cancel(old.timer)
-                del self.pending[number]
+        self.drop_pending([old for old in self.pending if old.gid == gid])
+        self.send_pending()
         return group
 
     def forget_everything(self):
@@ -1284,11 +2112,16 @@ class Peer:
             except (ValueError, TypeError):
                 self.event('error', reason='BAD_COMMAND')
 
-    def command(self, name, gid='0', text=''):
-        gid = int(gid)
+    def command(self, name, whom='0', text=''):
+        if name in ('send', 'knock', 'key', 'close'):
+            self.command_to_device(name, whom, text)
+            return
+        gid = int(whom)
         group = self.groups.get(gid)
         if name == 'quit':
             self.exit_status = 0
+        elif name == 'hermit':
+            self.become_hermit()
         elif name == 'status':
             for gid, group in self.groups.items():
                 if group.key:
@@ -1310,9 +2143,22 @@ class Peer:
                 self.tell(GROUP_LEAVE, gid)
         elif name == 'leave':
             self.forget_everything()
+            self.devices.forget()
             self.tell(DOMAIN_LEAVE)
         else:
             raise ValueError(name)
+
+    def command_to_device(self, name, whom, text):
+        identity, _, address = whom.partition('@')
+        identity = identity.encode()
+        if name == 'send':
+            self.devices.send(identity, resolve(address), text.encode())
+        elif name == 'knock':
+            self.devices.knock(identity, resolve(address))
+        elif name == 'key':
+            self.devices.purpose_key(identity, int(text))
+        elif identity in self.devices.sessions:
+            self.devices.close(self.devices.sessions[identity], 'CLOSED')
 
 
 # ---- The program -------------------------------------------------------------------------------
@@ -1321,7 +2167,7 @@ def resolve(text):
     """[ADDR]:PORT to a socket address."""
     match = re.fullmatch(r'\[(.+)\]:(\d+)', text)
     if not match:
-        sys.exit(f'error: BAD_ARGUMENT: not [ADDR]:PORT: {text}')
+        raise ValueError(f'not [ADDR]:PORT: {text}')
     return socket.getaddrinfo(match[1], int(match[2]), socket.AF_INET6, socket.SOCK_DGRAM)[0][4]
 
 
@@ -1350,6 +2196,13 @@ def equal(got, expected, what):
         sys.exit(f'self-test: {what}: {show[0]} instead of {show[1]}')
 
 
+def vectors(name):
+    lines = (Path(__file__).parent.parent / 'vectors' / f'{name}.csv').read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if not line.startswith('#')))
+    equal(rows != [], True, f'vectors in {name}.csv')
+    return rows
+
+
 def check_example(text):
     """Runs the join of section 11, and sends and takes the same bytes."""
     blocks = re.findall(r'^(\S[^\n]*):\n((?:    [0-9a-f ]+\n)+)', text, re.M)
@@ -1367,7 +2220,7 @@ def check_example(text):
         return next(split_datagram(example(label, number)))
 
     hello = example('ClientHello')
-    handshake = Handshake(b'lamp-in-hallway', bytes(range(16)), [7], client_random=hello[27:59])
+    handshake = JoinHandshake(b'lamp-in-hallway', bytes(range(16)), [7], client_random=hello[27:59])
     equal(handshake.flight(), hello, 'ClientHello of the example')
     equal(handshake.receive(receive('ServerHello')), False, 'ServerHello of the example')
     equal(handshake.receive(receive('ServerHelloDone')), True, 'ServerHelloDone of the example')
@@ -1399,6 +2252,116 @@ def check_example(text):
         equal(other.receive(next(split_datagram(sealed)), 0), ('deliver', text), 'group record of the example')
 
 
+def draw_shares(generation, degree, identities):
+    """Shares of a polynomial of this generation, as a manager makes them."""
+    rows = [[secrets.randbelow(PRIME) for _ in range(row + 1)] for row in range(degree + 1)]
+    shares = []
+    for identity in identities:
+        share = Share(generation, degree)
+        share.elements = [evaluate([rows[max(i, j)][min(i, j)] for i in range(degree + 1)], point_of(identity))
+                          for j in range(degree + 1)]
+        shares.append(share)
+    return shares
+
+
+def chunk(share, first, count, revoked=0, flags=0):
+    elements = [value.to_bytes(ELEMENT_BYTES, 'big') for value in share.elements[first:first + count]]
+    return share.generation, share.degree, first, revoked, flags, elements
+
+
+def check_shares():
+    """Section 14's table, and what goes with it."""
+    ids = [b'lamp', b'switch', b'lamp-2']
+    drawn = {generation: draw_shares(generation, 5, ids) for generation in (1, 2, 3, 4)}
+    for generation, (lamp, switch, lamp_2) in drawn.items():
+        equal(pair_keys(lamp, ids[0], ids[1]), pair_keys(switch, ids[1], ids[0]), f'keys of generation {generation}')
+        equal(pair_keys(lamp, ids[0], ids[2]) == pair_keys(lamp_2, ids[2], ids[1]), False, 'keys of different pairs')
+    share = drawn[2][0]
+    shares = Shares(5)
+
+    def take(*arguments, **names):
+        result = shares.receive_share(*chunk(*arguments, **names))
+        return result, shares.begin_use(0), shares.status()
+    mark, other_mark = mark_of(b'lamp-2'), mark_of(b'switch')
+    equal(take(share, 1, 2), (None, False, (0, 2, 0, 0)), 'a share that does not begin at its beginning')
+    equal(take(share, 0, 3), (DONE, False, (0, 2, 3, 0)), 'the first part')
+    equal(take(share, 0, 3), (DONE, False, (0, 2, 3, 0)), 'its copy')
+    equal(take(share, 4, 1), (None, False, (0, 2, 3, 0)), 'a gap')
+    bad = chunk(share, 3, 1)[:-1] + ([PRIME.to_bytes(16, 'big')],)
+    equal((shares.receive_share(*bad), shares.status()), (FAILED, (0, 2, 3, 0)), 'an element that is none')
+    equal(take(drawn[1][0], 0, 6), (DONE, False, (0, 2, 3, 0)), 'an older one than the one that is coming')
+    equal(take(share, 3, 3, revoked=1), (DONE, False, (0, 2, 6, 0)), 'the rest, but there is a mark')
+    equal(shares.receive_revoked(2, 1, 2, [mark]), None, 'a mark too far on')
+    equal(shares.receive_revoked(3, 0, 1, [mark]), None, 'a mark of a generation that is not known')
+    equal((shares.receive_revoked(2, 0, 1, [mark]), shares.begin_use(0), shares.status()), (DONE, True, (2, 0, 0, 1)),
+          'the mark')
+    equal([shares.is_revoked(identity, 0) for identity in ids], [False, False, True], 'who is revoked')
+    equal(take(drawn[1][0], 0, 6), (DONE, False, (2, 0, 0, 1)), 'an older share')
+    equal(take(drawn[3][0], 0, 6, flags=SHARE_GENTLE), (DONE, True, (3, 0, 0, 0)), 'a gentle renewal')
+    equal([known.generation for known in shares.usable(3599)], [3, 2], 'which serve')
+    equal((shares.is_revoked(ids[2], 3599), shares.is_revoked(ids[2], 3600)), (True, False), 'a mark of the generation before')
+    equal((shares.receive_revoked(3, 0, 2, [other_mark]), shares.receive_revoked(3, 0, 2, [other_mark, mark]), shares.status()),
+          (DONE, DONE, (3, 0, 0, 2)), 'a mark that came before, and another')
+    equal(shares.is_revoked(ids[1], 0), True, 'who is revoked later')
+    equal(take(draw_shares(5, 6, ids)[0], 0, 3), (NO_ROOM, False, (3, 0, 0, 2)), 'a degree too high')
+    equal(take(draw_shares(5, 4, ids)[0], 0, 3), (NO_ROOM, False, (3, 0, 0, 2)), 'its generation from then on')
+    equal(take(drawn[4][0], 0, 6), (DONE, True, (4, 0, 0, 0)), 'a renewal')
+    equal([known.generation for known in shares.usable(0)], [4], 'what serves')
+
+
+def check_devices():
+    """Handshakes between devices, without a network."""
+    ids = [b'lamp', b'switch']
+    lamp, switch = draw_shares(7, 3, ids)
+    before, _ = draw_shares(6, 3, ids)
+    later, _ = draw_shares(8, 3, ids)
+
+    def shake(client, shares=(switch,), revoked=False, name=None):
+        """Records to and fro, each in a datagram of its own, until nobody has anything to say."""
+        server = DeviceServer(b'switch', ClientHello(next(split_datagram(client.flight()))), shares, lambda _: revoked, name)
+        flight, ends = server.flight(), (client, server)
+        for _ in range(4):
+            news = [ends[0].receive(record) for record in split_datagram(flight)]
+            if not any(news):
+                break
+            flight, ends = ends[0].flight(), ends[::-1]
+        return server
+
+    client = DeviceClient(b'lamp', b'switch', [lamp])
+    server = shake(client)
+    equal((client.done, server.done, client.generation), (True, True, 7), 'a handshake of two devices')
+    equal(server.exported, client.exported, 'what it exports')
+    equal([client.session.open(record) for record in split_datagram(server.session.seal(APPLICATION_DATA, b'hello'))],
+          [(APPLICATION_DATA, b'hello')], 'a message')
+    ends = [DeviceSession(name, ('::1', 1), handshake) for name, handshake in ((b'switch', client), (b'lamp', server))]
+    equal(ends[0].purpose_key(3), ends[1].purpose_key(3), 'the key of a purpose')
+    equal(ends[0].purpose_key(3) == ends[0].purpose_key(4), False, 'keys of two purposes')
+
+    client = DeviceClient(b'lamp', b'switch', [later, lamp])
+    equal((shake(client).done, client.generation), (True, 7), 'a server of the generation before')
+    client = DeviceClient(b'lamp', b'switch', [lamp, before])
+    equal((shake(client).done, client.generation), (True, 7), 'a client that knows the generation before')
+    client = DeviceClient(b'lamp', b'switch', [later])
+    equal((shake(client).hello_refusal, client.verdict()), ('GENERATION', 'GENERATION'), 'no generation in common')
+    client = DeviceClient(b'lamp', b'window', [lamp])
+    shake(client)
+    equal((client.session, client.verdict()), (None, 'PEER_IDENTITY'), 'another device')
+    client = DeviceClient(b'lamp', b'window', [lamp])
+    equal((shake(client, name=b'window').done, client.generation), (False, 7), 'a server that lies')
+    client = DeviceClient(b'lamp', b'switch', [lamp], name=b'window')
+    equal((shake(client).refusal, client.done), ('PEER_IDENTITY', False), 'a client that lies')
+    client = DeviceClient(b'lamp', b'switch', [lamp])
+    equal((shake(client, revoked=True).refusal, client.done), ('REVOKED', False), 'an evicted client')
+    client = JoinHandshake(b'lamp', bytes(32), [])
+    equal(shake(client).refusal, 'UNKNOWN_IDENTITY', 'a hello without device_identity')
+    equal((client.complaint, client.done), ('not a domain manager', False), 'its answer')
+    stranger = draw_shares(7, 3, ids)[0]
+    client = DeviceClient(b'lamp', b'switch', [stranger])
+    server = shake(client)
+    equal((server.wrong_finished, server.refusal, server.done), (True, None, False), 'another polynomial')
+    equal(client.done, False, 'the client of another polynomial')
+
+
 def self_test():
     """Published vectors, the example and the sizes of the document, and a handshake's worth of small rules."""
     # RFC 3610, packet vector 1
@@ -1411,22 +2374,26 @@ def self_test():
                   bytes.fromhex('a0ba9f936cda311827a6f796ffd5198c'), 32).hex(),
           'e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a', 'TLS PRF')
 
-    vectors = Path(__file__).parent.parent / 'vectors' / 'mikey_prf.csv'
     checked = 0
-    with vectors.open() as lines:
-        for row in csv.DictReader(line for line in lines if not line.startswith('#')):
-            tgk, expected = bytes.fromhex(row['tgk']), bytes.fromhex(row['out'])
-            if row['prf'] == '1' and len(tgk) == 16:
-                label = b''.join(bytes.fromhex(row[name]) for name in ('constant', 'cs_id', 'csb_id', 'rand'))
-                equal(p_hash(tgk, label, len(expected)), expected, row['key'])
-                checked += 1
+    for row in vectors('mikey_prf'):
+        tgk, expected = bytes.fromhex(row['tgk']), bytes.fromhex(row['out'])
+        if row['prf'] == '1' and len(tgk) == 16:
+            label = b''.join(bytes.fromhex(row[name]) for name in ('constant', 'cs_id', 'csb_id', 'rand'))
+            equal(p_hash(tgk, label, len(expected)), expected, row['key'])
+            checked += 1
     equal(checked > 0, True, 'vectors in mikey_prf.csv')
+    for row in vectors('pairwise_points'):
+        equal(point_of(bytes.fromhex(row['identity'])), int(row['point'], 16), f"point of {row['identity']}")
+    for row in vectors('pairwise_keys'):
+        ids = [bytes.fromhex(row[name]) for name in ('identity1', 'identity2')]
+        keys = derive_pair_keys(int(row['value'], 16), int(row['generation']), *ids)
+        equal(keys, (bytes.fromhex(row['psk']), bytes.fromhex(row['tgk'])), f"keys of {row['identity1']}, {row['identity2']}")
 
     document = Path(__file__).parent.parent.parent / 'docs' / 'protocol.md'
     check_example(document.read_text().partition('<!-- example begins -->')[2])
 
     # Sizes
-    handshake = Handshake(b'x' * 15, bytes(16), [1])
+    handshake = JoinHandshake(b'x' * 15, bytes(16), [1])
     equal(len(handshake.flight()), 81, 'ClientHello')
     equal(handshake.receive(Record(HANDSHAKE, DTLS_1_0, 0, 0, make_handshake(
         HELLO_VERIFY_REQUEST, 0, bytes.fromhex('feff') + vector(1, bytes(8))))), True, 'HelloVerifyRequest')
@@ -1445,7 +2412,7 @@ def self_test():
     equal(len(handshake.session.seal(SECURITY_PARAMETERS_DATA, struct.pack(LAYOUTS[ACK], ACK, 0, DONE))), 32, 'ACK')
     equal({kind: struct.calcsize(layout) for kind, layout in LAYOUTS.items()},
           {MASTER_KEY: 26, ACK: 3, STATUS: 11, GROUP_REQUEST: 4, GROUP_LEAVE: 4, DOMAIN_LEAVE: 2, REFUSED: 5,
-           EVICTED: 2, GROUP_REMOVED: 4, PATH_CHECK: 2, MOVED: 2}, 'messages')
+           EVICTED: 2, GROUP_REMOVED: 4, PATH_CHECK: 2, MOVED: 2, SHARE_STATUS: 13}, 'messages')
     equal([struct.calcsize(layout) for layout in PARAMETERS_LAYOUTS.values()], list(PARAMETERS_LAYOUTS), 'PARAMETERS')
     equal([struct.calcsize(layout) for layout in ACCESS_LAYOUTS.values()], list(ACCESS_LAYOUTS), 'ACCESS')
     equal(str(unpack_address(bytes.fromhex('1500000101'))), 'ff15::101', 'address')
@@ -1453,7 +2420,7 @@ def self_test():
     # Connection IDs
     def record(data, own_cid=b''):
         return next(split_datagram(data, own_cid), None)
-    hello = Handshake(b'x' * 15, bytes(16), [1], own_cid=b'').flight()
+    hello = JoinHandshake(b'x' * 15, bytes(16), [1], own_cid=b'').flight()
     equal(len(hello), 86, 'ClientHello with a Connection ID')
     equal(hello[-11:].hex(), '0036000100' 'ff1000020001', 'its last extensions')
     device, manager = Session(bytes(40), b'', b'\1\2'), Session(bytes(40), b'\1\2', b'')
@@ -1496,12 +2463,15 @@ def self_test():
     equal(behind.receive(record(key.seal(3, 1, b'late')), 7), ('hint', None), 'the previous key too late')
     stranger = GroupKey(1, 0x200, bytes(16), bytes(16))
     equal(behind.receive(record(stranger.seal(3, 2, b'new')), 7), ('ask', None), 'another generation')
+
+    check_shares()
+    check_devices()
     print('self-test ok')
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description='A joining device and group member; reads commands on standard input.')
-    parser.add_argument('--manager', metavar='[ADDR]:PORT', help='the domain manager')
+    parser.add_argument('--manager', metavar='[ADDR]:PORT', type=resolve, help='the domain manager')
     parser.add_argument('--id', help='PSK identity')
     parser.add_argument('--psk-file', metavar='FILE', help='PSK in hexadecimal digits')
     parser.add_argument('--group', metavar='GID', type=int, action='append', default=[], help='a group to join; may be repeated')
@@ -1514,6 +2484,14 @@ def parse_arguments():
                              'its records, in hex')
     parser.add_argument('--configure-address', action='store_true',
                         help='take an address of the prefix that the manager tells, and move the session there')
+    parser.add_argument('--listen', metavar='[ADDR]:PORT', type=resolve, default=('::', 0), help='own address (default [::]:0)')
+    parser.add_argument('--degree-max', metavar='T', type=int, default=DEGREE_MAX, help='room for a polynomial of this degree')
+    parser.add_argument('--share-overlap', metavar='S', type=float, default=SHARE_OVERLAP_S,
+                        help='seconds that the share of the generation before may serve')
+    parser.add_argument('--device-idle', metavar='S', type=float, default=DEVICE_IDLE_S,
+                        help='seconds until an idle session with another device is closed')
+    parser.add_argument('--hello-identity', metavar='ID', help='say another identity in hellos to devices than one has: a lie')
+    parser.add_argument('--keep-share', action='store_true', help='keep the share after an eviction: disobedience')
     parser.add_argument('--loss', metavar='P', type=float, default=0, help='drop datagrams both ways, with this probability')
     parser.add_argument('--seed', type=int, help='of the losses')
     parser.add_argument('--verbose', '-v', action='store_true', help='every datagram on standard error')
