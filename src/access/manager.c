@@ -755,10 +755,10 @@ static bool confirm_path(struct iotsec_manager *m, struct iotsec_manager_contact
 /* D -> M  SHARE_STATUS(what it has) */
 static void take_share_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
 {
-    struct iotsec_manager_contact *contact;
+    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
 
-    answer(m, device, message->message, iotsec_mgr_take_share_status(m, device, message));
-    contact = find_active(m, device);
+    answer(m, device, message->message, iotsec_mgr_take_share_status(m, contact, message));
+    contact = find_active(m, device); /* the application has run */
     if (contact != NULL) {
         iotsec_mgr_share_deliver(m, contact);
     }

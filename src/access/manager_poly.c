@@ -306,9 +306,9 @@ void iotsec_mgr_share_acknowledge(struct iotsec_manager *m, struct iotsec_manage
 
 /* ---- Requests ---- */
 
-enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message)
+enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, struct iotsec_manager_contact *contact,
+                                                   const struct iotsec_km_message *message)
 {
-    struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
     uint32_t newest = message->next_generation > message->key_number ? message->next_generation : message->key_number;
     uint32_t generation = m->poly.generation;
     uint16_t all = (uint16_t)(m->poly.degree + 1u);
@@ -319,16 +319,16 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, uin
         if (newest - generation <= IOTSEC_GENERATIONS_AHEAD_MAX && newest > m->poly_above) {
             m->poly_above = newest;
         }
-        iotsec_mgr_tell_number(m, IOTSEC_MANAGER_AHEAD, IOTSEC_ERR_EPOCH, device, newest);
+        iotsec_mgr_tell_number(m, IOTSEC_MANAGER_AHEAD, IOTSEC_ERR_EPOCH, contact->device, newest);
         return IOTSEC_KM_FAILED;
     }
-    if (generation == 0 || contact == NULL) {
-        return IOTSEC_KM_NOT_MEMBER;
-    }
-    iotsec_mgr_cancel_shares(m, device); /* it says itself where to go on */
+    iotsec_mgr_cancel_shares(m, contact->device); /* it says itself where to go on */
     contact->share_flags |= CONTACT_SHARE_WANTED;
     contact->share_next = 0;
     contact->revoked_to = 0;
+    if (generation == 0) {
+        return IOTSEC_KM_NOT_MEMBER; /* yet */
+    }
     if (newest == generation) {
         contact->share_next = message->key_number == generation || message->held > all ? all : message->held;
         contact->revoked_to = message->revoked < m->poly.revoked_count ? message->revoked : m->poly.revoked_count;

@@ -196,7 +196,8 @@ uint32_t iotsec_mgr_access_wait(const struct iotsec_manager *m, uint32_t now);
 /* Reads the polynomial's row at the start. OK, ERR_REGISTRY. */
 enum iotsec_status iotsec_mgr_poly_load(struct iotsec_manager *m);
 /* D -> M  SHARE_STATUS: sets down what the device lacks and says what to answer. Runs the application's code. */
-enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message);
+enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, struct iotsec_manager_contact *contact,
+                                                   const struct iotsec_km_message *message);
 /* Delivers to a contact the next piece of what it is owed, if that is allowed now, or leaves it to the scan. */
 void iotsec_mgr_share_deliver(struct iotsec_manager *m, struct iotsec_manager_contact *contact);
 /* Sends SHARE or REVOKED, computed anew each time: no share is kept. False: the registry failed, nothing was sent. */

@@ -38,6 +38,9 @@
 #define QUEUE 256
 #define EVENTS 512
 #define LOG 4096
+#define EVICTED 128
+#define NUMBERS 1000 /* from here up, devices have no identity */
+#define COEFFICIENTS 32896 /* of a polynomial of degree 255 */
 
 #define GROUP_A 7
 #define GROUP_B 9
@@ -57,9 +60,10 @@ struct store {
     size_t group_count;
     struct iotsec_registry_member members[MEMBERS];
     size_t member_count;
-    uint32_t evicted[DEVICES];
+    uint32_t evicted[EVICTED];
     size_t evicted_count;
     struct iotsec_registry_access access; /* number 0: none */
+    struct iotsec_registry_poly poly;     /* generation 0: none */
 };
 
 /* One put, for the check that keys come after it. An L2 key has group 0. */
@@ -129,6 +133,25 @@ struct dev {
     bool path_mute;        /* acknowledges none */
     uint32_t received;     /* key-management messages of any kind */
     uint32_t datagrams;
+    struct {
+        uint32_t generation; /* of the newest share, 0 none */
+        uint16_t held;       /* its coefficients so far */
+        uint8_t degree;
+        uint8_t gentle;
+        uint8_t revoked;     /* as the last message said */
+        uint8_t marks;       /* that it holds */
+        uint8_t elements[256][16];
+        uint8_t mark[IOTSEC_REVOKED_MAX][IOTSEC_REVOKED_BYTES];
+    } share;
+    int share_result;      /* what they are acknowledged with */
+    bool share_mute;       /* acknowledges none */
+    uint32_t shares;       /* SHARE messages, repeats included */
+    uint32_t marks;        /* REVOKED messages */
+    uint32_t gaps;         /* of both, that began beyond what it holds */
+    uint8_t share_first;   /* of the last SHARE or REVOKED */
+    uint8_t share_count;
+    uint8_t share_message; /* its message ID */
+    uint32_t share_at;     /* datagram that the first SHARE came in */
 };
 
 struct owner {
@@ -152,6 +175,8 @@ static struct rig {
     bool open;
     uint32_t operations;
     uint32_t fail_at;     /* this operation fails, counted from 1; 0: none */
+    uint32_t fail_more;   /* and so many after it */
+    uint32_t loss;        /* of a hundred datagrams, so many are lost */
     uint32_t commits;
     uint32_t crash_at;    /* power fails at this commit */
     bool crash_after;     /* when it is durable already */
@@ -163,6 +188,18 @@ static struct rig {
 
     struct put log[LOG];
     size_t log_len;
+    /* a[i][j] with j <= i, row after row; what a transaction has written replaces what is durable as it ends */
+    uint8_t coefficients[COEFFICIENTS][16];
+    uint8_t staged_coefficients[COEFFICIENTS][16];
+    uint32_t staged_count;
+    bool staged_new;
+    uint32_t reads;       /* of coefficients */
+    struct {
+        uint32_t commit;
+        uint32_t generation;
+        uint8_t revoked;
+    } polys[LOG];
+    size_t poly_count;
     struct owner owners[LOG];
     size_t owner_count;
 
@@ -246,7 +283,8 @@ static inline int device_send(void *user, const struct iotsec_addr *to, const ui
 
 static inline enum iotsec_status operate(void)
 {
-    return ++rig.operations == rig.fail_at ? IOTSEC_ERR_REGISTRY : IOTSEC_OK;
+    rig.operations++;
+    return rig.fail_at != 0 && rig.operations - rig.fail_at <= rig.fail_more ? IOTSEC_ERR_REGISTRY : IOTSEC_OK;
 }
 
 static inline struct iotsec_registry_group *find_row(struct store *s, uint16_t group_id)
@@ -349,6 +387,7 @@ static inline enum iotsec_status reg_begin(void *user)
     }
     rig.open = true;
     rig.staged = rig.durable;
+    rig.staged_new = false;
     return IOTSEC_OK;
 }
 
@@ -448,6 +487,7 @@ static inline enum iotsec_status reg_put_evicted(void *user, uint32_t device)
     if (operate() != IOTSEC_OK) {
         return IOTSEC_ERR_REGISTRY;
     }
+    assert_true(rig.staged.evicted_count < EVICTED);
     rig.staged.evicted[rig.staged.evicted_count++] = device;
     return IOTSEC_OK;
 }
@@ -480,6 +520,110 @@ static inline enum iotsec_status reg_put_access(void *user, const struct iotsec_
     }
     return IOTSEC_OK;
 }
+
+#if IOTSEC_PAIRWISE
+static inline size_t coefficient_at(uint32_t row, uint32_t column)
+{
+    return row >= column ? row * (row + 1) / 2 + column : column * (column + 1) / 2 + row;
+}
+
+static inline enum iotsec_status reg_poly(void *user, struct iotsec_registry_poly *poly)
+{
+    (void)user;
+    *poly = rig.durable.poly;
+    return poly->generation != 0 ? IOTSEC_OK : IOTSEC_ERR_NOT_FOUND;
+}
+
+static inline enum iotsec_status reg_put_poly(void *user, const struct iotsec_registry_poly *poly)
+{
+    (void)user;
+    assert_true(rig.open);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    assert_true(poly->generation >= rig.durable.poly.generation);
+    rig.staged_new = poly->generation != rig.durable.poly.generation;
+    rig.staged_count = 0;
+    rig.staged.poly = *poly;
+    return IOTSEC_OK;
+}
+
+static inline enum iotsec_status reg_put_coefficients(void *user, uint8_t row, uint8_t first, uint16_t count, const uint8_t *elements)
+{
+    (void)user;
+    assert_true(rig.open && rig.staged_new);
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    assert_true(row <= rig.staged.poly.degree && first + count <= row + 1);
+    assert_int_equal(rig.staged_count, coefficient_at(row, first));
+    memcpy(rig.staged_coefficients[rig.staged_count], elements, 16u * count);
+    rig.staged_count += count;
+    return IOTSEC_OK;
+}
+
+static inline enum iotsec_status reg_coefficients(void *user, uint8_t row, uint8_t first, uint16_t count, uint8_t *elements)
+{
+    uint32_t i;
+
+    (void)user;
+    if (operate() != IOTSEC_OK) {
+        memset(elements, 0x55, 16u * count); /* half of it may have been read */
+        return IOTSEC_ERR_REGISTRY;
+    }
+    assert_true(row <= rig.durable.poly.degree && first + count <= rig.durable.poly.degree + 1);
+    for (i = 0; i < count; i++) {
+        memcpy(elements + 16 * i, rig.coefficients[coefficient_at(row, first + i)], 16);
+    }
+    rig.reads++;
+    return IOTSEC_OK;
+}
+
+static inline void device_point(uint32_t device, uint8_t point[16])
+{
+    uint8_t identity[4];
+
+    iotsec_put_u32(identity, device);
+    assert_int_equal(iotsec_polykey_point(&rig.hal, identity, sizeof identity, point), IOTSEC_OK);
+}
+
+static inline enum iotsec_status reg_point(void *user, uint32_t device, uint8_t point[16])
+{
+    (void)user;
+    if (operate() != IOTSEC_OK) {
+        return IOTSEC_ERR_REGISTRY;
+    }
+    if (device >= NUMBERS) {
+        return IOTSEC_ERR_NOT_FOUND;
+    }
+    device_point(device, point);
+    return IOTSEC_OK;
+}
+
+/* What the manager promises of a polynomial. */
+static inline void check_poly(void)
+{
+    const struct iotsec_registry_poly *old = &rig.durable.poly;
+    const struct iotsec_registry_poly *poly = &rig.staged.poly;
+
+    if (rig.staged_new) {
+        assert_int_equal(rig.staged_count, coefficient_at(poly->degree + 1u, 0));
+        assert_true(iotsec_polykey_are_elements(rig.staged_coefficients[0], rig.staged_count));
+        assert_int_equal(poly->revoked_count, 0);
+        memcpy(rig.coefficients, rig.staged_coefficients, sizeof rig.coefficients[0] * rig.staged_count);
+    } else {
+        assert_true(poly->degree == old->degree && poly->gentle == old->gentle);
+        assert_true(poly->revoked_count >= old->revoked_count);
+        assert_memory_equal(poly->revoked, old->revoked, IOTSEC_REVOKED_BYTES * (size_t)old->revoked_count);
+    }
+    if (memcmp(poly, old, sizeof *poly) != 0) {
+        assert_true(rig.poly_count < LOG);
+        rig.polys[rig.poly_count].commit = rig.commits + 1;
+        rig.polys[rig.poly_count].generation = poly->generation;
+        rig.polys[rig.poly_count++].revoked = poly->revoked_count;
+    }
+}
+#endif
 
 static inline void roll_back(void)
 {
@@ -517,6 +661,9 @@ static inline enum iotsec_status reg_commit(void *user)
             assert_false(a->group_id == b->group_id && a->sender_id == b->sender_id);
         }
     }
+#if IOTSEC_PAIRWISE
+    check_poly();
+#endif
     rig.open = false;
     rig.durable = rig.staged;
     rig.commits++;
@@ -536,7 +683,12 @@ static inline void reg_abort(void *user)
 static const struct iotsec_registry registry = {
     reg_psk, reg_authorised, reg_group_allowed, reg_group_at, reg_member_at, reg_begin, reg_put_group,
     reg_delete_group, reg_put_member, reg_delete_member, reg_put_evicted, reg_commit, reg_abort,
-    reg_access, reg_put_access, NULL, NULL, NULL, NULL, NULL,
+    reg_access, reg_put_access,
+#if IOTSEC_PAIRWISE
+    reg_poly, reg_put_poly, reg_put_coefficients, reg_coefficients, reg_point,
+#else
+    NULL, NULL, NULL, NULL, NULL,
+#endif
 };
 
 /* ---- The manager's application ---- */
@@ -710,6 +862,59 @@ static inline void device_take_access(struct dev *d, const struct iotsec_km_mess
     device_acknowledge(d, m->message, d->access_result);
 }
 
+#if IOTSEC_PAIRWISE
+/* SHARE and REVOKED, as docs/protocol.md, section 14 says. What they tell was durable before the datagram left. */
+static inline void device_take_share(struct dev *d, const struct iotsec_km_message *m)
+{
+    bool marks = m->kind == IOTSEC_KM_REVOKED;
+    bool durable = false;
+    uint32_t held;
+    size_t i;
+
+    for (i = 0; i < rig.poly_count && rig.polys[i].commit <= arriving_commits; i++) {
+        durable |= rig.polys[i].generation == m->key_number && rig.polys[i].revoked >= m->revoked;
+    }
+    assert_true(durable);
+    d->marks += marks;
+    if (!marks && d->shares++ == 0) {
+        d->share_at = d->datagrams;
+    }
+    d->share_first = m->first;
+    d->share_count = m->count;
+    d->share_message = m->message;
+    if (d->share_result == IOTSEC_KM_DONE && m->key_number >= d->share.generation) {
+        if (m->key_number > d->share.generation) {
+            assert_true(!marks && m->first == 0);
+            memset(&d->share, 0, sizeof d->share);
+            d->share.generation = m->key_number;
+            d->share.degree = m->degree;
+            d->share.gentle = (m->code & IOTSEC_KM_SHARE_GENTLE) != 0;
+        }
+        held = marks ? d->share.marks : d->share.held;
+        if (m->first > held) {
+            d->gaps++;
+            return;
+        }
+        d->share.revoked = m->revoked;
+        if (marks && m->first + m->count > (int)held) {
+            assert_int_equal(m->first, held);
+            assert_true(held + m->count <= IOTSEC_REVOKED_MAX);
+            memcpy(d->share.mark[held], m->tail, (size_t)m->count * IOTSEC_REVOKED_BYTES);
+            d->share.marks = (uint8_t)(held + m->count);
+        } else if (!marks && m->first + m->count > (int)held) {
+            assert_int_equal(m->first, held);
+            assert_int_equal(m->degree, d->share.degree);
+            assert_true(held + m->count <= m->degree + 1u);
+            memcpy(d->share.elements[held], m->tail, (size_t)m->count * 16);
+            d->share.held = (uint16_t)(held + m->count);
+        }
+    }
+    if (!d->share_mute) {
+        device_acknowledge(d, m->message, d->share_result);
+    }
+}
+#endif
+
 static inline void device_receive(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
 {
     struct dev *d = user;
@@ -759,6 +964,12 @@ static inline void device_receive(void *user, iotsec_dtls_handle session, uint32
             device_acknowledge(d, m.message, IOTSEC_KM_DONE);
         }
         break;
+#if IOTSEC_PAIRWISE
+    case IOTSEC_KM_SHARE:
+    case IOTSEC_KM_REVOKED:
+        device_take_share(d, &m);
+        break;
+#endif
     default:
         fail_msg("kind %u", m.kind);
     }
@@ -924,6 +1135,9 @@ static inline void settle(void)
     while (rig.queue_len != 0) {
         p = rig.queue[0];
         memmove(&rig.queue[0], &rig.queue[1], --rig.queue_len * sizeof p);
+        if (rig.loss != 0 && rig_next_random() % 100 < rig.loss) {
+            continue;
+        }
         if (iotsec_addr_equal(&p.to, &rig.addr)) {
             (void)iotsec_manager_input(&rig.manager, &p.from, p.data, p.len);
         } else {
