@@ -114,7 +114,7 @@ static enum iotsec_km_result miss(struct iotsec_device *dev, bool *answer)
 {
     *answer = false;
     dev->pair_flags |= PAIRS_DUE;
-    return IOTSEC_KM_FAILED;
+    return IOTSEC_KM_DONE;
 }
 
 /* M -> D  SHARE, of the generation that is coming */

@@ -44,8 +44,12 @@ struct device {
     struct iotsec_addr addr; /* link-local */
     struct iotsec_addr own;  /* routable: what it sends to the manager's own address comes from there */
     struct iotsec_dtls_session sessions[2];
-    struct iotsec_dtls_handshake handshakes[1];
+    struct iotsec_dtls_handshake handshakes[2];
     struct iotsec_device_group groups[GROUPS];
+#if IOTSEC_PAIRWISE
+    struct iotsec_pair pairs[1];
+    uint8_t shares[2 * 256 * IOTSEC_POLY_ELEMENT_BYTES];
+#endif
     struct iotsec_sender senders[GROUPS * SLOTS];
     uint8_t tx[256];
     uint8_t nvm[GROUPS][NVM_BYTES];
@@ -57,7 +61,7 @@ struct device {
     uint8_t last[64];   /* the last one */
     size_t last_len;
     uint16_t last_sender;
-    unsigned events[IOTSEC_DEVICE_MOVED + 1];
+    unsigned events[IOTSEC_DEVICE_PEER_CLOSED + 1];
     enum iotsec_status reason; /* of the last event */
     struct iotsec_device_event event;
     void (*on_event)(struct device *d, const struct iotsec_device_event *event);
@@ -98,6 +102,7 @@ static struct {
     uint8_t moved_id; /* the MOVED whose path is being checked */
     unsigned checks;  /* paths checked */
     int answer; /* how it answers requests; negative: not at all */
+    int share_answer; /* ... SHARE_STATUS */
     unsigned sessions_made;
 } w;
 
@@ -390,6 +395,7 @@ static inline void say_check(void)
 static inline void take_content(void *user, iotsec_dtls_handle session, uint32_t peer, uint8_t type, uint8_t *data, size_t len)
 {
     struct iotsec_km_message *message = &w.heard[w.heard_count];
+    int answer = w.answer;
 
     (void)user;
     (void)peer;
@@ -410,8 +416,11 @@ static inline void take_content(void *user, iotsec_dtls_handle session, uint32_t
 #else
     (void)session;
 #endif
-    if (message->kind != IOTSEC_KM_ACK && w.answer >= 0) {
-        say_ack(message->message, (uint8_t)w.answer);
+    if (message->kind == IOTSEC_KM_SHARE_STATUS) {
+        answer = w.share_answer;
+    }
+    if (message->kind != IOTSEC_KM_ACK && answer >= 0) {
+        say_ack(message->message, (uint8_t)answer);
     }
 }
 
@@ -454,6 +463,7 @@ static inline int setup(void **state)
     w.base.now = 0xFFFF0000u; /* the clock wraps in most tests */
     w.seed = 1;
     w.answer = IOTSEC_KM_DONE;
+    w.share_answer = IOTSEC_KM_DONE;
     w.manager_addr.ip[0] = 0xFE;
     w.manager_addr.ip[1] = 0x80;
     w.manager_addr.ip[15] = 99;
