@@ -237,6 +237,31 @@ static enum iotsec_status end_psk(void *user, iotsec_dtls_handle handshake, cons
     return IOTSEC_OK;
 }
 
+#if IOTSEC_PAIRWISE
+static enum iotsec_status end_client_psk(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk)
+{
+    struct end *end = user;
+
+    end->client_asked++;
+    if (end->on_client_psk != NULL) {
+        end->on_client_psk(end, hello);
+    }
+    assert(end->psk_len <= sizeof psk->key);
+    memcpy(psk->key, end->psk, end->psk_len); /* also where the answer is no: it is to be ignored then */
+    psk->len = end->psk_len;
+    return end->client_psk_answer;
+}
+#endif
+
+void end_has_client_psk(struct end *end)
+{
+#if IOTSEC_PAIRWISE
+    end->callbacks.client_psk = end_client_psk;
+#else
+    (void)end;
+#endif
+}
+
 static void end_established(void *user, const struct iotsec_dtls_info *info)
 {
     struct end *end = user;
@@ -244,6 +269,13 @@ static void end_established(void *user, const struct iotsec_dtls_info *info)
     end->established++;
     end->info = *info;
     memcpy(end->scratch, info->scratch, sizeof end->scratch);
+#if IOTSEC_PAIRWISE
+    assert(info->identity_len <= sizeof end->peer_identity);
+    memcpy(end->peer_identity, info->identity, info->identity_len);
+    if (info->exported != NULL) {
+        memcpy(end->exported, info->exported, sizeof end->exported);
+    }
+#endif
     if (end->on_established != NULL) {
         end->on_established(end, info);
     }

@@ -56,12 +56,20 @@ struct end {
     uint32_t asked;
     iotsec_dtls_handle asked_for;
 
+    /* how a client that has connected without a key answers: `psk` above, or as it says */
+    enum iotsec_status client_psk_answer;
+    uint32_t client_asked;
+
     uint32_t established;
     uint32_t failed;
     uint32_t closed;
     uint32_t forgeries;
     struct iotsec_dtls_info info;  /* of the last established; pointers are not valid */
     uint8_t scratch[IOTSEC_HANDSHAKE_SCRATCH_BYTES];
+#if IOTSEC_PAIRWISE
+    uint8_t peer_identity[IOTSEC_IDENTITY_MAX]; /* info.identity */
+    uint8_t exported[IOTSEC_EXPORTED_BYTES];
+#endif
     iotsec_dtls_handle failed_handshake;
     enum iotsec_status failed_reason;
     enum iotsec_status first_reason;
@@ -79,6 +87,7 @@ struct end {
     void (*on_receive)(struct end *end, iotsec_dtls_handle session);
     void (*on_closed)(struct end *end, iotsec_dtls_handle session);
     void (*on_psk)(struct end *end, iotsec_dtls_handle handshake);
+    void (*on_client_psk)(struct end *end, const struct iotsec_dtls_hello *hello);
     void (*on_forgeries)(struct end *end, iotsec_dtls_handle session);
 };
 
@@ -129,6 +138,8 @@ void wire_init(struct wire *wire, uint64_t seed);
 void end_init(struct end *end, struct wire *wire, uint8_t number);
 /* Initialises its context. */
 void end_start(struct end *end);
+/* Gives it a client_psk callback (none if IOTSEC_PAIRWISE is 0); before end_start. */
+void end_has_client_psk(struct end *end);
 /* Two ends that share pair_psk, started: the usual case. */
 void pair_init(struct wire *wire, struct end *client, struct end *server, uint64_t seed);
 /* connect with pair_identity and pair_psk. */

@@ -80,25 +80,35 @@ static void derives_like_the_rfc(void **state)
     assert_int_equal(teks, 2);
 }
 
-/* Every row's TEK, and its TGK from the row before. */
+/* Every row's TEK, and its TGK from the row before; key number 0 stands with keys of other crypto sessions. */
 static void follows_the_steps(void **state)
 {
     FILE *f = test_vectors_open("csb_steps.csv");
     char line[1024];
-    char *field[5];
+    char *field[6];
     uint8_t last[16];
     unsigned long last_group = 0;
     int rows = 0;
+    int purposes = 0;
 
     (void)state;
-    while (test_vectors_row(f, line, sizeof line, field, 5)) {
-        unsigned long group = strtoul(field[0], NULL, 10);
-        uint32_t key_number = (uint32_t)strtoul(field[2], NULL, 10);
+    while (test_vectors_row(f, line, sizeof line, field, 6)) {
+        uint8_t cs_id = (uint8_t)strtoul(field[0], NULL, 10);
+        unsigned long group = strtoul(field[1], NULL, 10);
+        uint32_t key_number = (uint32_t)strtoul(field[3], NULL, 10);
         uint8_t rand[16], tgk[16], tek[16], out[16];
 
-        test_unhex(rand, 16, field[1]);
-        test_unhex(tgk, 16, field[3]);
-        test_unhex(tek, 16, field[4]);
+        test_unhex(rand, 16, field[2]);
+        test_unhex(tgk, 16, field[4]);
+        test_unhex(tek, 16, field[5]);
+        memset(out, 0, sizeof out);
+        assert_int_equal(iotsec_csb_purpose_key(&test.hal, cs_id, (uint32_t)group, tgk, rand, out), IOTSEC_OK);
+        assert_memory_equal(out, tek, 16);
+        if (key_number == 0) {
+            purposes++;
+            continue;
+        }
+        assert_int_equal(cs_id, IOTSEC_CS_ID_GROUP);
         if (group == last_group) {
             assert_int_equal(iotsec_csb_ratchet(&test.hal, (uint16_t)group, key_number, rand, last, last), IOTSEC_OK);
             assert_memory_equal(last, tgk, 16);
@@ -111,6 +121,17 @@ static void follows_the_steps(void **state)
     }
     fclose(f);
     assert_int_equal(rows, 19 + 16 + 2);
+    assert_int_equal(purposes, 7);
+}
+
+static void refuses_no_purpose(void **state)
+{
+    uint8_t key[16] = { 0 };
+    uint8_t none[16] = { 0 };
+
+    (void)state;
+    assert_int_equal(iotsec_csb_purpose_key(&test.hal, 0, 1, tgk_a, rand_a, key), IOTSEC_ERR_ARGUMENT);
+    assert_memory_equal(key, none, 16);
 }
 
 static void counts_generations(void **state)
@@ -859,6 +880,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(derives_like_the_rfc, setup),
         cmocka_unit_test_setup(follows_the_steps, setup),
+        cmocka_unit_test_setup(refuses_no_purpose, setup),
         cmocka_unit_test_setup(counts_generations, setup),
         cmocka_unit_test_setup(installs_a_pair, setup),
         cmocka_unit_test_setup(keeps_the_pair_rules, setup),

@@ -578,12 +578,12 @@ static void derives_the_keys(void **state)
     assert_non_null(file);
     assert_non_null(fgets(line, sizeof line, file));
     while (fgets(line, sizeof line, file) != NULL) {
-        char *fields[10];
+        char *fields[11];
         char *at = strtok(line, ",\n");
         size_t i;
         int is_server;
 
-        for (i = 0; i < 10; i++) {
+        for (i = 0; i < 11; i++) {
             assert_non_null(at);
             fields[i] = at;
             at = strtok(NULL, ",\n");
@@ -603,6 +603,7 @@ static void derives_the_keys(void **state)
             size_t transcript_len = from_hex(transcript, sizeof transcript, fields[5]);
 
             prepare();
+            end_has_client_psk(&client);
             end_start(&client);
             iotsec_path_set(&path, &server.addr);
             hs = iotsec_handshake_new(&client.dtls, &path, is_server ? ROLE_SERVER : ROLE_CLIENT, false);
@@ -610,6 +611,7 @@ static void derives_the_keys(void **state)
             if (atoi(fields[0])) {
                 hs->slot.flags |= HS_EMS;
             }
+            hs->peer = 1;
             hs->send_seq = (uint16_t)(is_server ? 77 : atoi(fields[1]));
             hs->receive_seq = (uint16_t)(is_server ? atoi(fields[1]) : 78);
             (void)from_hex(hs->client_random, 32, fields[3]);
@@ -627,6 +629,10 @@ static void derives_the_keys(void **state)
             (void)from_hex(want, 12, fields[is_server ? 9 : 8]);
             assert_memory_equal(finished + 12, want, 12);
             assert_int_equal(iotsec_get_u16(finished + 4), is_server ? 77 : atoi(fields[1]));
+#if IOTSEC_PAIRWISE
+            (void)from_hex(want, IOTSEC_EXPORTED_BYTES, fields[10]);
+            assert_memory_equal(hs->u.keyed.exported, want, IOTSEC_EXPORTED_BYTES);
+#endif
 #if IOTSEC_KEYLOG
             assert_int_equal(strlen(client.keylog), 14 + 64 + 1 + 96);
             assert_memory_equal(client.keylog, "CLIENT_RANDOM ", 14);

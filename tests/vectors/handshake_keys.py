@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writes handshake_keys.csv: the key schedule of RFC 5246, RFC 4279 and RFC 7627, computed with nothing but
-Python's hashlib and hmac. Run it in its folder; the output is kept, so that the tests need no Python."""
+"""Writes handshake_keys.csv: the key schedule of RFC 5246, RFC 4279 and RFC 7627 and what RFC 5705 exports from it for
+a crypto session bundle, computed with nothing but Python's hashlib and hmac. Run it in its folder; the output is kept, so that the tests need no Python."""
 
 import hashlib
 import hmac
@@ -52,9 +52,10 @@ def main():
         block = prf(master, "key expansion", server_random + client_random, 40)
         client = prf(master, "client finished", session_hash, 12)
         server = prf(master, "server finished", hashlib.sha256(transcript + finished(seq, client)).digest(), 12)
-        rows.append([ems, seq, psk, client_random, server_random, transcript, master, block, client, server])
+        exported = prf(master, "EXPORTER-iotsec-csb", client_random + server_random, 20)
+        rows.append([ems, seq, psk, client_random, server_random, transcript, master, block, client, server, exported])
     with open("handshake_keys.csv", "w", encoding="ascii") as out:
-        out.write("ems,finished_seq,psk,client_random,server_random,transcript,master,key_block,client_finished,server_finished\n")
+        out.write("ems,finished_seq,psk,client_random,server_random,transcript,master,key_block,client_finished,server_finished,exported\n")
         for row in rows:
             out.write(",".join(v.hex() if isinstance(v, bytes) else str(v) for v in row) + "\n")
 
