@@ -370,6 +370,10 @@ void iotsec_dtls_wipe(struct iotsec_dtls *dtls);
 /**
  * Starts a handshake as client; the ClientHello leaves before the call returns. Ends in one `established` or `failed`.
  * A session with that address stays usable until the new Finished is verified.
+ *
+ * What the other end begins at the same time is a handshake of its own. If both complete, each replaces the other's session,
+ * not always in the same order at the two ends, which then hold different ones. So of two ends that are client and server
+ * to one another one has to give way: IOTSEC_ERR_AGAIN of an extension's `parse`, iotsec_dtls_incoming, iotsec_dtls_cancel.
  * @param dtls an initialised context
  * @param to the server's unicast address; copied
  * @param identity PSK identity, any bytes; not copied: stays valid until the handshake has ended
