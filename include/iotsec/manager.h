@@ -494,7 +494,8 @@ enum iotsec_status iotsec_manager_l2_renew(struct iotsec_manager *manager);
  * when more than IOTSEC_REVOKED_MAX devices have been evicted, without an overlap.
  * @param manager an initialised manager
  * @param degree t, 1 to IOTSEC_POLY_DEGREE_MAX: so many captured devices learn nothing about others' keys, one more everything
- * @param overlap 1: shares of the old generation serve for a while longer; 0, after a compromise: they end with the new one
+ * @param overlap 1: shares of the old generation serve for a while longer, unless a device has been evicted since that
+ *        was made; 0, after a compromise: they end with the new one
  * @retval IOTSEC_OK durable; deliveries follow
  * @retval IOTSEC_ERR_DEGREE the degree is out of range
  * @retval IOTSEC_ERR_UNSUPPORTED the registry keeps no polynomial, or the manager is NULL

@@ -44,7 +44,7 @@ enum iotsec_status iotsec_mgr_poly_load(struct iotsec_manager *m)
 }
 
 /* In a transaction: draws a new polynomial and writes it. */
-static enum iotsec_status stage_new(struct iotsec_manager *m, uint8_t degree, bool gentle, enum iotsec_status reason)
+static enum iotsec_status stage_new(struct iotsec_manager *m, uint8_t degree, bool overlap, enum iotsec_status reason)
 {
     const struct iotsec_registry *registry = m->config->registry;
     struct iotsec_registry_poly *staged = &m->staged_poly;
@@ -60,7 +60,8 @@ static enum iotsec_status stage_new(struct iotsec_manager *m, uint8_t degree, bo
     memset(staged, 0, sizeof *staged);
     staged->generation = above + 1u;
     staged->degree = degree;
-    staged->gentle = gentle;
+    /* a device that has not got every mark of the old generation would let the revoked in for as long as that serves */
+    staged->gentle = overlap && m->poly.revoked_count == 0;
     m->poly_reason = (int8_t)reason;
     status = registry->put_poly(m->config->user, staged);
     for (row = 0; row <= degree; row++) {

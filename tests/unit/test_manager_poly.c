@@ -320,6 +320,17 @@ static void generations_run_out(void **state)
     assert_int_equal(rig.durable.evicted_count, 0);
 }
 
+/* Who is revoked in a generation must not live on in an overlap: a device may not have heard of it. */
+static void revocations_leave_no_overlap(void **state)
+{
+    (void)state;
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 9), IOTSEC_OK);
+    assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
+    assert_int_equal(durable()->gentle, 0);
+    assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
+    assert_int_equal(durable()->gentle, 1);
+}
+
 /* ---- Shares ---- */
 
 static void every_device_gets_its_share(void **state)
@@ -1297,6 +1308,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(coefficients_are_random, setup, teardown),
         cmocka_unit_test_setup_teardown(a_renewal_is_another_polynomial, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(revocations_leave_no_overlap, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(degrees_have_a_range, setup, teardown),
         cmocka_unit_test_setup_teardown(generations_run_out, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(every_device_gets_its_share, setup_poly, teardown),
