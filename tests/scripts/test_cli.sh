@@ -65,7 +65,7 @@ exits 0 '^iotsec [0-9]' dtls client --version
 exits 0 'manager serve DB' manager --help
 for command in 'manager init' 'manager list' 'manager group add' 'manager group remove' 'manager group renew' 'manager device add' \
     'manager device evict' 'manager device readmit' 'manager device remove' 'manager device allow' 'manager device deny' \
-    'manager access' 'manager l2 renew' 'manager serve' device relay 'dtls server' 'dtls client'; do
+    'manager access' 'manager l2 renew' 'manager poly renew' 'manager poly show' 'manager serve' device relay 'dtls server' 'dtls client'; do
     # shellcheck disable=SC2086  # words of a command
     exits 0 "^usage: iotsec $command" $command --help
 done
@@ -115,8 +115,19 @@ exits 2 '^error: USAGE: .*--relay-handshakes' manager serve a.db --relay-handsha
 exits 2 '^error: USAGE: .*--l2-switch-ms' manager serve a.db --l2-switch-ms soon
 exits 2 '^error: USAGE: .*--relay: .*often' device --relay often
 exits 2 '^error: USAGE: .*--relay-open' device --relay --relay-open 0
+exits 2 '^error: USAGE: .*--pairs' device --pairs 1001
+exits 2 '^error: USAGE: .*--pairs' device --pairs all
+exits 2 '^error: USAGE: .*--share-degree-max' device --share-degree-max 0
+exits 2 '^error: USAGE: .*--share-degree-max' device --share-degree-max 256
+exits 2 '^error: USAGE: .*--pair-idle' device --pair-idle 0
+# what neighbours send to the relay is not for the device itself
+exits 2 '^error: USAGE: --listen .*5684.*relay' device --manager '[::1]:1' --id a --psk-file good.psk --relay --listen '[::]:5684'
+exits 2 '^error: USAGE: --listen .*7000.*relay' \
+    device --manager '[::1]:1' --id a --psk-file good.psk --relay --relay-port 7000 --listen '[fd01::1]:7000'
 exits 2 '^error: USAGE: .*--relay$' device --manager '[::1]:1' --id a --psk-file good.psk --relay-open always
 exits 2 '^error: USAGE: ' manager l2 nonsense
+exits 2 '^error: USAGE: ' manager poly nonsense
+exits 2 '^error: USAGE: ' manager poly renew
 exits 2 '^error: USAGE: .*--address' manager access a.db
 exits 2 '^error: USAGE: .*--interface' relay
 exits 2 '^error: USAGE: .*--manager' relay --interface lo
@@ -211,6 +222,15 @@ exits 0 '^queued what=access manager=\[fd01::1\]:5684 prefix=fd01::/64 pan=0xbee
     manager access new.db --address '[fd01::1]:5684' --pan 0xbeef
 exits 0 '^queued what=l2-renew$' manager l2 renew new.db
 exits 0 '^queued what=access manager=\[fd01::1\]:5684 prefix=fd01::/64 pan=0xbeef$' manager list new.db
+exits 1 '^error: NO_POLYNOMIAL: ' manager poly show new.db
+for bad in 0 256 t -1 '' 31.0 4294967297; do
+    exits 1 '^error: BAD_DEGREE: ' manager poly renew new.db --degree "$bad"
+done
+exits 0 '^queued what=poly-renew degree=31 overlap=yes$' manager poly renew new.db
+exits 0 '^queued what=poly-renew degree=255 overlap=no$' manager poly renew new.db --degree 255 --no-overlap
+exits 0 '^queued what=poly-renew degree=255 overlap=yes$' manager poly renew new.db # as it will be
+exits 0 '^queued what=poly-renew degree=5 overlap=yes$' manager poly renew new.db --degree 5
+exits 0 '^queued what=poly-renew degree=255 overlap=no$' manager list new.db
 exits 0 '^registry-created' manager init wide.db --prefix fd01::/48
 exits 1 "^error: BAD_PREFIX: the registry's" manager access wide.db --address '[fd01::1]:5684'
 exits 0 '^queued what=access manager=192.0.2.1:5684 prefix=none pan=0xffff$' \
@@ -249,15 +269,34 @@ for name, change in (("later.db", "PRAGMA user_version = 99"), ("foreign.db", "P
 PYTHON
 exits 1 '^error: REGISTRY_SCHEMA: .*99' manager list later.db
 exits 1 '^error: REGISTRY_SCHEMA: ' manager list foreign.db
-# The first layout had no access parameters: such a registry is brought up to date, but not under an old server's feet.
+# Two identities of one point: nobody knows such, so another hand has put it there.
 python3 - <<'PYTHON'
-import sqlite3
-open("first.db", "wb").write(open("new.db", "rb").read())
-db = sqlite3.connect("first.db")
-db.executescript("DROP TABLE access; DELETE FROM wanted; PRAGMA user_version = 1")
+import hashlib, sqlite3
+db = sqlite3.connect("new.db")
+point = int.from_bytes(hashlib.sha256(b"iotsec point" + b"twin").digest(), "big") % (2**127 - 1)
+db.execute("UPDATE device SET point = ? WHERE identity = CAST('light switch' AS BLOB)", (point.to_bytes(16, "big"),))
+db.commit()
 db.close()
 PYTHON
-chmod 600 first.db
+exits 1 '^error: IDENTITY_COLLISION: twin: .*light switch' manager device add new.db twin --psk-out twin.psk
+[[ ! -e twin.psk ]] || complain 'a refused device left a key'
+"$iotsec" manager list new.db >listed
+if grep -q 'id=twin' listed; then complain 'a refused device was added'; fi
+# The first layout had no access parameters, the second one no polynomial: such registries are brought up to date, but not
+# under an old server's feet.
+python3 - <<'PYTHON'
+import sqlite3
+older = "DROP INDEX device_point; ALTER TABLE device DROP COLUMN point; DROP TABLE poly; DROP TABLE revoked;"
+for name, change in (("first.db", older + "DROP TABLE access; DELETE FROM wanted; PRAGMA user_version = 1"),
+                     ("layout-2.db", older + "DELETE FROM wanted WHERE kind > 9; PRAGMA user_version = 2")):
+    open(name, "wb").write(open("new.db", "rb").read())
+    db = sqlite3.connect(name)
+    db.executescript(change)
+    db.close()
+PYTHON
+chmod 600 first.db layout-2.db
+exits 0 '^queued what=access manager=\[fd01::1\]:5684 ' manager list layout-2.db
+exits 0 '^queued what=poly-renew degree=31 overlap=yes$' manager poly renew layout-2.db
 python3 - >holder.log <<'PYTHON' &
 import fcntl, os, time
 lock = os.open("first.db.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -345,8 +384,20 @@ exits 0 '^l2-renewed$' manager l2 renew new.db
 wait_for manager.log '^l2-key number=[0-9]+ index=[0-9]+ state=handed-out reason=CANCELLED$'
 "$iotsec" manager list new.db >listed
 if grep '^access ' listed | grep -qE '[0-9a-f]{32}'; then complain 'list shows an L2 key'; else ok 'list shows no L2 key'; fi
+# the wishes from before are carried out, in their order
+exits 0 '^poly generation=4 degree=5 bytes=336 share-bytes=96 overlap=yes revoked=2$' manager poly show new.db
+if grep -q '^revoked mark=[0-9a-f]* id=lamp1$' out && grep -qE '^revoked mark=[0-9a-f]{16}$' out; then
+    ok 'lamp1, evicted twice, is revoked once, and so is lamp2, which is removed'; else complain "revoked: $(cat out)"; fi
+exits 0 '^poly-renewed degree=5 overlap=no$' manager poly renew new.db --no-overlap
+wait_for manager.log '^poly generation=5 degree=5 overlap=no reason=CANCELLED$'
+exits 0 '^poly-renewed degree=31 overlap=yes$' manager poly renew new.db --degree 31
+exits 0 '^poly generation=6 degree=31 bytes=8448 share-bytes=512 overlap=yes revoked=0$' manager list new.db
 exits 0 '^removed id=lamp4$' manager device remove new.db lamp4
+exits 0 '^revoked mark=[0-9a-f]{16}$' manager poly show new.db
 exits 0 '^device-added id=lamp4 number=5 ' manager device add new.db lamp4
+grep -q '^warning: STILL_REVOKED: lamp4: ' err || complain 'nobody says that lamp4 stays revoked'
+exits 0 '^revoked mark=[0-9a-f]{16} id=lamp4$' manager poly show new.db
+if grep -qE '[0-9a-f]{17}' out; then complain 'a coefficient is shown'; else ok 'no coefficient is shown'; fi
 
 # Ways in which a join fails, each by its name.
 device=(device --manager "$manager_addr" --id lamp4)
@@ -395,6 +446,22 @@ grep -q '^queued what=l2-renew$' listed || complain 'a crash before the commit l
 crashes 1a
 if grep -q '^access .* l2-number=1 l2-index=1 l2-next=2$' listed && ! grep -q '^queued' listed; then
     ok 'access parameters and L2 keys survive crashes'; else complain "after the crashes: $(tail -n 2 listed)"; fi
+# A polynomial is there whole, or not at all.
+for generation in 1 2; do
+    "$iotsec" manager poly renew crash.db --degree 100 >out
+    crashes 1b
+    grep -q '^queued what=poly-renew degree=100 overlap=yes$' listed || complain 'a crash before the commit lost the polynomial'
+    ! grep -q "^poly generation=$generation" listed || complain 'a crash before the commit left a polynomial'
+    crashes 1a
+    if grep -q "^poly generation=$generation degree=100 bytes=82416 " listed && ! grep -q '^queued' listed; then
+        ok "polynomial $generation survives crashes"; else complain "after the crashes: $(tail -n 2 listed)"; fi
+done
+python3 - <<'PYTHON' || complain 'a polynomial with holes'
+import sqlite3
+coefficients, = sqlite3.connect("crash.db").execute("SELECT coefficients FROM poly").fetchone()
+elements = [coefficients[i:i + 16] for i in range(0, len(coefficients), 16)]
+assert len(set(elements)) == len(elements) == 101 * 102 // 2 and all(element[0] < 128 for element in elements)
+PYTHON
 
 "$iotsec" dtls server --listen '[::1]:0' --psk-identity dev --psk-file good.psk -v >server.log 2>&1 &
 server=$!
