@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # README.md: its example is examples/embedding/lamp.c, which is built against this build's library and
-# joins a domain; the files that it and the other documents point to exist.
+# joins a domain; the lines that it shows a device's user do what it says; the files that it and the other documents
+# point to exist.
 set -euo pipefail
 
 source_dir=${IOTSEC_SOURCE_DIR:-$(cd "$(dirname "$0")/../.." && pwd)}
@@ -22,9 +23,13 @@ run_example() {
     # A bridge carries multicast between the sockets of one host; `lo` does not.
     ip link add br0 type bridge
     ip link set br0 up
-    ip addr add fd01::1/64 dev br0 nodad
+    local address
+    for address in fd01::1 fd01::10 fd01::21; do
+        ip addr add "$address/64" dev br0 nodad
+    done
     "$bin" manager init domain.db
     "$bin" manager group add domain.db 1 --address ff15::101 --port 5683
+    "$bin" manager poly renew domain.db
     "$bin" manager device add domain.db switch --group 1 --psk-out switch.psk
     "$bin" manager device add domain.db lamp-1 --group 1 --psk-out lamp-1.psk
     "$bin" manager serve domain.db --listen '[fd01::1]:5684' >manager.log 2>&1 &
@@ -45,6 +50,37 @@ run_example() {
     wait "$switch" "$manager" || fail "switch or manager ended with status $?"
 }
 
+# device ID ADDRESS: as the README has it, but at an address of its own, since all share a host here.
+device() {
+    mkfifo "$1.in"
+    exec 4<>"$1.in"
+    "$bin" device --manager '[fd01::1]:5684' --id "$1" --psk-file "$1.psk" --group 1 --interface br0 --listen "[$2]:5685" \
+        <"$1.in" >"$1.log" 2>&1 &
+    devices+=("$!")
+    wait_for "$1.log" '^joined '
+    wait_for "$1.log" '^share '
+}
+
+# The two lines for a device's standard input, and what they say is printed.
+run_lines() {
+    local devices=() command printed
+    rm -f ./*.log ./*.in
+    "$bin" manager serve domain.db --listen '[fd01::1]:5684' >manager.log 2>&1 &
+    devices+=("$!")
+    wait_for manager.log '^serving '
+    device lamp-1 fd01::21
+    device switch fd01::10
+    while read -r command; do
+        printed=$(sed 's/.*prints: *//; s/sender=[0-9]*/sender=[0-9]*/; s/[][]/\\&/g; s/\\\[0-9\\\]/[0-9]/g' <<<"$command")
+        printf '%s\n' "$command" | sed -E 's/  +.*//' >&4
+        wait_for lamp-1.log "^$printed\$"
+        printf 'ok: %s\n' "$command"
+    done < <(sed -nE 's/^    ((group|send) .*prints: .*)/\1/p' "$source_dir/README.md")
+    [[ -n ${printed:-} ]] || fail 'the README shows no line for a device'
+    kill "${devices[@]}"
+    wait "${devices[@]}" || fail "a device or the manager ended with status $?"
+}
+
 wait_for() {
     local tries=200
     until grep -qs -e "$2" "$1"; do
@@ -59,6 +95,7 @@ wait_for() {
 
 if [[ ${1:-} == --inside ]]; then
     run_example
+    run_lines
     exit 0
 fi
 
