@@ -79,7 +79,7 @@ static void end_older(struct iotsec_device *dev)
 }
 
 /* A newer generation begins to come. One that was still coming is forgotten, but not its marks: whom they name holds a
- * share of the generation that still serves, too. */
+ * share of the generation that still serves, too, and with that they go. */
 static void begin(struct iotsec_device *dev, uint32_t generation)
 {
     if ((dev->pair_flags & PAIRS_OVERLAP) != 0) {
@@ -88,9 +88,6 @@ static void begin(struct iotsec_device *dev, uint32_t generation)
     wipe_share(dev, &dev->share[1]);
     dev->share[1].generation = generation;
     dev->revoked_before = dev->revoked_count;
-    if (dev->share[0].generation == 0) {
-        dev->revoked_before = dev->revoked_count = 0;
-    }
 }
 
 /* The share that was coming is put in use. */
@@ -100,11 +97,11 @@ static void put_in_use(struct iotsec_device *dev)
 
     dev->share[0] = dev->share[1];
     dev->share[1] = old;
-    dev->pair_flags |= PAIRS_OVERLAP | PAIRS_REVIEW | PAIRS_TELL;
+    dev->pair_flags |= PAIRS_OVERLAP | PAIRS_TELL;
     dev->overlap_until = iotsec_dev_now(dev) + iotsec_value_or(dev->config->share_overlap_ms, IOTSEC_SHARE_OVERLAP_MS);
     dev->share[0].flags &= (uint8_t)~SHARE_BAD;
     /* the flag speaks of the generation right before it: between others there may be one that had to end at once */
-    if (dev->share[0].flags != SHARE_GENTLE || old.generation != dev->share[0].generation - 1 || old.held == 0) {
+    if (dev->share[0].flags != SHARE_GENTLE || old.generation != dev->share[0].generation - 1) {
         end_older(dev);
     }
 }
@@ -151,7 +148,6 @@ static enum iotsec_km_result take_elements(struct iotsec_device *dev, const stru
     memcpy(share->elements + IOTSEC_POLY_ELEMENT_BYTES * share->held, message->tail + IOTSEC_POLY_ELEMENT_BYTES * known,
            IOTSEC_POLY_ELEMENT_BYTES * (message->count - known));
     share->held = (uint16_t)(message->first + message->count);
-    dev->share_wait = 0;
     return IOTSEC_KM_DONE;
 }
 
@@ -175,7 +171,6 @@ static enum iotsec_km_result take_marks(struct iotsec_device *dev, const struct 
     memcpy(dev->revoked[dev->revoked_count], message->tail + IOTSEC_REVOKED_BYTES * known, IOTSEC_REVOKED_BYTES * added);
     dev->revoked_count = (uint8_t)(dev->revoked_count + added);
     dev->pair_flags |= PAIRS_REVIEW;
-    dev->share_wait = 0;
     return IOTSEC_KM_DONE;
 }
 
@@ -187,6 +182,7 @@ static void ask_in(struct iotsec_device *dev, uint32_t ms)
 
 enum iotsec_km_result iotsec_dev_take_share(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer)
 {
+    uint32_t wait = KEYS_WAIT_MS;
     enum iotsec_km_result result;
     struct iotsec_share *share;
 
@@ -209,9 +205,14 @@ enum iotsec_km_result iotsec_dev_take_share(struct iotsec_device *dev, const str
     if (find_newest(dev) != 0 && share->held == share->degree + 1u && count_marks(dev) >= share->wanted) {
         put_in_use(dev);
     }
+    if (result == IOTSEC_KM_FAILED) {
+        wait = iotsec_dev_ask_delay(dev, &dev->share_wait);
+    } else {
+        dev->share_wait = 0;
+    }
     dev->pair_flags &= (uint8_t)~PAIRS_ASK;
     if (find_newest(dev) != 0 || count_marks(dev) < dev->share[0].wanted) {
-        ask_in(dev, result == IOTSEC_KM_FAILED ? iotsec_dev_ask_delay(dev, &dev->share_wait) : KEYS_WAIT_MS);
+        ask_in(dev, wait);
     }
     return result;
 }

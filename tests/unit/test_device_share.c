@@ -242,47 +242,50 @@ static void takes_pieces(void **state)
         /*  1 the first piece          */ { 5, 3, 0, 2, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 2, 1, false },
         /*  2 again                    */ { 5, 3, 0, 2, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 2, 1, false },
         /*  3 a part of it             */ { 5, 3, 1, 1, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 2, 1, false },
-        /*  4 a gap                    */ { 5, 3, 3, 1, 0, 0, -1, 0, 0, 5, 2, 1, true },
-        /*  5 an older generation      */ { 4, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 2, 1, false },
-        /*  6 partly known             */ { 5, 3, 1, 2, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 3, 1, false },
-        /*  7 not an element           */ { 5, 3, 3, 1, 0, 1, IOTSEC_KM_FAILED, 0, 0, 5, 3, IOTSEC_ERR_DECODE, false },
-        /*  8 again                    */ { 5, 3, 3, 1, 0, 1, IOTSEC_KM_FAILED, 0, 0, 5, 3, 1, false },
-        /*  9 partly known, and none   */ { 5, 3, 2, 2, 0, 1, IOTSEC_KM_FAILED, 0, 0, 5, 3, 1, false },
-        /* 10 the rest                 */ { 5, 3, 3, 1, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, IOTSEC_OK, false },
-        /* 11 a repeat of it           */ { 5, 3, 3, 1, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
-        /* 12 all of it                */ { 5, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
-        /* 13 another degree, in use   */ { 5, 2, 0, 3, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
-        /* 14 too high a degree, in use */ { 5, 4, 0, 3, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
-        /* 15 no element, in use       */ { 5, 3, 0, 4, 0, 1, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
-        /* 16 an older one             */ { 4, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
-        /* 17 the next, in the middle  */ { 6, 3, 2, 1, 0, 0, -1, 5, 0, 6, 0, 1, true },
-        /* 18 from its beginning       */ { 6, 3, 0, 2, 0, 0, IOTSEC_KM_DONE, 5, 0, 6, 2, 1, false },
-        /* 19 one after that           */ { 8, 3, 0, 1, 0, 0, IOTSEC_KM_DONE, 5, 0, 8, 1, 1, false },
-        /* 20 the one between          */ { 6, 3, 2, 2, 0, 0, IOTSEC_KM_DONE, 5, 0, 8, 1, 1, false },
-        /* 21 all of it                */ { 8, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 8, 0, 0, 0, IOTSEC_OK, false },
-        /* 22 gentle                   */ { 9, 3, 0, 4, GENTLE, 0, IOTSEC_KM_DONE, 9, 8, 0, 0, IOTSEC_OK, false },
-        /* 23 the one before, again    */ { 8, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 9, 8, 0, 0, 1, false },
-        /* 24 the next ends an overlap */ { 10, 3, 0, 1, GENTLE, 0, IOTSEC_KM_DONE, 9, 0, 10, 1, 1, false },
-        /* 25 the last word counts     */ { 10, 3, 1, 3, 0, 0, IOTSEC_KM_DONE, 10, 0, 0, 0, IOTSEC_OK, false },
-        /* 26 ... both ways            */ { 11, 3, 0, 1, 0, 0, IOTSEC_KM_DONE, 10, 0, 11, 1, 1, false },
-        /* 27                          */ { 11, 3, 1, 3, GENTLE, 0, IOTSEC_KM_DONE, 11, 10, 0, 0, IOTSEC_OK, false },
-        /* 28 not the one right before */ { 13, 3, 0, 4, GENTLE, 0, IOTSEC_KM_DONE, 13, 0, 0, 0, IOTSEC_OK, false },
-        /* 29 other flags mean nothing */ { 14, 3, 0, 4, 0xFE, 0, IOTSEC_KM_DONE, 14, 0, 0, 0, IOTSEC_OK, false },
-        /* 30 ... nor undo this one    */ { 15, 3, 0, 4, 0xFF, 0, IOTSEC_KM_DONE, 15, 14, 0, 0, IOTSEC_OK, false },
-        /* 31 another degree           */ { 16, 2, 0, 3, 0, 0, IOTSEC_KM_DONE, 16, 0, 0, 0, IOTSEC_OK, false },
-        /* 32 no element, then gentle  */ { 17, 3, 0, 4, GENTLE, 1, IOTSEC_KM_FAILED, 16, 0, 17, 0, IOTSEC_ERR_DECODE, false },
-        /* 33                          */ { 17, 3, 0, 4, GENTLE, 0, IOTSEC_KM_DONE, 17, 16, 0, 0, IOTSEC_OK, false },
-        /* 34 too high a degree        */ { 18, 4, 0, 1, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 18, 0, IOTSEC_ERR_DEGREE, false },
-        /* 35 again                    */ { 18, 4, 0, 1, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 18, 0, 1, false },
-        /* 36 for all of it            */ { 18, 3, 0, 4, 0, 0, IOTSEC_KM_NO_ROOM, 0, 0, 18, 0, 1, false },
-        /* 37 older ones are older     */ { 17, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0, 0, 18, 0, 1, false },
-        /* 38 the next                 */ { 19, 3, 0, 4, GENTLE, 0, IOTSEC_KM_DONE, 19, 0, 0, 0, IOTSEC_OK, false },
-        /* 39 another degree midway    */ { 20, 3, 0, 2, GENTLE, 0, IOTSEC_KM_DONE, 19, 0, 20, 2, 1, false },
-        /* 40                          */ { 20, 2, 2, 1, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 20, 0, IOTSEC_ERR_DEGREE, false },
-        /* 41                          */ { 20, 3, 2, 2, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 20, 0, 1, false },
-        /* 42 refused, then refused    */ { 21, 9, 5, 1, 0, 0, IOTSEC_KM_NO_ROOM, 0, 0, 21, 0, IOTSEC_ERR_DEGREE, false },
-        /* 43 the last number          */ { 0xFFFFFFFFu, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0xFFFFFFFFu, 0, 0, 0, IOTSEC_OK, false },
-        /* 44 after it                 */ { 1, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0xFFFFFFFFu, 0, 0, 0, 1, false },
+        /*  4 the beginning of it      */ { 5, 3, 0, 1, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 2, 1, false },
+        /*  5 a gap                    */ { 5, 3, 3, 1, 0, 0, -1, 0, 0, 5, 2, 1, true },
+        /*  6 an older generation      */ { 4, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 2, 1, false },
+        /*  7 partly known             */ { 5, 3, 1, 2, 0, 0, IOTSEC_KM_DONE, 0, 0, 5, 3, 1, false },
+        /*  8 not an element           */ { 5, 3, 3, 1, 0, 1, IOTSEC_KM_FAILED, 0, 0, 5, 3, IOTSEC_ERR_DECODE, false },
+        /*  9 again                    */ { 5, 3, 3, 1, 0, 1, IOTSEC_KM_FAILED, 0, 0, 5, 3, 1, false },
+        /* 10 ... and partly known     */ { 5, 3, 2, 2, 0, 1, IOTSEC_KM_FAILED, 0, 0, 5, 3, 1, false },
+        /* 11 the rest                 */ { 5, 3, 3, 1, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, IOTSEC_OK, false },
+        /* 12 a repeat of it           */ { 5, 3, 3, 1, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
+        /* 13 all of it                */ { 5, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
+        /* 14 another degree, in use   */ { 5, 2, 0, 3, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
+        /* 15 too high a degree, in use */ { 5, 4, 0, 3, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
+        /* 16 no element, in use       */ { 5, 3, 0, 4, 0, 1, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
+        /* 17 an older one             */ { 4, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 5, 0, 0, 0, 1, false },
+        /* 18 the next, in the middle  */ { 6, 3, 2, 1, 0, 0, -1, 5, 0, 6, 0, 1, true },
+        /* 19 from its beginning       */ { 6, 3, 0, 2, 0, 0, IOTSEC_KM_DONE, 5, 0, 6, 2, 1, false },
+        /* 20 one after that           */ { 8, 3, 0, 1, 0, 0, IOTSEC_KM_DONE, 5, 0, 8, 1, 1, false },
+        /* 21 the one between          */ { 6, 3, 2, 2, 0, 0, IOTSEC_KM_DONE, 5, 0, 8, 1, 1, false },
+        /* 22 all of it                */ { 8, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 8, 0, 0, 0, IOTSEC_OK, false },
+        /* 23 gentle                   */ { 9, 3, 0, 4, GENTLE, 0, IOTSEC_KM_DONE, 9, 8, 0, 0, IOTSEC_OK, false },
+        /* 24 the one before, again    */ { 8, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 9, 8, 0, 0, 1, false },
+        /* 25 the next ends an overlap */ { 10, 3, 0, 1, GENTLE, 0, IOTSEC_KM_DONE, 9, 0, 10, 1, 1, false },
+        /* 26 the last word counts     */ { 10, 3, 1, 3, 0, 0, IOTSEC_KM_DONE, 10, 0, 0, 0, IOTSEC_OK, false },
+        /* 27 ... both ways            */ { 11, 3, 0, 1, 0, 0, IOTSEC_KM_DONE, 10, 0, 11, 1, 1, false },
+        /* 28                          */ { 11, 3, 1, 3, GENTLE, 0, IOTSEC_KM_DONE, 11, 10, 0, 0, IOTSEC_OK, false },
+        /* 29 not the one right before */ { 13, 3, 0, 4, GENTLE, 0, IOTSEC_KM_DONE, 13, 0, 0, 0, IOTSEC_OK, false },
+        /* 30 other flags mean nothing */ { 14, 3, 0, 4, 0xFE, 0, IOTSEC_KM_DONE, 14, 0, 0, 0, IOTSEC_OK, false },
+        /* 31 ... nor undo this one    */ { 15, 3, 0, 4, 0xFF, 0, IOTSEC_KM_DONE, 15, 14, 0, 0, IOTSEC_OK, false },
+        /* 32 another degree           */ { 16, 2, 0, 3, 0, 0, IOTSEC_KM_DONE, 16, 0, 0, 0, IOTSEC_OK, false },
+        /* 33 no element, then gentle  */ { 17, 3, 0, 4, GENTLE, 1, IOTSEC_KM_FAILED, 16, 0, 17, 0, IOTSEC_ERR_DECODE, false },
+        /* 34 a piece that is one      */ { 17, 3, 0, 2, GENTLE, 0, IOTSEC_KM_DONE, 16, 0, 17, 2, 1, false },
+        /* 35 none again: it was told  */ { 17, 3, 2, 2, GENTLE, 1, IOTSEC_KM_FAILED, 16, 0, 17, 2, 1, false },
+        /* 36                          */ { 17, 3, 2, 2, GENTLE, 0, IOTSEC_KM_DONE, 17, 16, 0, 0, IOTSEC_OK, false },
+        /* 37 too high a degree        */ { 18, 4, 0, 1, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 18, 0, IOTSEC_ERR_DEGREE, false },
+        /* 38 again                    */ { 18, 4, 0, 1, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 18, 0, 1, false },
+        /* 39 for all of it            */ { 18, 3, 0, 4, 0, 0, IOTSEC_KM_NO_ROOM, 0, 0, 18, 0, 1, false },
+        /* 40 older ones are older     */ { 17, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0, 0, 18, 0, 1, false },
+        /* 41 the next                 */ { 19, 3, 0, 4, GENTLE, 0, IOTSEC_KM_DONE, 19, 0, 0, 0, IOTSEC_OK, false },
+        /* 42 another degree midway    */ { 20, 3, 0, 2, GENTLE, 0, IOTSEC_KM_DONE, 19, 0, 20, 2, 1, false },
+        /* 43                          */ { 20, 2, 2, 1, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 20, 0, IOTSEC_ERR_DEGREE, false },
+        /* 44                          */ { 20, 3, 2, 2, GENTLE, 0, IOTSEC_KM_NO_ROOM, 0, 0, 20, 0, 1, false },
+        /* 45 refused, then refused    */ { 21, 9, 5, 1, 0, 0, IOTSEC_KM_NO_ROOM, 0, 0, 21, 0, IOTSEC_ERR_DEGREE, false },
+        /* 46 the last number          */ { 0xFFFFFFFFu, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0xFFFFFFFFu, 0, 0, 0, IOTSEC_OK, false },
+        /* 47 after it                 */ { 1, 3, 0, 4, 0, 0, IOTSEC_KM_DONE, 0xFFFFFFFFu, 0, 0, 0, 1, false },
     };
     struct device *a = join_with(DEGREE);
     size_t i;
@@ -446,6 +449,7 @@ static void ends_overlaps(void **state)
         a = join_with(DEGREE);
         give_share(5, DEGREE, 0, 0);
         give_share(6, DEGREE, 0, GENTLE);
+        assert_true(iotsec_poll(&a->device) <= rows[i].ms);
         run(rows[i].ms - 1);
         assert_int_equal(also_serving(a), 5);
         check_share(a, 5, DEGREE);
@@ -477,27 +481,28 @@ static void takes_marks(void **state)
     } rows[] = {
         /*  1 before the share           */ { MARKS, 5, 0, 2, 3, 0, IOTSEC_KM_DONE, 0, 0, 2, 0, 0, 0, 2, false },
         /*  2 a repeat                   */ { MARKS, 5, 0, 2, 3, 0, IOTSEC_KM_DONE, 0, 0, 2, 0, 0, 0, 2, false },
-        /*  3 a gap                      */ { MARKS, 5, 3, 1, 4, 0, -1, 0, 0, 2, 0, 0, 0, 2, false },
-        /*  4 whole, but not complete    */ { SHARE, 5, 0, 4, 4, 0, IOTSEC_KM_DONE, 0, 0, 2, 0, 0, 0, 2, false },
-        /*  5 partly known               */ { MARKS, 5, 1, 2, 4, 0, IOTSEC_KM_DONE, 0, 0, 3, 0, 0, 0, 3, false },
-        /*  6 the last one               */ { MARKS, 5, 3, 1, 4, 0, IOTSEC_KM_DONE, 5, 0, 4, 0, 0, 0, 4, true },
-        /*  7 another, in use            */ { MARKS, 5, 4, 1, 5, 0, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 5, false },
-        /*  8 a repeat                   */ { MARKS, 5, 4, 1, 5, 0, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 5, false },
-        /*  9 a gap, in use              */ { MARKS, 5, 6, 1, 7, 0, -1, 5, 0, 5, 0, 0, 0, 5, false },
-        /* 10 of an older generation     */ { MARKS, 4, 0, 1, 1, 0, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 5, false },
-        /* 11 of the next                */ { SHARE, 6, 0, 3, 0, GENTLE, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 0, false },
-        /* 12                            */ { MARKS, 6, 0, 1, 1, 0, IOTSEC_KM_DONE, 5, 0, 5, 1, 0, 0, 1, false },
-        /* 13 late for the one in use    */ { MARKS, 5, 5, 1, 6, 0, IOTSEC_KM_DONE, 5, 0, 5, 1, 0, 0, 1, false },
-        /* 14 in use, both lists count   */ { SHARE, 6, 3, 1, 1, GENTLE, IOTSEC_KM_DONE, 6, 5, 5, 1, 0, 0, 1, true },
-        /* 15 another, in the overlap    */ { MARKS, 6, 1, 1, 2, 0, IOTSEC_KM_DONE, 6, 5, 5, 2, 0, 0, 2, false },
-        /* 16 of the one before          */ { MARKS, 5, 5, 1, 6, 0, IOTSEC_KM_DONE, 6, 5, 5, 2, 0, 0, 2, false },
-        /* 17 the next: the overlap ends */ { MARKS, 7, 0, 3, 3, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 0, 3, false },
-        /* 18 the one after that: what 7 */ { SHARE, 9, 0, 1, 2, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 0, 0, false },
+        /*  3 the beginning of it        */ { MARKS, 5, 0, 1, 1, 0, IOTSEC_KM_DONE, 0, 0, 2, 0, 0, 0, 2, false },
+        /*  4 a gap                      */ { MARKS, 5, 3, 1, 4, 0, -1, 0, 0, 2, 0, 0, 0, 2, false },
+        /*  5 whole, but not complete    */ { SHARE, 5, 0, 4, 0, 0, IOTSEC_KM_DONE, 0, 0, 2, 0, 0, 0, 2, false },
+        /*  6 partly known               */ { MARKS, 5, 1, 2, 4, 0, IOTSEC_KM_DONE, 0, 0, 3, 0, 0, 0, 3, false },
+        /*  7 the last one               */ { MARKS, 5, 3, 1, 4, 0, IOTSEC_KM_DONE, 5, 0, 4, 0, 0, 0, 4, true },
+        /*  8 another, in use            */ { MARKS, 5, 4, 1, 5, 0, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 5, false },
+        /*  9 a repeat                   */ { MARKS, 5, 4, 1, 5, 0, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 5, false },
+        /* 10 a gap, in use              */ { MARKS, 5, 6, 1, 7, 0, -1, 5, 0, 5, 0, 0, 0, 5, false },
+        /* 11 of an older generation     */ { MARKS, 4, 0, 1, 1, 0, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 5, false },
+        /* 12 of the next                */ { SHARE, 6, 0, 3, 0, GENTLE, IOTSEC_KM_DONE, 5, 0, 5, 0, 0, 0, 0, false },
+        /* 13                            */ { MARKS, 6, 0, 1, 1, 0, IOTSEC_KM_DONE, 5, 0, 5, 1, 0, 0, 1, false },
+        /* 14 late for the one in use    */ { MARKS, 5, 5, 1, 6, 0, IOTSEC_KM_DONE, 5, 0, 5, 1, 0, 0, 1, false },
+        /* 15 in use, both lists count   */ { SHARE, 6, 3, 1, 1, GENTLE, IOTSEC_KM_DONE, 6, 5, 5, 1, 0, 0, 1, true },
+        /* 16 another, in the overlap    */ { MARKS, 6, 1, 1, 2, 0, IOTSEC_KM_DONE, 6, 5, 5, 2, 0, 0, 2, false },
+        /* 17 of the one before          */ { MARKS, 5, 5, 1, 6, 0, IOTSEC_KM_DONE, 6, 5, 5, 2, 0, 0, 2, false },
+        /* 18 the next: the overlap ends */ { MARKS, 7, 0, 3, 3, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 0, 3, false },
+        /* 19 the one after that: what 7 */ { SHARE, 9, 0, 1, 2, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 0, 0, false },
         /*    has revoked holds 6's too */
-        /* 19                            */ { SHARE, 9, 1, 3, 2, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 0, 0, false },
-        /* 20                            */ { MARKS, 9, 0, 1, 2, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 1, 1, false },
-        /* 21 it is complete: 6 ends     */ { MARKS, 9, 1, 1, 2, 0, IOTSEC_KM_DONE, 9, 0, 0, 0, 0, 2, 2, true },
-        /* 22 no room for its share      */ { SHARE, 10, 9, 1, 2, GENTLE, IOTSEC_KM_NO_ROOM, 0, 0, 0, 0, 0, 0, 0, true },
+        /* 20                            */ { SHARE, 9, 1, 3, 2, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 0, 0, false },
+        /* 21                            */ { MARKS, 9, 0, 1, 2, 0, IOTSEC_KM_DONE, 6, 0, 0, 2, 3, 1, 1, false },
+        /* 22 it is complete: 6 ends     */ { MARKS, 9, 1, 1, 2, 0, IOTSEC_KM_DONE, 9, 0, 0, 0, 0, 2, 2, true },
+        /* 23 no room for its share      */ { SHARE, 10, 9, 1, 2, GENTLE, IOTSEC_KM_NO_ROOM, 0, 0, 0, 0, 0, 0, 0, true },
     };
     struct device *a = join_with(DEGREE);
     size_t i;
@@ -764,6 +769,7 @@ static void asks_for_what_is_missing(void **state)
     w.share_answer = IOTSEC_KM_KEYS_FOLLOW;
     assert_int_equal(offer_share(5, DEGREE, 1, 1, 0), -1); /* a gap: at once */
     check_status(heard(IOTSEC_KM_SHARE_STATUS), 0, 5, 0, 0);
+    assert_int_equal(iotsec_poll(&a->device), 10000);
     assert_int_equal(count_asked(9999), 0);
     assert_int_equal(count_asked(1), 1);
     check_status(heard(IOTSEC_KM_SHARE_STATUS), 0, 5, 0, 0);
@@ -784,6 +790,8 @@ static void asks_for_what_is_missing(void **state)
     check_status(heard(IOTSEC_KM_SHARE_STATUS), 5, 0, 0, 2);
     w.share_answer = IOTSEC_KM_DONE; /* the manager has nothing more after all */
     assert_int_equal(count_asked(10000), 1);
+    assert_int_equal(count_asked(100000), 0);
+    assert_int_equal(offer(revoked_message(5, 3, 1, 4)), -1); /* a gap, but the manager knows of nothing */
     assert_int_equal(count_asked(100000), 0);
 }
 
@@ -811,6 +819,16 @@ static void asks_ever_more_rarely(void **state)
     }
     assert_int_equal(offer_share(5, DEGREE, 0, 1, 0), IOTSEC_KM_DONE);
     assert_int_equal(count_asked(10000), 1); /* which FAILED again; the waits are short again */
+    assert_in_range(count_asked(200000), 3, 5);
+    w.share_answer = IOTSEC_KM_DONE;
+    while (count_asked(10000) == 0) {
+        assert_true(a->device.share_wait > 100000);
+    }
+    w.share_answer = IOTSEC_KM_FAILED; /* after DONE they are, too */
+    assert_int_equal(offer_share(5, DEGREE, 2, 1, 0), -1);
+    assert_in_range(count_asked(200000), 4, 6);
+    assert_int_equal(iotsec_dtls_close(&w.dtls, w.session, IOTSEC_ALERT_CLOSE_NOTIFY), IOTSEC_OK);
+    assert_int_equal(count_asked(1000), 1); /* in a new session they are, too */
     assert_int_equal(count_asked(4999), 0);
     assert_int_equal(count_asked(5001), 1);
     w.share_answer = IOTSEC_KM_KEYS_FOLLOW;
@@ -859,14 +877,27 @@ static void bears_a_manager_without_polynomials(void **state)
     unsigned asked;
 
     (void)state;
-    w.share_answer = -1;
     a = join_with(DEGREE);
-    run(20000);
-    assert_int_equal(w.heard_count, 7); /* the same question, over and over: the eighth time */
-    for (asked = 1; asked < 7; asked++) {
-        assert_int_equal(w.heard[asked].message, w.heard[0].message);
+    assert_int_equal(iotsec_group_join(&a->device, OTHER), IOTSEC_OK); /* whose STATUS shows that the manager is there */
+    run(100);
+    say_pair(OTHER, K, 5, 0);
+    run(3000);
+    assert_int_equal(iotsec_dtls_close(&w.dtls, w.session, IOTSEC_ALERT_CLOSE_NOTIFY), IOTSEC_OK);
+    w.share_answer = -1;
+    w.sessions_made = 0;
+    w.heard_count = 0;
+    run(12000);
+    memset(a->events, 0, sizeof a->events);
+    assert_int_equal(w.sessions_made, 1);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_STATUS);
+    assert_in_range(w.heard_count, 6, 8); /* then the same question, over and over */
+    for (asked = 2; asked < w.heard_count; asked++) {
+        assert_int_equal(w.heard[asked].kind, IOTSEC_KM_SHARE_STATUS);
+        assert_int_equal(w.heard[asked].message, w.heard[1].message);
     }
-    asked = count_asked(IOTSEC_STATUS_INTERVAL_MS); /* then it is a new one, ever more rarely */
+    run(50000);
+    assert_true(w.heard_count > 12); /* then it is a new one */
+    asked = count_asked(IOTSEC_STATUS_INTERVAL_MS); /* ever more rarely */
     assert_in_range(asked, 5 * 8, 11 * 8);
     asked = count_asked(10 * IOTSEC_STATUS_INTERVAL_MS);
     assert_in_range(asked, 10 * 8, 30 * 8); /* every hour, and with the routine */
@@ -879,6 +910,7 @@ static void bears_a_manager_without_polynomials(void **state)
     run(30000);
     assert_non_null(heard(IOTSEC_KM_GROUP_REQUEST));
     assert_int_equal(iotsec_group_leave(&a->device, GROUP), IOTSEC_OK);
+    run(1000);
     /* one that knew it in this session, and says nothing now, is gone */
     w.share_answer = IOTSEC_KM_DONE;
     (void)count_asked(3 * IOTSEC_STATUS_INTERVAL_MS);
