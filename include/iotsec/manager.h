@@ -9,7 +9,8 @@
  * durable before the first byte that depends on it leaves; when the registry refuses, nothing changes.
  * Two managers must never serve one registry at once. After an older copy of a registry was restored,
  * call iotsec_manager_group_renew for every group first, with an `above` beyond any key number that may have
- * been in use (64 generations more, say): what the lost part had assigned is not known.
+ * been in use (64 generations more, say): what the lost part had assigned is not known. Nor is whom it had revoked: call
+ * iotsec_manager_poly_renew too, without an overlap.
  *
  * Sender IDs: a join takes the next one. A member keeps its ID over steps and generations as long as it
  * shows that it still holds its state; IDs of those who left are not used again. When 65534 are spent,

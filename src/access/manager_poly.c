@@ -224,17 +224,13 @@ static bool is_owed(const struct iotsec_manager *m, const struct iotsec_manager_
            (contact->share_next <= m->poly.degree || contact->revoked_to < m->poly.revoked_count);
 }
 
-/* Whether a share may take a place in the pool. Keys come first: while some wait for a place shares take none, and they
- * never take the last quarter, in which devices that do not answer would hold keys up. */
+/* Whether a share may take a place in the pool. Keys come first: while some may be waiting for a place shares take none, and
+ * they never take the last quarter, lest devices that do not answer hold keys up. */
 static bool has_place(const struct iotsec_manager *m)
 {
     uint16_t count = m->config->delivery_count;
 
-    return m->scan_left == 0 &&
-#if IOTSEC_ACCESS
-           m->l2_scan == 0 &&
-#endif
-           m->deliveries_used < count - (count + 2u) / 4u;
+    return m->scan_left == 0 && m->deliveries_used < count - (count + 2u) / 4u;
 }
 
 /* Elements of a share for one message to a device. */
@@ -312,7 +308,6 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, str
 {
     uint32_t newest = message->next_generation > message->key_number ? message->next_generation : message->key_number;
     uint32_t generation = m->poly.generation;
-    uint16_t all = (uint16_t)(m->poly.degree + 1u);
     bool owed;
 
     if (m->config->registry->poly != NULL && newest > generation) {
@@ -331,8 +326,9 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, str
         return IOTSEC_KM_NOT_MEMBER; /* yet */
     }
     if (newest == generation) {
-        contact->share_next = message->key_number == generation || message->held > all ? all : message->held;
-        contact->revoked_to = message->revoked < m->poly.revoked_count ? message->revoked : m->poly.revoked_count;
+        /* more than there is counts as all of it */
+        contact->share_next = message->key_number == generation ? IOTSEC_POLY_DEGREE_MAX + 1u : message->held;
+        contact->revoked_to = message->revoked;
     }
     owed = is_owed(m, contact);
     if (!owed) {

@@ -524,6 +524,25 @@ static void a_repeated_request_is_answered_again(void **state)
     assert_int_equal(DEV(0)->shares, 1);
 }
 
+/* It has lost what it had, in the same session: what was on its way to it is of no use any more. */
+static void a_new_request_goes_on_elsewhere(void **state)
+{
+    (void)state;
+    join(0, 1);
+    DEV(0)->share_mute = true;
+    ask(DEV(0));
+    settle();
+    device_acknowledge(DEV(0), DEV(0)->share_message, IOTSEC_KM_DONE);
+    settle();
+    assert_int_equal(DEV(0)->share_first, 8);
+    memset(&DEV(0)->share, 0, sizeof DEV(0)->share);
+    DEV(0)->share_mute = false;
+    ask(DEV(0));
+    settle();
+    assert_share(DEV(0));
+    assert_int_equal(DEV(0)->shares, 2 + 3);
+}
+
 static void a_domain_may_have_none(void **state)
 {
     struct iotsec_registry without = registry;
@@ -565,6 +584,14 @@ static enum iotsec_status fail_poly(void *user, struct iotsec_registry_poly *pol
     return IOTSEC_ERR_REGISTRY;
 }
 
+static enum iotsec_status null_poly(void *user, struct iotsec_registry_poly *poly)
+{
+    (void)user;
+    *poly = rig.durable.poly;
+    poly->generation = 0;
+    return IOTSEC_OK;
+}
+
 static void a_registry_has_all_of_it_or_nothing(void **state)
 {
     struct iotsec_registry partial;
@@ -596,6 +623,8 @@ static void a_registry_has_all_of_it_or_nothing(void **state)
     }
     partial = registry;
     partial.poly = fail_poly;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_REGISTRY);
+    partial.poly = null_poly;
     assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_REGISTRY);
     rig.config.registry = &registry;
     rig.durable.poly.degree = 0;
@@ -840,10 +869,16 @@ static void who_fails_is_asked_again(void **state)
         run(120000);
         assert_int_equal(DEV(0)->marks, 16);
         assert_int_equal(count_events(IOTSEC_MANAGER_UNREACHABLE, 1), 1);
+        assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 0), IOTSEC_OK);
+        DEV(0)->shares = 0;
+        run(60000);
+        assert_int_equal(DEV(0)->shares, 0);
         DEV(0)->share_mute = false;
         device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_B, 0, 0, 0);
         run(5000);
+        assert_int_equal(DEV(0)->shares, 3);
         assert_share(DEV(0));
+        assert_int_equal(count_events(IOTSEC_MANAGER_SHARE, 1), 2);
     }
 }
 
@@ -888,6 +923,15 @@ static void a_device_may_be_ahead(void **state)
         assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
         assert_int_equal(durable()->generation, rows[i].after);
     }
+    /* the one farthest ahead counts */
+    again(state);
+    join(0, 2);
+    say_status(DEV(0), 9, 0, 0, 0);
+    settle();
+    say_status(DEV(1), 3, 0, 0, 0);
+    settle();
+    assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
+    assert_int_equal(durable()->generation, 10);
     /* a registry from before the domain's first polynomial */
     teardown(state);
     setup(state);
@@ -1062,6 +1106,9 @@ static void a_full_list_brings_a_new_polynomial(void **state)
     assert_int_equal(DEV(2)->shares, 0);
     assert_int_equal(iotsec_manager_evict(&rig.manager, 100), IOTSEC_OK); /* of the old list, whose shares have ended */
     assert_int_equal(durable()->revoked_count, 1);
+    run(1000);
+    assert_share(DEV(0)); /* marks are counted anew, too */
+    assert_share(DEV(1));
 }
 
 /* ---- A registry that fails ---- */
@@ -1120,6 +1167,10 @@ static void every_failing_operation_changes_nothing(void **state)
                 run(5000);
                 assert_int_equal(DEV(0)->shares + DEV(0)->marks, 0);
                 assert_int_equal(rig.event_count, 0);
+                /* nor does it come to hold with the next transaction that succeeds */
+                assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_B, 0), IOTSEC_OK);
+                run(1000);
+                assert_int_equal(DEV(0)->shares + DEV(0)->marks, 0);
                 ask(DEV(0));
                 settle();
                 assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
@@ -1303,6 +1354,34 @@ static void keys_come_before_the_next_piece(void **state)
     rig.config.delivery_count = DEVICES;
 }
 
+/* More contacts than one call looks at: the manager wants to be called again at once. */
+static void many_contacts_take_several_looks(void **state)
+{
+    static struct iotsec_manager_contact contacts[200];
+    uint32_t looks = 0;
+
+    (void)state;
+    rig.config.contacts = contacts;
+    rig.config.contact_count = 200;
+    restart();
+    join(0, 2);
+    ask(DEV(0));
+    ask(DEV(1));
+    settle();
+    rig.manager.share_slot = 1; /* the first one comes last */
+    assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 0), IOTSEC_OK);
+    while (iotsec_manager_poll(&rig.manager) == 0) {
+        looks++;
+    }
+    assert_int_equal(looks, 3);
+    settle();
+    assert_share(DEV(0));
+    assert_share(DEV(1));
+    iotsec_manager_wipe(&rig.manager);
+    rig.config.contacts = rig.contacts;
+    rig.config.contact_count = DEVICES;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1316,6 +1395,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_does_not_ask_gets_nothing, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(shares_go_on_where_the_device_says, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(a_repeated_request_is_answered_again, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(a_new_request_goes_on_elsewhere, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(a_domain_may_have_none, setup, teardown),
         cmocka_unit_test_setup_teardown(a_registry_has_all_of_it_or_nothing, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(nothing_of_it_stays, setup_poly, teardown),
@@ -1336,6 +1416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(survives_power_loss_around_every_commit, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(shares_leave_room_for_keys, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(keys_come_before_the_next_piece, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(many_contacts_take_several_looks, setup_poly, teardown),
     };
 
     return cmocka_run_group_tests_name("manager_poly", tests, NULL, NULL);
