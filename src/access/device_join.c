@@ -280,8 +280,10 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
     dev->l2_number = 0; /* the manager's word is taken anew: its registry may be an older one */
 #endif
 #if IOTSEC_PAIRWISE
-    dev->pair_flags = (uint8_t)((dev->pair_flags & PAIRS_OVERLAP) | PAIRS_DUE); /* the shares stay as they are */
-    dev->share_wait = 0;
+    dev->pair_flags = (uint8_t)((dev->pair_flags & (PAIRS_OVERLAP | PAIRS_RETRIED)) | PAIRS_DUE); /* the shares stay as they are */
+    if ((dev->pair_flags & PAIRS_RETRIED) == 0) {
+        dev->share_wait = 0;
+    }
 #endif
     dev->handshake = 0;
     dev->session = info->session;

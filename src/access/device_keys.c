@@ -156,6 +156,20 @@ static void report_routinely(struct iotsec_device *dev)
     }
 }
 
+#if IOTSEC_PAIRWISE
+static bool is_in_a_group(const struct iotsec_device *dev)
+{
+    const struct iotsec_device_group *group = dev->config->groups;
+    uint16_t left = dev->config->group_count;
+
+    while (left != 0 && group->state != GROUP_HELD) {
+        left--;
+        group++;
+    }
+    return left != 0;
+}
+#endif
+
 void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
 {
     uint32_t max = dev->config->retransmit_max_ms != 0 ? dev->config->retransmit_max_ms : IOTSEC_RETRANSMIT_MAX_MS;
@@ -183,8 +197,14 @@ void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
             }
 #endif
 #if IOTSEC_PAIRWISE
-            /* a manager without pairwise keys drops it, and is there all the same */
+            /* A manager without pairwise keys drops it, and is there all the same; or it was started anew meanwhile. For a member
+             * of a group STATUS will tell. Anybody else sees whether a session can be opened, the less often the longer it goes on. */
             if (dev->request_kind == IOTSEC_KM_SHARE_STATUS && (dev->pair_flags & PAIRS_HEARD) == 0) {
+                dev->pair_flags ^= PAIRS_RETRIED;
+                if ((dev->pair_flags & PAIRS_RETRIED) != 0 && !is_in_a_group(dev)) {
+                    iotsec_dev_renew_session(dev);
+                    return;
+                }
                 dev->request_kind = 0;
                 dev->flags |= DEVICE_TOUCHED;
                 iotsec_dev_take_share_answer(dev, IOTSEC_KM_FAILED);
@@ -272,7 +292,7 @@ static void take_ack(struct iotsec_device *dev, const struct iotsec_km_message *
     dev->request_kind = 0;
 #if IOTSEC_PAIRWISE
     if (kind == IOTSEC_KM_SHARE_STATUS) {
-        dev->pair_flags |= PAIRS_HEARD;
+        dev->pair_flags = (uint8_t)((dev->pair_flags & ~PAIRS_RETRIED) | PAIRS_HEARD);
         iotsec_dev_take_share_answer(dev, message->code);
         return;
     }

@@ -68,6 +68,7 @@ enum {
 #define PAIRS_TELL 16u   /* the application is to be told of the newest share */
 #define PAIRS_NONE 32u   /* it was told in this session that there is no polynomial */
 #define PAIRS_HEARD 64u  /* SHARE_STATUS has been answered in this session: the manager knows that message */
+#define PAIRS_RETRIED 128u /* it was not, and this session was opened for that reason */
 
 /* iotsec_device_group.state; what the manager is asked when the group is DUE */
 enum {

@@ -825,7 +825,7 @@ static void asks_ever_more_rarely(void **state)
         assert_true(a->device.share_wait > 100000);
     }
     w.share_answer = IOTSEC_KM_FAILED; /* after DONE they are, too */
-    assert_int_equal(offer_share(5, DEGREE, 2, 1, 0), -1);
+    a->device.pair_flags |= PAIRS_DUE;
     assert_in_range(count_asked(200000), 4, 6);
     assert_int_equal(iotsec_dtls_close(&w.dtls, w.session, IOTSEC_ALERT_CLOSE_NOTIFY), IOTSEC_OK);
     assert_int_equal(count_asked(1000), 1); /* in a new session they are, too */
@@ -919,6 +919,33 @@ static void bears_a_manager_without_polynomials(void **state)
     (void)count_asked(2 * IOTSEC_STATUS_INTERVAL_MS);
     assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT_LOST], 1);
     assert_int_equal(w.sessions_made, 2);
+}
+
+/* It may have been started anew and know this session no longer. A device without a group has nothing else to ask: it looks,
+ * ever more rarely, and nobody is told as long as there is an answer. */
+static void looks_whether_the_manager_is_there(void **state)
+{
+    struct device *a;
+    unsigned sessions;
+
+    (void)state;
+    w.share_answer = -1;
+    a = join_with(DEGREE);
+    (void)count_asked(40000);
+    assert_in_range(w.sessions_made, 2, 3);
+    (void)count_asked(IOTSEC_STATUS_INTERVAL_MS);
+    assert_in_range(w.sessions_made, 3, 10);
+    sessions = w.sessions_made;
+    (void)count_asked(10 * IOTSEC_STATUS_INTERVAL_MS);
+    assert_in_range(w.sessions_made, sessions + 4, sessions + 20);
+    assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT_LOST], 0);
+    assert_int_equal(a->events[IOTSEC_DEVICE_SHARE], 0);
+    /* it answers again */
+    w.share_answer = IOTSEC_KM_DONE;
+    (void)count_asked(2 * IOTSEC_STATUS_INTERVAL_MS);
+    sessions = w.sessions_made;
+    (void)count_asked(10 * IOTSEC_STATUS_INTERVAL_MS);
+    assert_int_equal(w.sessions_made, sessions);
 }
 
 /* Without pairs, nothing is asked and nothing taken. */
@@ -1176,6 +1203,7 @@ int main(void)
         cmocka_unit_test_setup(asks_ever_more_rarely, setup),
         cmocka_unit_test_setup(says_once_that_there_is_none, setup),
         cmocka_unit_test_setup(bears_a_manager_without_polynomials, setup),
+        cmocka_unit_test_setup(looks_whether_the_manager_is_there, setup),
         cmocka_unit_test_setup(wants_none_without_pairs, setup),
         cmocka_unit_test_setup(resumes_in_the_next_session, setup),
         cmocka_unit_test_setup(keeps_what_is_newer_than_the_manager, setup),
