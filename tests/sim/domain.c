@@ -28,6 +28,7 @@ struct node *domain_add(struct domain *domain)
         net_pairs(device, domain->pairs, domain->degree_max);
     }
     device->device_config.status_interval_ms = domain->status_interval_ms;
+    device->device_config.share_overlap_ms = domain->share_overlap_ms;
     if (domain->groupless) {
         net_enroll(domain->manager, device);
     } else {

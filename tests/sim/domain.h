@@ -19,6 +19,7 @@ struct domain {
     uint16_t pairs;       /* places for others that each talks to; 0: none */
     uint8_t degree_max;
     uint32_t status_interval_ms;
+    uint32_t share_overlap_ms;
 };
 
 /* A manager that serves the group. Nobody is there yet. */

@@ -258,6 +258,20 @@ static bool cross_hops(struct net *net, const struct node *node, uint32_t *delay
     return true;
 }
 
+/* Whether application data is among a datagram's records. */
+static bool holds_data(const struct net_datagram *datagram)
+{
+    size_t at = 0;
+
+    while (at + IOTSEC_RECORD_HEADER_BYTES <= datagram->len) {
+        if (datagram->data[at] == IOTSEC_CONTENT_APPLICATION_DATA) {
+            return true;
+        }
+        at += IOTSEC_RECORD_HEADER_BYTES + ((size_t)datagram->data[at + 11] << 8 | datagram->data[at + 12]);
+    }
+    return false;
+}
+
 static void send_over_link(struct net *net, const struct net_link *link, size_t datagram, const struct node *from,
                            struct node *to)
 {
@@ -267,9 +281,12 @@ static void send_over_link(struct net *net, const struct net_link *link, size_t 
 
     if (from != NULL) {
         loss += from->loss_permille;
-        if (from->unplugged) {
-            loss = 1000;
-        }
+    }
+    if (net->spare_data && holds_data(&net->tap[datagram])) {
+        loss = 0;
+    }
+    if (from != NULL && (from->unplugged || to->deaf_to == from)) {
+        loss = 1000;
     }
     if (!to->powered || to->unplugged || side != to->side || random_permille(&net->random, loss) ||
         (link == &net->link && !(cross_hops(net, from, &before) && cross_hops(net, to, &before)))) {

@@ -124,6 +124,7 @@ struct net {
     struct net_link links[NET_LINKS_MAX]; /* among the link-local addresses of one neighbourhood */
     unsigned drop_next; /* datagrams that are certainly lost */
     bool loopback;      /* a multicast reaches its own sender too */
+    bool spare_data;    /* what holds a message between two devices is not lost */
     uint32_t late_poll_ms; /* nodes are polled up to this much later than they asked for */
     struct node *nodes[NET_NODES_MAX];
     size_t node_count;
@@ -251,6 +252,7 @@ struct node {
     unsigned boots;
     bool powered;
     bool unplugged; /* runs, but hears nobody and nobody hears it */
+    const struct node *deaf_to; /* what this one sends does not reach it */
     int side;
     unsigned loss_permille; /* on top of the network's, both ways */
     unsigned timer;         /* events with an older number are void */

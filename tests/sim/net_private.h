@@ -70,7 +70,7 @@ void talk_free(struct node *node);
 void talk_event(struct node *node, const struct iotsec_device_event *event);
 void talk_receive(void *user, const struct iotsec_peer *peer, const uint8_t *data, size_t len);
 /* Whether `count` elements from the power `first` on are the device's of the polynomial in the registry. */
-bool talk_is_share(const struct registry_memory *registry, uint32_t device, unsigned first, unsigned count, const uint8_t *elements);
+bool talk_is_share(struct registry_memory *registry, uint32_t number, unsigned first, unsigned count, const uint8_t *elements);
 
 /* watch.c */
 void watch_sent(struct net *net, const struct net_datagram *datagram);
