@@ -190,6 +190,7 @@ PREVIOUS_KEY_S = 5.0
 HINT_DELAY_MAX_S = 0.5
 HINT_INTERVAL_S = 2.0
 ASK_DELAY_S = 10.0
+KEYS_WAIT_S = 10.0
 BACKOFF_S, BACKOFF_MAX_S = 10.0, 3600.0
 FAR_STEP_INTERVAL_S = 1.0
 STEPS_AHEAD_MAX = 16
@@ -201,6 +202,7 @@ WINDOW_NUMBERS = 64
 PRIME = 2 ** 127 - 1
 ELEMENT_BYTES = 16
 MARK_BYTES = 8
+MARKS_MAX = 32
 DEGREE_MAX = 255
 IDENTITY_BYTES_MAX = 128
 GENERATION_BEFORE = 1                   # flag of device_identity
@@ -505,7 +507,6 @@ class Handshake:
             if record.kind == ALERT:
                 self.alerts += 1            # anybody can send one, so it ends nothing by itself
                 return False
-            self.others += 1
             if record.kind == HANDSHAKE and record.version in (DTLS_1_2, DTLS_1_0):
                 self.receive_fragments(record.body, 0)
             if self.session and self.held:
@@ -545,6 +546,8 @@ class Handshake:
                     if offset == 0 and len(fragment) == length:
                         self.receive_hello_verify_request(Reader(fragment))
                     continue
+                if message_seq >= self.incoming.next_seq:   # what the other end merely repeats is nothing better
+                    self.others += 1
                 self.incoming.add(kind, message_seq, length, offset, fragment)
         except Malformed as problem:
             self.complaint = str(problem)
@@ -854,7 +857,7 @@ def derive_pair_keys(value, generation, own, other):
 class Share:
     """A share of one generation of the polynomial, perhaps not whole yet, and who was evicted since."""
 
-    def __init__(self, generation, degree):
+    def __init__(self, generation, degree=None):
         self.generation = generation
         self.degree = degree
         self.gentle = False                 # the generation before may serve for a while longer
@@ -863,7 +866,7 @@ class Share:
         self.wanted = 0                     # so many marks there are
 
     def is_whole(self):
-        return len(self.elements) == self.degree + 1 and len(self.marks) >= self.wanted
+        return self.degree is not None and len(self.elements) == self.degree + 1 and len(self.marks) >= self.wanted
 
 
 class Shares:
@@ -872,11 +875,15 @@ class Shares:
     def __init__(self, degree_max=DEGREE_MAX, overlap_s=SHARE_OVERLAP_S):
         self.degree_max = degree_max
         self.overlap_s = overlap_s
+        self.forget()
+
+    def forget(self):
         self.in_use = None
         self.previous = None
         self.previous_until = 0.0
         self.coming = None
-        self.hopeless = None                # a generation of which no more is taken
+        self.old_marks = []                 # of a generation that never came to be used
+        self.hopeless = 0                   # up to this generation, no more is taken
 
     def usable(self, now):
         """The shares that serve, the newest first."""
@@ -887,8 +894,9 @@ class Shares:
         return next((share for share in self.usable(now) if share.generation == generation), None)
 
     def is_revoked(self, identity, now):
-        coming = [self.coming] if self.coming else []
-        return any(mark_of(identity) in share.marks for share in self.usable(now) + coming)
+        mark = mark_of(identity)
+        known = self.usable(now) + ([self.coming] if self.coming else [])
+        return mark in self.old_marks or any(mark in share.marks for share in known)
 
     def status(self):
         """The fields of SHARE_STATUS."""
@@ -896,43 +904,67 @@ class Shares:
         return (self.in_use.generation if self.in_use else 0, self.coming.generation if self.coming else 0,
                 len(self.coming.elements) if self.coming else 0, len(newer.marks) if newer else 0)
 
+    def lacks_something(self):
+        return bool(self.coming or self.in_use and len(self.in_use.marks) < self.in_use.wanted)
+
+    def end_older(self):
+        """Of two generations. If the newer one is still coming, none serves until it is whole."""
+        if self.coming:
+            self.in_use = None
+        self.previous = None
+        self.old_marks = []
+
+    def newest(self, generation):
+        """What is known of this generation, if it is the newest one or becomes that now; else None."""
+        newest = self.coming or self.in_use
+        if not newest or generation > newest.generation:
+            if self.coming:
+                self.old_marks += self.coming.marks
+            self.previous = None
+            newest = self.coming = Share(generation)
+        return newest if newest.generation == generation else None
+
     def receive_share(self, generation, degree, first, revoked, flags, elements):
         """The result to acknowledge with, or None if something is missing."""
-        if self.in_use and generation <= self.in_use.generation or self.coming and generation < self.coming.generation:
+        if generation <= self.hopeless:
+            return NO_ROOM
+        share = self.newest(generation)
+        if share is None or share is self.in_use:
             return DONE
-        if generation == self.hopeless:
+        if degree > self.degree_max or share.degree not in (None, degree):
+            self.forget()
+            self.hopeless = generation
             return NO_ROOM
-        if self.coming is None or generation > self.coming.generation:
-            self.coming = Share(generation, degree)
-        share = self.coming
-        if not 1 <= degree <= self.degree_max or degree != share.degree or first + len(elements) > degree + 1:
-            self.coming, self.hopeless = None, generation
-            return NO_ROOM
-        values = [int.from_bytes(element, 'big') for element in elements]
-        if any(value >= PRIME for value in values):
-            return FAILED
+        share.wanted = max(share.wanted, revoked)
         held = len(share.elements)
         if first > held:
             return None
+        if first + len(elements) <= held:
+            return DONE
+        values = [int.from_bytes(element, 'big') for element in elements]
+        if any(value >= PRIME for value in values):
+            return FAILED
+        share.degree = degree
         share.elements += values[held - first:]
-        share.wanted = max(share.wanted, revoked)
         share.gentle = bool(flags & SHARE_GENTLE)
         return DONE
 
     def receive_revoked(self, generation, first, revoked, marks):
         """Likewise."""
-        share = self.coming or self.in_use
-        if generation == self.hopeless:
+        if generation <= self.hopeless:
             return NO_ROOM
-        if share is None or generation > share.generation:
-            return None
-        if generation < share.generation:
+        share = self.newest(generation)
+        if share is None:
             return DONE
+        share.wanted = max(share.wanted, revoked)
         held = len(share.marks)
         if first > held:
             return None
-        share.marks += marks[max(held - first, 0):]
-        share.wanted = max(share.wanted, revoked)
+        new = marks[held - first:]
+        older = self.old_marks + [mark for old in (self.previous, self.coming and self.in_use) if old for mark in old.marks]
+        if len(older) + held + len(new) > MARKS_MAX:
+            self.end_older()
+        share.marks += new
         return DONE
 
     def begin_use(self, now):
@@ -940,6 +972,9 @@ class Shares:
         if not self.coming or not self.coming.is_whole():
             return False
         self.previous, self.in_use, self.coming = self.in_use, self.coming, None
+        if self.previous:
+            self.previous.marks += self.old_marks
+        self.old_marks = []
         if not self.in_use.gentle or self.previous and self.previous.generation != self.in_use.generation - 1:
             self.previous = None
         self.previous_until = now + self.overlap_s
@@ -1129,6 +1164,12 @@ def parse_list(kind, data, layout, item_bytes):
     if not items or len(items) % item_bytes:
         return None
     _, number, *fields = struct.unpack(layout, fields)
+    generation, *_, first, revoked = fields[:4] if kind == SHARE else fields
+    count = first + len(items) // item_bytes
+    if not generation or revoked > MARKS_MAX or count > (fields[1] + 1 if kind == SHARE else revoked):
+        return None
+    if kind == SHARE and not fields[1]:
+        return None
     return kind, number, [*fields, [items[at:at + item_bytes] for at in range(0, len(items), item_bytes)]]
 
 
@@ -1817,17 +1858,18 @@ class Peer:
     def tell_share_status(self):
         self.tell(SHARE_STATUS, None, self.devices.shares.status)
 
-    def ask_for_share_later(self):
-        """When the manager has no time now."""
-        if self.share_timer:
-            return
+    def ask_for_share(self, delay=None):
+        """Later: when what was announced should have come, or less and less often."""
+        self.timers.cancel(self.share_timer)
+        if delay is None:
+            delay = random.uniform(self.share_delay / 2, self.share_delay)
+            self.share_delay = min(2 * self.share_delay, BACKOFF_MAX_S)
 
         def due():
             self.share_timer = None
             if not self.evicted:
                 self.tell_share_status()
-        self.share_timer = self.timers.after(random.uniform(self.share_delay / 2, self.share_delay), due)
-        self.share_delay = min(2 * self.share_delay, BACKOFF_MAX_S)
+        self.share_timer = self.timers.after(delay, due)
 
     def routine_status(self):
         for gid, group in self.groups.items():
@@ -1869,8 +1911,13 @@ class Peer:
             if result is None:
                 self.tell_share_status()
             else:
-                self.share_delay = ASK_DELAY_S
                 self.acknowledge(number, result)
+            if result == DONE:
+                self.share_delay = ASK_DELAY_S
+            if self.devices.shares.lacks_something():
+                self.ask_for_share(None if result == FAILED else KEYS_WAIT_S)
+            else:
+                self.timers.cancel(self.share_timer)
         else:                               # a PATH_CHECK asks for nothing but this
             self.acknowledge(number, DONE)
             if kind == REFUSED:
@@ -1903,8 +1950,10 @@ class Peer:
         elif pending.kind == SHARE_STATUS:
             if result == NOT_MEMBER:
                 self.event('error', reason='NOT_FOUND')
+            elif result == KEYS_FOLLOW:
+                self.ask_for_share(KEYS_WAIT_S)
             elif result == FAILED:
-                self.ask_for_share_later()
+                self.ask_for_share()
         elif pending.kind == GROUP_LEAVE:
             self.event('group-left', gid=pending.gid)
         elif pending.kind == DOMAIN_LEAVE:
@@ -2292,21 +2341,42 @@ def check_shares():
     equal(take(drawn[1][0], 0, 6), (DONE, False, (0, 2, 3, 0)), 'an older one than the one that is coming')
     equal(take(share, 3, 3, revoked=1), (DONE, False, (0, 2, 6, 0)), 'the rest, but there is a mark')
     equal(shares.receive_revoked(2, 1, 2, [mark]), None, 'a mark too far on')
-    equal(shares.receive_revoked(3, 0, 1, [mark]), None, 'a mark of a generation that is not known')
-    equal((shares.receive_revoked(2, 0, 1, [mark]), shares.begin_use(0), shares.status()), (DONE, True, (2, 0, 0, 1)),
-          'the mark')
+    equal(shares.receive_revoked(1, 0, 1, [mark]), DONE, 'a mark of an older generation')
+    equal((shares.receive_revoked(2, 0, 2, [mark]), shares.begin_use(0), shares.status()), (DONE, False, (0, 2, 6, 1)),
+          'one of two marks')
+    equal((shares.receive_revoked(2, 0, 2, [mark, bytes(8)]), shares.begin_use(0), shares.status()), (DONE, True, (2, 0, 0, 2)),
+          'the other')
     equal([shares.is_revoked(identity, 0) for identity in ids], [False, False, True], 'who is revoked')
-    equal(take(drawn[1][0], 0, 6), (DONE, False, (2, 0, 0, 1)), 'an older share')
+    equal(take(drawn[1][0], 0, 6), (DONE, False, (2, 0, 0, 2)), 'an older share')
     equal(take(drawn[3][0], 0, 6, flags=SHARE_GENTLE), (DONE, True, (3, 0, 0, 0)), 'a gentle renewal')
     equal([known.generation for known in shares.usable(3599)], [3, 2], 'which serve')
     equal((shares.is_revoked(ids[2], 3599), shares.is_revoked(ids[2], 3600)), (True, False), 'a mark of the generation before')
     equal((shares.receive_revoked(3, 0, 2, [other_mark]), shares.receive_revoked(3, 0, 2, [other_mark, mark]), shares.status()),
           (DONE, DONE, (3, 0, 0, 2)), 'a mark that came before, and another')
     equal(shares.is_revoked(ids[1], 0), True, 'who is revoked later')
-    equal(take(draw_shares(5, 6, ids)[0], 0, 3), (NO_ROOM, False, (3, 0, 0, 2)), 'a degree too high')
-    equal(take(draw_shares(5, 4, ids)[0], 0, 3), (NO_ROOM, False, (3, 0, 0, 2)), 'its generation from then on')
     equal(take(drawn[4][0], 0, 6), (DONE, True, (4, 0, 0, 0)), 'a renewal')
     equal([known.generation for known in shares.usable(0)], [4], 'what serves')
+    equal((shares.receive_revoked(5, 0, 1, [mark]), shares.status()), (DONE, (4, 5, 0, 1)), 'a mark before the first element')
+    equal((take(draw_shares(6, 5, ids)[0], 0, 2), shares.is_revoked(ids[2], 0)), ((DONE, False, (4, 6, 2, 0)), True),
+          'a mark of a generation that was overtaken')
+    equal(take(draw_shares(6, 4, ids)[0], 2, 1), (NO_ROOM, False, (0, 0, 0, 0)), 'another degree')
+    equal(take(draw_shares(6, 5, ids)[0], 0, 6), (NO_ROOM, False, (0, 0, 0, 0)), 'its generation from then on')
+    equal(take(draw_shares(7, 6, ids)[0], 0, 3), (NO_ROOM, False, (0, 0, 0, 0)), 'a degree too high')
+    equal(take(draw_shares(8, 5, ids)[0], 0, 6), (DONE, True, (8, 0, 0, 0)), 'a later one that fits')
+    marks = [bytes([number]) * MARK_BYTES for number in range(MARKS_MAX)]
+    equal(shares.receive_revoked(8, 0, 2, marks[:2]), DONE, 'two marks')
+    equal(take(draw_shares(9, 5, ids)[0], 0, 1), (DONE, False, (8, 9, 1, 0)), 'a renewal that begins')
+    equal((shares.receive_revoked(9, 0, 32, marks[:20]), shares.status()), (DONE, (8, 9, 1, 20)), 'room for marks')
+    equal((shares.receive_revoked(9, 15, 32, marks[15:]), shares.status()), (DONE, (0, 9, 1, 32)), 'none for more')
+
+    header = struct.pack(SHARE_LAYOUT, SHARE, 1, 2, 5, 4, 0, 0)
+    equal([parse_message(MASTER_KEY_DATA, header + bytes(count)) is None for count in (0, 15, 16, 17, 32, 48)],
+          [True, True, False, True, False, True], 'lengths of SHARE')
+    header = struct.pack(REVOKED_LAYOUT, REVOKED, 1, 2, 1, 3)
+    equal([parse_message(SECURITY_PARAMETERS_DATA, header + bytes(count)) is None for count in (0, 7, 8, 16, 24)],
+          [True, True, False, False, True], 'lengths of REVOKED')
+    equal(parse_message(SECURITY_PARAMETERS_DATA, struct.pack(SHARE_LAYOUT, SHARE, 1, 2, 5, 4, 0, 0) + bytes(16)), None,
+          'SHARE under another content type')
 
 
 def check_devices():
