@@ -165,6 +165,13 @@ messages = {
     "access-no-prefix": (28, b"\x0c\1" + u32(1) + KEY + b"\xca\xfe\0\2" + bytes(8) + PREFIX + bytes(7) + b"\1" + u16(5684) + b"\1"),
     "path-check": (29, b"\x0d\1"),
     "moved": (29, b"\x0e\1"),
+    "share-status": (29, b"\x0f\1" + u32(1) + u32(2) + u16(3) + b"\4"),
+    "share-status-none": (29, b"\x0f\1" + u32(0) + u32(0) + u16(0) + b"\0"),
+    "share": (28, b"\x10\1" + u32(1) + b"\3\0\1\1" + KEY + KEY),
+    "share-rest": (28, b"\x10\2" + u32(1) + b"\3\2\1\0" + KEY + KEY),
+    "share-end": (28, b"\x10\1" + u32(1) + b"\xff\xff\0\0" + KEY),
+    "revoked": (29, b"\x11\1" + u32(1) + b"\0\1" + KEY[:8]),
+    "revoked-more": (29, b"\x11\1" + u32(1) + b"\x1d\x20" + KEY + KEY[:8]),
 }
 for name, (kind, body) in messages.items():
     write("keymgmt", name, body)
