@@ -114,6 +114,9 @@ struct iotsec_device_group {
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
 /** Private: another device with which there is a session, or is to be one. Arrays of it are the caller's. */
 struct iotsec_pair {
+    uint8_t flags;                 /**< private */
+    uint8_t identity_len;          /**< private: 0 for a free slot */
+    uint16_t queued;               /**< private: bytes of the message that waits for a session */
     iotsec_dtls_handle session;    /**< private: 0 none */
     iotsec_dtls_handle handshake;  /**< private: begun by this device, 0 none */
     uint32_t used_at;              /**< private: when something was sent or heard last */
@@ -121,9 +124,6 @@ struct iotsec_pair {
     uint32_t generation;           /**< private: of the polynomial, of the session */
     struct iotsec_csb_unicast csb; /**< private: of the session */
     struct iotsec_addr addr;       /**< private: where it is, or is expected */
-    uint16_t queued;               /**< private: bytes of the message that waits for a session */
-    uint8_t flags;                 /**< private */
-    uint8_t identity_len;          /**< private: 0 for a free slot */
     uint8_t identity[IOTSEC_IDENTITY_MAX]; /**< private */
 };
 

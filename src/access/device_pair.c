@@ -28,7 +28,7 @@
 
 /* A handshake's scratch. What group_request keeps there belongs to the manager's handshakes. */
 #define SCRATCH_FLAGS 0u
-#define SCRATCH_GENERATION 1u /* in a client's hello: the newest that it can use; then what the server has chosen. 0: not written */
+#define SCRATCH_GENERATION 1u /* client: the newest that it can use; both: what the server has chosen. 0: not written */
 #define SCRATCH_POINT 5u      /* server: of the identity in the hello */
 #define SCRATCH_TGK 5u        /* takes its place when the PSK is derived */
 #define SCRATCH_MARK 21u      /* server: the end of the point, which stays */
@@ -134,7 +134,7 @@ static bool is_own(const struct iotsec_device *dev, const uint8_t *identity, siz
     return len == dev->config->identity_len && memcmp(identity, dev->config->identity, len) == 0;
 }
 
-/* Where the manager, or the way to it, is: nobody else may have a session with that address, since there is room for one only. */
+/* Where the manager, or the way to it, is: nobody else may have a session with that address, since there is room for one. */
 static bool is_managers(const struct iotsec_device *dev, const struct iotsec_addr *addr)
 {
 #if IOTSEC_ACCESS
@@ -159,79 +159,80 @@ static uint32_t number_of(const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
 
 /* ---- What the application is told ---- */
 
-/* Copies, because what the application does in the callback may free the slot. */
-static void get_peer(const struct iotsec_device *dev, const struct iotsec_pair *pair, struct iotsec_peer *peer,
-                     uint8_t identity[IOTSEC_IDENTITY_MAX])
+/* A copy, because what the application does in the callback may free what it is a copy of. */
+static void keep_identity(struct iotsec_peer *peer, uint8_t copy[IOTSEC_IDENTITY_MAX])
 {
-    memcpy(identity, pair->identity, pair->identity_len);
-    peer->identity = identity;
+    memcpy(copy, peer->identity, peer->identity_len);
+    peer->identity = copy;
+}
+
+static void get_peer(const struct iotsec_device *dev, const struct iotsec_pair *pair, struct iotsec_peer *peer)
+{
+    peer->identity = pair->identity;
     peer->identity_len = pair->identity_len;
     peer->addr = pair->addr;
     (void)iotsec_dtls_peer(&dev->dtls, pair->session, &peer->addr, NULL); /* if one stands: not where a new one is tried */
 }
 
-/* Runs the application's code. */
+/* What the event means for the pair, if it is a pair's, and then the event. Runs the application's code; the slot may be
+ * anybody's then. */
 static void tell(struct iotsec_device *dev, enum iotsec_device_event_kind kind, enum iotsec_status reason,
-                 const struct iotsec_peer *peer)
+                 struct iotsec_peer *peer, struct iotsec_pair *pair)
 {
+    uint8_t identity[IOTSEC_IDENTITY_MAX];
     struct iotsec_device_event event;
 
-    dev->flags |= DEVICE_TOUCHED;
-    if (dev->config->callbacks->event == NULL) {
-        return;
-    }
     memset(&event, 0, sizeof event);
     event.kind = kind;
     event.reason = reason;
-    event.peer = peer;
-    dev->config->callbacks->event(dev->config->user, &event);
-}
-
-/* PEER_CLOSED and PEER_FAILED: what they mean for the pair, and then the event. Runs the application's code; the slot may be
- * anybody's then. */
-static void end_pair(struct iotsec_device *dev, struct iotsec_pair *pair, enum iotsec_device_event_kind kind,
-                     enum iotsec_status reason)
-{
-    uint8_t identity[IOTSEC_IDENTITY_MAX];
-    struct iotsec_peer peer;
-
-    get_peer(dev, pair, &peer, identity);
+    if (peer->identity_len != 0) {
+        event.peer = peer;
+        keep_identity(peer, identity);
+    }
     if (kind == IOTSEC_DEVICE_PEER_CLOSED) {
         close_session(dev, pair);
-    } else {
-        struct iotsec_addr tried = pair->addr;
-
-        pair->addr = peer.addr;
-        peer.addr = tried;
+        free_if_done(pair);
+    } else if (kind == IOTSEC_DEVICE_PEER_FAILED) {
         end_attempt(dev, pair);
+        free_if_done(pair);
     }
-    free_if_done(pair);
-    tell(dev, kind, reason, &peer);
+    dev->flags |= DEVICE_TOUCHED;
+    if (dev->config->callbacks->event != NULL) {
+        dev->config->callbacks->event(dev->config->user, &event);
+    }
 }
 
-/* Somebody's handshake comes to nothing, and so does the session if it has brought one. `identity` is what it said, NULL
- * if nothing. Runs the application's code. */
+static void tell_pair(struct iotsec_device *dev, struct iotsec_pair *pair, enum iotsec_device_event_kind kind,
+                      enum iotsec_status reason)
+{
+    struct iotsec_peer peer;
+
+    get_peer(dev, pair, &peer);
+    if (kind == IOTSEC_DEVICE_PEER_FAILED) {
+        struct iotsec_addr tried = pair->addr;
+
+        pair->addr = peer.addr; /* of the session, if one stands */
+        peer.addr = tried;
+    }
+    tell(dev, kind, reason, &peer, pair);
+}
+
+/* Somebody's handshake comes to nothing, and so does the session if it has brought one. `identity` is what it said; of no
+ * length, if it said nothing. Runs the application's code. */
 static void refuse(struct iotsec_device *dev, iotsec_dtls_handle handle, enum iotsec_status reason, const uint8_t *identity,
                    size_t len)
 {
-    uint8_t copy[IOTSEC_IDENTITY_MAX];
     struct iotsec_peer peer;
 
-    if (identity != NULL && len != 0 && len <= sizeof copy) {
-        memset(&peer, 0, sizeof peer);
-        memcpy(copy, identity, len);
-        peer.identity = copy;
-        peer.identity_len = len;
-        (void)iotsec_dtls_peer(&dev->dtls, handle, &peer.addr, NULL);
-    } else {
-        identity = NULL;
-    }
+    peer.identity = identity;
+    peer.identity_len = len;
+    (void)iotsec_dtls_peer(&dev->dtls, handle, &peer.addr, NULL);
     (void)iotsec_dtls_close(&dev->dtls, handle, IOTSEC_ALERT_INTERNAL_ERROR);
-    tell(dev, IOTSEC_DEVICE_PEER_REFUSED, reason, identity != NULL ? &peer : NULL);
+    tell(dev, IOTSEC_DEVICE_PEER_REFUSED, reason, &peer, NULL);
 }
 
-/* The slot of that identity, or a free one. If need be, the pair that has been silent longest makes room. Runs the
- * application's code. */
+/* The slot of that identity, or a new one: who then finds no use for it calls free_if_done. If need be, the pair that has
+ * been silent longest makes room. Runs the application's code. */
 static struct iotsec_pair *get_slot(struct iotsec_device *dev, const uint8_t *identity, size_t len)
 {
     struct iotsec_pair *pair = find_pair(dev, identity, len);
@@ -248,11 +249,15 @@ static struct iotsec_pair *get_slot(struct iotsec_device *dev, const uint8_t *id
             }
         }
         if (spare != NULL) {
-            end_pair(dev, spare, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_FULL);
+            tell_pair(dev, spare, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_FULL);
         }
         pair = find_pair(dev, identity, len); /* the application may have begun with it just now */
     }
-    return pair != NULL ? pair : find_pair(dev, identity, 0);
+    if (pair == NULL && (pair = find_pair(dev, identity, 0)) != NULL) {
+        pair->identity_len = (uint8_t)len;
+        memcpy(pair->identity, identity, len);
+    }
+    return pair;
 }
 
 /* ---- device_identity ---- */
@@ -298,8 +303,8 @@ enum iotsec_status iotsec_dev_write_identity(void *user, const struct iotsec_dtl
 }
 
 /* B  ServerHello: whom we want to talk to, and a generation that we have offered */
-static enum iotsec_status take_server(const struct iotsec_device *dev, const struct iotsec_dtls_hello *hello, uint32_t generation,
-                                      const uint8_t *identity, size_t len)
+static enum iotsec_status take_server(const struct iotsec_device *dev, const struct iotsec_dtls_hello *hello,
+                                      uint32_t generation, const uint8_t *identity, size_t len)
 {
     const struct iotsec_pair *pair = find_handle(dev, hello->handshake);
     uint32_t behind = iotsec_get_u32(hello->scratch + SCRATCH_GENERATION) - generation;
@@ -307,7 +312,8 @@ static enum iotsec_status take_server(const struct iotsec_device *dev, const str
     if (pair == NULL || len != pair->identity_len || memcmp(identity, pair->identity, len) != 0) {
         return IOTSEC_ERR_PEER_IDENTITY;
     }
-    if (behind > ((hello->scratch[SCRATCH_FLAGS] & HELLO_OVERLAP) != 0 ? 1u : 0u) || iotsec_dev_share(dev, generation) == NULL) {
+    if (behind > ((hello->scratch[SCRATCH_FLAGS] & HELLO_OVERLAP) != 0 ? 1u : 0u) ||
+        iotsec_dev_share(dev, generation) == NULL) {
         return IOTSEC_ERR_GENERATION;
     }
     iotsec_put_u32(hello->scratch + SCRATCH_GENERATION, generation);
@@ -363,8 +369,10 @@ enum iotsec_status iotsec_dev_parse_identity(void *user, const struct iotsec_dtl
     if (generation == 0) {
         return IOTSEC_ERR_DECODE;
     }
-    return hello->is_server ? take_client(user, hello, generation, (body[4] & IDENTITY_OVERLAP) != 0, body + IDENTITY_AT, len - IDENTITY_AT)
-                            : take_server(user, hello, generation, body + IDENTITY_AT, len - IDENTITY_AT);
+    len -= IDENTITY_AT;
+    return hello->is_server
+               ? take_client(user, hello, generation, (body[4] & IDENTITY_OVERLAP) != 0, body + IDENTITY_AT, len)
+               : take_server(user, hello, generation, body + IDENTITY_AT, len);
 }
 
 /* ---- The keys ---- */
@@ -392,8 +400,8 @@ static enum iotsec_status derive(const struct iotsec_device *dev, uint8_t *scrat
 }
 
 /* Who has sent ClientKeyExchange, and why it gets no session; or OK. */
-static enum iotsec_status check_client(const struct iotsec_device *dev, const uint8_t *scratch, const uint8_t *identity, size_t len,
-                                       uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
+static enum iotsec_status check_client(const struct iotsec_device *dev, const uint8_t *scratch, const uint8_t *identity,
+                                       size_t len, uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
 {
     if (scratch == NULL || (scratch[SCRATCH_FLAGS] & HELLO_TAKEN) == 0 || get_point(dev, identity, len, point) != IOTSEC_OK) {
         return IOTSEC_ERR_UNKNOWN_IDENTITY;
@@ -511,10 +519,10 @@ static void open_pair(struct iotsec_device *dev, struct iotsec_pair *pair, const
 
 /* Whether a session may begin now: much may have changed since the keys were made. */
 static enum iotsec_status check_session(const struct iotsec_device *dev, const struct iotsec_dtls_info *info,
-                                        const uint8_t *identity, size_t len)
+                                        const struct iotsec_pair *pair)
 {
     uint8_t point[IOTSEC_POLY_ELEMENT_BYTES];
-    enum iotsec_status status = get_point(dev, identity, len, point);
+    enum iotsec_status status = get_point(dev, pair->identity, pair->identity_len, point);
 
     if (status != IOTSEC_OK) {
         return status;
@@ -528,43 +536,30 @@ static enum iotsec_status check_session(const struct iotsec_device *dev, const s
     return is_managers(dev, info->addr) ? IOTSEC_ERR_EXISTS : IOTSEC_OK;
 }
 
-/* A -> B, B -> A  Finished */
+/* A -> B, B -> A  Finished. (If the session has replaced one of another identity with the same number, at the same address,
+ * that one's handle names nothing any more: its pair finds out when it sends, or is idle.) */
 void iotsec_dev_pair_established(struct iotsec_device *dev, const struct iotsec_dtls_info *info)
 {
-    const uint8_t *identity = info->identity;
-    size_t len = info->identity_len;
-    struct iotsec_pair *pair = info->is_server ? find_pair(dev, identity, len) : find_handle(dev, info->handshake);
-    struct iotsec_pair *other = find_handle(dev, info->replaced);
-    uint8_t copy[IOTSEC_IDENTITY_MAX];
-    struct iotsec_peer peer;
-    enum iotsec_status status;
+    struct iotsec_pair *pair =
+        info->is_server ? get_slot(dev, info->identity, info->identity_len) : find_handle(dev, info->handshake);
+    enum iotsec_status status = pair != NULL ? check_session(dev, info, pair) : IOTSEC_ERR_FULL;
 
-    if (other != NULL && other != pair) {
-        /* two identities with the same number, one after the other at one address */
-        end_pair(dev, other, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_FULL);
-    }
-    pair = info->is_server ? get_slot(dev, identity, len) : find_handle(dev, info->handshake);
-    if (!info->is_server && pair != NULL) {
-        identity = pair->identity;
-        len = pair->identity_len;
-    }
-    status = pair != NULL ? check_session(dev, info, identity, len) : IOTSEC_ERR_FULL;
-    if (status != IOTSEC_OK && info->is_server) {
-        refuse(dev, info->session, status, identity, len);
+    if (status == IOTSEC_OK) {
+        open_pair(dev, pair, info);
+        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK);
         return;
     }
-    if (status != IOTSEC_OK) {
+    if (!info->is_server) {
         (void)iotsec_dtls_close(&dev->dtls, info->session, IOTSEC_ALERT_INTERNAL_ERROR);
         if (pair != NULL) {
-            end_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, status);
+            tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, status);
         }
         return;
     }
-    pair->identity_len = (uint8_t)len;
-    memmove(pair->identity, identity, len); /* onto itself, but in a slot that was free */
-    open_pair(dev, pair, info);
-    get_peer(dev, pair, &peer, copy);
-    tell(dev, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, &peer);
+    if (pair != NULL) {
+        free_if_done(pair);
+    }
+    refuse(dev, info->session, status, info->identity, info->identity_len);
 }
 
 /* Whether its session stands with that address. */
@@ -608,7 +603,8 @@ static void redirect(struct iotsec_device *dev, struct iotsec_pair *pair, const 
 }
 
 /* A slot for the peer, the message queued in it, and a handshake. Runs the application's code if another pair makes room. */
-static enum iotsec_status open_and_queue(struct iotsec_device *dev, const struct iotsec_peer *to, const uint8_t *data, size_t len)
+static enum iotsec_status open_and_queue(struct iotsec_device *dev, const struct iotsec_peer *to, const uint8_t *data,
+                                         size_t len)
 {
     uint8_t busy = dev->flags & DEVICE_BUSY;
     struct iotsec_pair *pair;
@@ -624,8 +620,6 @@ static enum iotsec_status open_and_queue(struct iotsec_device *dev, const struct
         redirect(dev, pair, &to->addr);
         return IOTSEC_ERR_AGAIN;
     }
-    pair->identity_len = (uint8_t)to->identity_len;
-    memmove(pair->identity, to->identity, to->identity_len);
     pair->addr = to->addr;
     memcpy(message_of(dev, pair), data, len);
     pair->queued = (uint16_t)len;
@@ -715,10 +709,10 @@ void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handsh
 
     dev->flags |= DEVICE_TOUCHED; /* it may have been waited for */
     if (pair != NULL) {
-        end_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
+        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
     } else if (reason == IOTSEC_ERR_WRONG_PSK) {
         /* An unknown identity was told, with its reason, at the look-up; the rest may be loss. */
-        tell(dev, IOTSEC_DEVICE_PEER_REFUSED, reason, NULL);
+        refuse(dev, handshake, reason, NULL, 0);
     }
 }
 
@@ -727,7 +721,7 @@ void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle sessio
     struct iotsec_pair *pair = find_handle(dev, session);
 
     if (pair != NULL) {
-        end_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, reason);
+        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, reason);
     }
 }
 
@@ -745,7 +739,8 @@ void iotsec_dev_pair_content(struct iotsec_device *dev, iotsec_dtls_handle sessi
     if (len == 0 || dev->config->callbacks->receive == NULL) {
         return;
     }
-    get_peer(dev, pair, &peer, identity);
+    get_peer(dev, pair, &peer);
+    keep_identity(&peer, identity);
     dev->flags |= DEVICE_TOUCHED;
     dev->config->callbacks->receive(dev->config->user, &peer, data, len);
 }
@@ -753,12 +748,9 @@ void iotsec_dev_pair_content(struct iotsec_device *dev, iotsec_dtls_handle sessi
 void iotsec_dev_pair_forgeries(struct iotsec_device *dev, iotsec_dtls_handle session)
 {
     struct iotsec_pair *pair = find_handle(dev, session);
-    uint8_t identity[IOTSEC_IDENTITY_MAX];
-    struct iotsec_peer peer;
 
     if (pair != NULL) {
-        get_peer(dev, pair, &peer, identity);
-        tell(dev, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES, &peer);
+        tell_pair(dev, pair, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES);
     }
 }
 
@@ -784,11 +776,11 @@ static bool review_pair(struct iotsec_device *dev, struct iotsec_pair *pair)
         reason = IOTSEC_ERR_REVOKED;
     }
     if (pair->session != 0 && (reason != IOTSEC_OK || iotsec_dev_share(dev, pair->generation) == NULL)) {
-        end_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, reason != IOTSEC_OK ? reason : IOTSEC_ERR_GENERATION);
+        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, reason != IOTSEC_OK ? reason : IOTSEC_ERR_GENERATION);
         return true;
     }
     if (reason != IOTSEC_OK) {
-        end_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
+        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
         return true;
     }
     return false;
@@ -815,13 +807,13 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
         struct iotsec_pair *pair = &dev->config->pairs[i];
 
         if (pair->session != 0 && iotsec_time_reached(now, pair->used_at + idle)) {
-            end_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_TIMEOUT);
+            tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_TIMEOUT);
         }
         if (pair->flags != 0) {
             enum iotsec_status status = begin(dev, pair);
 
             if (status != IOTSEC_OK) {
-                end_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, status == IOTSEC_ERR_AGAIN ? IOTSEC_ERR_RESOURCES : status);
+                tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, status == IOTSEC_ERR_AGAIN ? IOTSEC_ERR_RESOURCES : status);
             }
         }
         if (pair->flags != 0) {
