@@ -33,7 +33,7 @@
 enum {
     OPTION_LISTEN = 1, OPTION_CONNECT, OPTION_IDENTITY, OPTION_PSK, OPTION_PSK_FILE, OPTION_CIPHER, OPTION_COOKIE, OPTION_EMS,
     OPTION_RENEGOTIATION, OPTION_PLAIN_HELLO, OPTION_WAIT, OPTION_TIMEOUT, OPTION_SESSIONS, OPTION_IDLE, OPTION_FRAGMENT,
-    OPTION_CID, OPTION_RELAYED, OPTION_REBIND
+    OPTION_CID, OPTION_RELAYED, OPTION_REBIND, OPTION_EXPORTER
 };
 
 static const struct option_row server_rows[] = {
@@ -49,6 +49,7 @@ static const struct option_row server_rows[] = {
     { "--max-sessions", OPTION_SESSIONS, "N", "clients at once (default 1024)" },
     { "--idle-timeout", OPTION_IDLE, "SECONDS", "close sessions that are silent for so long (default: never)" },
     { "--connection-id", OPTION_CID, "WHEN", "off or on: whether clients that ask for it keep their session when their address changes (default off)" },
+    { "--exporter", OPTION_EXPORTER, NULL, "print the keying material that a session exports (RFC 5705); for experiments only, it is secret" },
     { "--relayed", OPTION_RELAYED, NULL, "take datagrams that stateless relays have wrapped, and answer in kind" },
     { NULL, 0, NULL, NULL },
 };
@@ -72,6 +73,7 @@ static const struct option_row client_rows[] = {
     { "--require-renegotiation-info", OPTION_RENEGOTIATION, NULL, "refuse a server without RFC 5746 signalling" },
     { "--max-fragment-length", OPTION_FRAGMENT, "BYTES", "ask for records of up to 512, 1024, 2048 or 4096 bytes (RFC 6066)" },
     { "--connection-id", OPTION_CID, "WHEN", "off or on: ask that the session outlives a change of our address (RFC 9146; default off)" },
+    { "--exporter", OPTION_EXPORTER, NULL, "print the keying material that a session exports (RFC 5705); for experiments only, it is secret" },
     { "--rebind-after", OPTION_REBIND, "N", "after N messages go on from another port" },
     { "--timeout", OPTION_TIMEOUT, "SECONDS", "give up a handshake after so long (default 9)" },
     { "--wait", OPTION_WAIT, "MS", "after the input's end, wait for answers until none came for so long (default 1000)" },
@@ -98,6 +100,7 @@ struct endpoint {
     const char *identity;
     struct psk psk;
     uint32_t wait_ms;             /* client: after the end of the input */
+    bool exporter;                /* print what a session exports */
 
     /* the server's sessions: a session that has ended no longer says where it went */
     struct {
@@ -227,6 +230,12 @@ static int take_option(struct endpoint *end, struct arguments *arguments, int id
     case OPTION_RELAYED:
         end->config.relayed = 1;
         break;
+    case OPTION_EXPORTER:
+        if (!IOTSEC_PAIRWISE) {
+            return fail("UNSUPPORTED", "--exporter: this build exports no keying material");
+        }
+        end->exporter = true;
+        break;
     case OPTION_REBIND:
         status = argument_number(arguments, "--rebind-after", 1, 1000000, &end->rebind_after);
         break;
@@ -348,7 +357,7 @@ static void end_input(void *user, const struct iotsec_addr *from, const struct i
     (void)iotsec_dtls_input(&end->dtls, from, data, len);
 }
 
-static void print_connected(const struct iotsec_dtls_info *info, bool connection_id)
+static void print_connected(const struct endpoint *end, const struct iotsec_dtls_info *info, bool connection_id)
 {
     out_begin("connected");
     out_addr("addr", info->addr);
@@ -359,6 +368,39 @@ static void print_connected(const struct iotsec_dtls_info *info, bool connection
         out_word("via", "relay");
     }
     out_end();
+#if IOTSEC_PAIRWISE
+    if (end->exporter && info->exported != NULL) {
+        out_begin("exported");
+        out_word("label", IOTSEC_EXPORTER_LABEL);
+        out_octets("data", info->exported, IOTSEC_EXPORTED_BYTES);
+        out_end();
+    }
+#else
+    (void)end;
+#endif
+}
+
+#if IOTSEC_PAIRWISE
+/* Never asked, since the PSK is known beforehand. That it is there makes the engine export keying material. */
+static enum iotsec_status no_psk(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk)
+{
+    (void)user;
+    (void)hello;
+    (void)psk;
+    return IOTSEC_ERR_UNKNOWN_IDENTITY;
+}
+#endif
+
+static void set_experiments(const struct endpoint *end, struct iotsec_dtls_callbacks *callbacks)
+{
+#if IOTSEC_KEYLOG
+    callbacks->keylog = end->common.keylog != NULL ? keylog_write : NULL;
+#endif
+#if IOTSEC_PAIRWISE
+    callbacks->client_psk = end->exporter ? no_psk : NULL;
+#endif
+    (void)end;
+    (void)callbacks;
 }
 
 /* ---- The server ---- */
@@ -410,7 +452,7 @@ static void server_established(void *user, const struct iotsec_dtls_info *info)
             break;
         }
     }
-    print_connected(info, info->connection_id != 0);
+    print_connected(end, info, info->connection_id != 0);
 }
 
 static void server_failed(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
@@ -508,9 +550,7 @@ static int server_run(struct endpoint *end)
     callbacks.closed = server_closed;
     callbacks.receive = server_receive;
     callbacks.forgeries = server_forgeries;
-#if IOTSEC_KEYLOG
-    callbacks.keylog = end->common.keylog != NULL ? keylog_write : NULL;
-#endif
+    set_experiments(end, &callbacks);
     end->port_options.listen = end->addr;
     status = end_open(end, &callbacks, sessions, sessions < HANDSHAKES_MAX ? sessions : HANDSHAKES_MAX);
     if (status != 0) {
@@ -540,7 +580,7 @@ static void client_established(void *user, const struct iotsec_dtls_info *info)
     end->connected = true;
     end->session = info->session;
     /* the question is here whether the server wants to see one: then it could be spoken to elsewhere as well */
-    print_connected(info, end->config.connection_id != IOTSEC_CONNECTION_ID_OFF &&
+    print_connected(end, info, end->config.connection_id != IOTSEC_CONNECTION_ID_OFF &&
                               iotsec_dtls_readdress(&end->dtls, info->session, info->addr) != IOTSEC_ERR_STATE);
 }
 
@@ -701,9 +741,7 @@ static int client_run(struct endpoint *end)
     callbacks.failed = client_failed;
     callbacks.closed = client_closed;
     callbacks.receive = client_receive;
-#if IOTSEC_KEYLOG
-    callbacks.keylog = end->common.keylog != NULL ? keylog_write : NULL;
-#endif
+    set_experiments(end, &callbacks);
     end->port_options.peer = end->addr;
     out_to(stderr);
     if (end->config.handshake_timeout_ms == 0) {

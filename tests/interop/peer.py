@@ -275,6 +275,10 @@ def premaster_secret(psk):
     return vector(2, bytes(len(psk))) + vector(2, psk)
 
 
+def derive_exported(master_secret, client_random, server_random):
+    return tls_prf(master_secret, b'EXPORTER-iotsec-csb', client_random + server_random, 20)
+
+
 TEK_CONSTANT = bytes.fromhex('2AD01C64')
 STEP_CONSTANT = bytes.fromhex('197A9E97')
 
@@ -484,7 +488,7 @@ class Handshake:
         self.master_secret = tls_prf(premaster_secret(psk), b'extended master secret', session_hash, 48)
         key_block = tls_prf(self.master_secret, b'key expansion', server_random + client_random, 40)
         self.session = Session(key_block, own_cid, manager_cid, self.IS_CLIENT)
-        self.exported = tls_prf(self.master_secret, b'EXPORTER-iotsec-csb', client_random + server_random, 20)
+        self.exported = derive_exported(self.master_secret, client_random, server_random)
 
     def verify_data(self, label):
         return tls_prf(self.master_secret, label, hashlib.sha256(self.transcript).digest(), 12)
@@ -852,6 +856,10 @@ def derive_pair_keys(value, generation, own, other):
     key = value.to_bytes(ELEMENT_BYTES, 'big')
     context = generation.to_bytes(4, 'big') + b''.join(vector(1, identity) for identity in sorted((own, other)))
     return hmac_sha256(key, b'iotsec pair psk' + context), hmac_sha256(key, b'iotsec pair tgk' + context)[:16]
+
+
+def derive_purpose_key(tgk, cs_id, csb_id_and_rand):
+    return p_hash(tgk, TEK_CONSTANT + bytes([cs_id]) + csb_id_and_rand, 16)
 
 
 class Share:
@@ -1308,12 +1316,12 @@ class DeviceSession:
         self.protection = handshake.session
         self.generation = handshake.generation
         self.tgk = handshake.tgk
-        self.csb_id, self.rand = handshake.exported[:4], handshake.exported[4:]
+        self.exported = handshake.exported  # CSB_ID and RAND
         self.heard = handshake.IS_CLIENT    # whether the other end is known to have our last flight
         self.flight_at = self.used_at = time.monotonic()
 
     def purpose_key(self, cs_id):
-        return p_hash(self.tgk, TEK_CONSTANT + bytes([cs_id]) + self.csb_id + self.rand, 16)
+        return derive_purpose_key(self.tgk, cs_id, self.exported)
 
 
 class Devices:
@@ -2452,6 +2460,13 @@ def self_test():
             equal(p_hash(tgk, label, len(expected)), expected, row['key'])
             checked += 1
     equal(checked > 0, True, 'vectors in mikey_prf.csv')
+    for row in vectors('handshake_keys'):
+        inputs = [bytes.fromhex(row[name]) for name in ('master', 'client_random', 'server_random')]
+        equal(derive_exported(*inputs), bytes.fromhex(row['exported']), 'what a handshake exports')
+    for row in vectors('csb_steps'):
+        csb = int(row['csb_id']).to_bytes(4, 'big') + bytes.fromhex(row['rand'])
+        key = derive_purpose_key(bytes.fromhex(row['tgk']), int(row['cs_id']), csb)
+        equal(key, bytes.fromhex(row['key']), 'the key of a purpose')
     for row in vectors('pairwise_points'):
         equal(point_of(bytes.fromhex(row['identity'])), int(row['point'], 16), f"point of {row['identity']}")
     for row in vectors('pairwise_keys'):

@@ -74,6 +74,9 @@ class Row:
 
 CID_OF_PEER = 'c1d2e3f4'
 PORT_CHANGES = ", the client's port changes"
+EXPORTER = 'keying material exported'
+EXPORTER_LABEL = 'EXPORTER-iotsec-csb'
+EXPORTER_BYTES = 20
 
 
 def all_rows():
@@ -139,6 +142,11 @@ def all_rows():
     for peer in ('openssl', 'gnutls', 'mbedtls'):
         special(peer, 'server', 'Connection ID offered, and not taken')
         special(peer, 'client', 'Connection IDs allowed, and not offered')
+    # gnutls-serv and mbedTLS 2.28 have no way to export any.
+    for peer, role in (('openssl', 'client'), ('openssl', 'server'), ('gnutls', 'client')):
+        special(peer, role, EXPORTER)
+    rows.append(Row('openssl', 'client', 'CCM', 'off', case=EXPORTER))
+    rows.append(Row('openssl', 'client', cookie='off', loss='20 %', case=EXPORTER))
     return rows
 
 
@@ -297,13 +305,19 @@ class Bench:
             argv += ['--connection-id', 'on']
             if self.row.case.endswith(PORT_CHANGES) and self.row.role == 'server':
                 argv += ['--rebind-after', '1']
+        if self.row.case == EXPORTER:
+            argv += ['--exporter']
         return Program('iotsec', argv)
 
     # ---- OpenSSL ----
 
     def openssl(self):
         case = self.row.case
-        common = ['-dtls1_2', '-cipher', f"{self.suite['openssl']}:@SECLEVEL=0", '-psk', self.peer_psk, '-brief']
+        common = ['-dtls1_2', '-cipher', f"{self.suite['openssl']}:@SECLEVEL=0", '-psk', self.peer_psk]
+        if case == EXPORTER:                # -brief would leave it out
+            common += ['-keymatexport', EXPORTER_LABEL, '-keymatexportlen', str(EXPORTER_BYTES)]
+        else:
+            common += ['-brief']
         if self.row.role == 'client':
             argv = ['openssl', 's_client', '-connect', self.end, '-psk_identity', self.client_identity, '-nocommands']
             if case == 'max_fragment_length 512':
@@ -336,8 +350,11 @@ class Bench:
         if 'hello without any extension' in case:
             priority += ':%NO_EXTENSIONS'
         if self.row.role == 'client':
-            return Program('gnutls', ['gnutls-cli', '--udp', '--priority', priority, '--pskusername', self.client_identity,
-                                      '--pskkey', self.peer_psk, '--port', str(self.port), self.host])
+            argv = ['gnutls-cli', '--udp', '--priority', priority, '--pskusername', self.client_identity,
+                    '--pskkey', self.peer_psk, '--port', str(self.port), self.host]
+            if case == EXPORTER:
+                argv += [f'--keymatexport={EXPORTER_LABEL}', f'--keymatexportsize={EXPORTER_BYTES}']
+            return Program('gnutls', argv)
         secrets = self.folder / 'psk.txt'
         secrets.write_text(f'{self.server_identity}:{self.peer_psk}\n')
         return Program('gnutls', ['gnutls-serv', '--udp', '--echo', '--port', str(self.port), '--pskpasswd', str(secrets),
@@ -381,8 +398,8 @@ READY = {
 CONNECTED = {
     ('iotsec', 'client'): r'^connected\b',
     ('iotsec', 'server'): r'^connected\b',
-    ('openssl', 'client'): r'^CONNECTION ESTABLISHED',
-    ('openssl', 'server'): r'^Ciphersuite: ',
+    ('openssl', 'client'): r'^CONNECTION ESTABLISHED|^Keying material exporter:',
+    ('openssl', 'server'): r'^Ciphersuite: |^Keying material exporter:',
     ('gnutls', 'client'): r'^- Handshake was completed',
     ('gnutls', 'server'): None,  # says nothing until data comes
     ('mbedtls', 'client'): r'^established suite=',
@@ -406,7 +423,7 @@ def suite_line(program, suite):
     """What a program prints of the suite in use, None where it prints nothing."""
     return {
         'iotsec': rf"\bcipher={suite['iotsec']}\b",
-        'openssl': rf"^Ciphersuite: {suite['openssl']}$",
+        'openssl': rf"^Ciphersuite: {suite['openssl']}$|\b(?i:cipher) is {suite['openssl']}$",
         'gnutls': rf"^- Description: .*\({suite['gnutls']}\)$",
         'mbedtls': rf"^established suite={suite['mbedtls']}$",
     }[program]
@@ -468,10 +485,17 @@ def exchange(bench, started):
         given = '[0-9a-f]{4}' if row.role == 'client' else ''
         peer.wait_for(f'^connection-id own={own} peer={given}$', deadline, 'the Connection IDs of this row')
 
+    if row.case == EXPORTER:
+        exported = ours.wait_for(rf'^exported label={EXPORTER_LABEL} data=([0-9a-f]+)$', deadline, 'what it exports').group(1)
+        theirs = peer.wait_for(r'(?i:keying|- key) material: ([0-9A-Fa-f]+)$', deadline, 'what it exports').group(1)
+        if exported != theirs.lower() or len(exported) != 2 * EXPORTER_BYTES:
+            raise RowFailed(f'iotsec exports {exported}, {peer.name} {theirs}')
+
     # Short, long, and a last one after the other end's timers had a chance to do harm.
     # gnutls-serv reads 128 bytes at a time and would answer a longer record with several.
     for index, size in enumerate((0, 100 if server.name == 'gnutls' else 400, 1)):
-        text = f'row {bench.number} message {index} ' + 'x' * size
+        # Without -brief, some first letters are commands to openssl; m is none.
+        text = f'message {index} of row {bench.number} ' + 'x' * size
         text = text.rstrip()
         arrives = re.escape(text) + '$'
         client.tell(text)
@@ -568,6 +592,8 @@ def document(rows):
         '  IDs both ways" run with mbedTLS 3.6 and are left out with 2.28, which knows a draft of RFC 9146 with another extension',
         '  number and another AAD, and is built without it in Debian. All other rows run with both.',
         '- *the client\'s port changes* after the first message; the other two arrive, and are echoed to the new port.',
+        '- *keying material exported*: besides, both ends export the same 20 bytes (RFC 5705) under the label of',
+        '  docs/protocol.md, section 14; `gnutls-serv` and mbedTLS 2.28 have no way to.',
         '',
         'Handshakes without extended master secret or RFC 5746 signalling, and hellos without extensions, are accepted by',
         '`iotsec dtls` by default and refused with `--require-ems`, `--require-renegotiation-info` and `--refuse-plain-hello`.',
