@@ -106,36 +106,23 @@ static void put_in_use(struct iotsec_device *dev)
     }
 }
 
-/* What is missing is asked for at once: some of it has been lost on the way. */
-static enum iotsec_km_result miss(struct iotsec_device *dev, bool *answer)
+/* It cannot be taken, whatever comes of it. */
+static enum iotsec_km_result refuse(struct iotsec_device *dev)
 {
-    *answer = false;
-    dev->pair_flags |= PAIRS_DUE;
-    return IOTSEC_KM_DONE;
+    uint32_t generation = dev->share[1].generation;
+
+    wipe_share(dev, &dev->share[1]);
+    dev->share[1].generation = generation;
+    dev->share[1].flags = SHARE_REFUSED;
+    put_in_use(dev);
+    return IOTSEC_KM_NO_ROOM;
 }
 
-/* M -> D  SHARE, of the generation that is coming */
-static enum iotsec_km_result take_elements(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer)
+/* M -> D  SHARE, of the generation that is coming; the first `known` elements are held already. */
+static enum iotsec_km_result add_elements(struct iotsec_device *dev, const struct iotsec_km_message *message, unsigned known)
 {
     struct iotsec_share *share = &dev->share[1];
-    unsigned known;
 
-    if (message->degree > dev->config->share_degree_max || (share->held != 0 && message->degree != share->degree)) {
-        uint32_t generation = share->generation;
-
-        wipe_share(dev, share);
-        share->generation = generation;
-        share->flags = SHARE_REFUSED;
-        put_in_use(dev);
-        return IOTSEC_KM_NO_ROOM;
-    }
-    if (message->first > share->held) {
-        return miss(dev, answer);
-    }
-    known = (unsigned)share->held - message->first;
-    if (message->count <= known) {
-        return IOTSEC_KM_DONE;
-    }
     if (!iotsec_polykey_are_elements(message->tail, message->count)) {
         if ((share->flags & SHARE_BAD) == 0) {
             share->flags |= SHARE_BAD;
@@ -151,27 +138,17 @@ static enum iotsec_km_result take_elements(struct iotsec_device *dev, const stru
     return IOTSEC_KM_DONE;
 }
 
-/* M -> D  REVOKED, of the newest generation */
-static enum iotsec_km_result take_marks(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer)
+/* M -> D  REVOKED, of the newest generation; the first `known` marks are held already. */
+static void add_marks(struct iotsec_device *dev, const struct iotsec_km_message *message, unsigned known)
 {
-    unsigned known = count_marks(dev);
-    unsigned added;
+    unsigned added = message->count - known;
 
-    if (message->first > known) {
-        return miss(dev, answer);
-    }
-    known -= message->first;
-    if (message->count <= known) {
-        return IOTSEC_KM_DONE;
-    }
-    added = message->count - known;
     if (dev->revoked_count + added > IOTSEC_REVOKED_MAX) {
         end_older(dev); /* whichever that is: no mark is ever left out. Those of one generation always fit */
     }
     memcpy(dev->revoked[dev->revoked_count], message->tail + IOTSEC_REVOKED_BYTES * known, IOTSEC_REVOKED_BYTES * added);
     dev->revoked_count = (uint8_t)(dev->revoked_count + added);
     dev->pair_flags |= PAIRS_REVIEW;
-    return IOTSEC_KM_DONE;
 }
 
 static void ask_in(struct iotsec_device *dev, uint32_t ms)
@@ -182,35 +159,49 @@ static void ask_in(struct iotsec_device *dev, uint32_t ms)
 
 enum iotsec_km_result iotsec_dev_take_share(struct iotsec_device *dev, const struct iotsec_km_message *message, bool *answer)
 {
+    bool elements = message->kind == IOTSEC_KM_SHARE;
+    enum iotsec_km_result result = IOTSEC_KM_DONE;
     uint32_t wait = KEYS_WAIT_MS;
-    enum iotsec_km_result result;
     struct iotsec_share *share;
+    unsigned held;
 
     *answer = true;
-    if (message->key_number > dev->share[find_newest(dev)].generation) {
+    if (message->key_number > iotsec_dev_newest_share(dev)->generation) {
         begin(dev, message->key_number);
     }
     share = &dev->share[find_newest(dev)];
     if (message->key_number != share->generation) {
         return IOTSEC_KM_DONE;
     }
-    if (message->kind == IOTSEC_KM_SHARE && share == dev->share) { /* in use */
+    if (elements && share == dev->share) { /* in use */
         return (share->flags & SHARE_REFUSED) != 0 ? IOTSEC_KM_NO_ROOM : IOTSEC_KM_DONE;
     }
     if (message->revoked > share->wanted) {
         share->wanted = message->revoked;
     }
-    result = message->kind == IOTSEC_KM_SHARE ? take_elements(dev, message, answer) : take_marks(dev, message, answer);
+    held = elements ? share->held : count_marks(dev);
+    if (elements && (message->degree > dev->config->share_degree_max || (held != 0 && message->degree != share->degree))) {
+        result = refuse(dev);
+    } else if (message->first > held) {
+        *answer = false;
+        dev->pair_flags |= PAIRS_DUE; /* what was lost on the way is asked for at once */
+    } else if ((unsigned)message->first + message->count <= held) {
+        /* a repeat */
+    } else if (elements) {
+        result = add_elements(dev, message, held - message->first);
+    } else {
+        add_marks(dev, message, held - message->first);
+    }
     share = &dev->share[1];
     if (find_newest(dev) != 0 && share->held == share->degree + 1u && count_marks(dev) >= share->wanted) {
         put_in_use(dev);
     }
+    dev->pair_flags &= (uint8_t)~PAIRS_ASK;
     if (result == IOTSEC_KM_FAILED) {
         wait = iotsec_dev_ask_delay(dev, &dev->share_wait);
     } else {
         dev->share_wait = 0;
     }
-    dev->pair_flags &= (uint8_t)~PAIRS_ASK;
     if (find_newest(dev) != 0 || count_marks(dev) < dev->share[0].wanted) {
         ask_in(dev, wait);
     }

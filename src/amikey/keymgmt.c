@@ -104,10 +104,12 @@ uint8_t iotsec_km_content_type(uint8_t kind)
 }
 
 #if IOTSEC_PAIRWISE
-/* What one element or mark takes at the end; 0: the kind has none. */
-static size_t find_unit(unsigned fields)
+/* What stands at the end: an element has 2^4 bytes, a mark 2^3. */
+typedef char the_shifts_fit[IOTSEC_POLY_ELEMENT_BYTES == 1 << 4 && IOTSEC_REVOKED_BYTES == 1 << 3 ? 1 : -1];
+
+static unsigned find_shift(unsigned fields)
 {
-    return fields & ELEMENTS ? IOTSEC_POLY_ELEMENT_BYTES : fields & MARKS ? IOTSEC_REVOKED_BYTES : 0;
+    return fields & ELEMENTS ? 4 : 3;
 }
 #endif
 
@@ -152,7 +154,9 @@ enum iotsec_status iotsec_km_encode(const struct iotsec_km_message *message, uin
         }
     }
 #if IOTSEC_PAIRWISE
-    iotsec_wr_copy(&w, message->tail, message->count * find_unit(fields));
+    if ((fields & (ELEMENTS | MARKS)) != 0) {
+        iotsec_wr_copy(&w, message->tail, (size_t)message->count << find_shift(fields));
+    }
 #endif
     if (w.failed) {
         iotsec_wipe(out, size); /* a part of a key may stand there */
@@ -199,13 +203,15 @@ static bool read_fields(struct iotsec_reader *r, struct iotsec_km_message *m)
         fields = find_fields(m->kind);
     }
 #if IOTSEC_PAIRWISE
-    if (ok && find_unit(fields) != 0) {
-        size_t count = r->left / find_unit(fields);
+    if (ok && (fields & (ELEMENTS | MARKS)) != 0) {
+        size_t count = r->left >> find_shift(fields);
+        size_t most = m->revoked;
 
-        m->count = (uint8_t)count;
-        ok = count >= 1 && count <= UINT8_MAX && iotsec_rd_view(r, &m->tail, count * find_unit(fields)) &&
-             (unsigned)m->first + m->count <= (fields & ELEMENTS ? m->degree + 1u : m->revoked) &&
-             (m->degree != 0 || !(fields & ELEMENTS));
+        if (fields & ELEMENTS) {
+            most = m->degree != 0 ? m->degree + 1u : 0;
+        }
+        m->count = (uint8_t)count; /* of 256, which degree 255 would allow, 0 is left */
+        ok = m->count != 0 && m->first + count <= most && iotsec_rd_view(r, &m->tail, count << find_shift(fields));
     }
 #endif
     return ok && fields != 0 && r->left == 0;
