@@ -260,7 +260,6 @@ void iotsec_mgr_share_deliver(struct iotsec_manager *m, struct iotsec_manager_co
     }
     contact->share_flags = (uint8_t)((contact->share_flags | CONTACT_SHARE_SENDING) & ~CONTACT_SHARE_TOLD);
     d->key_number = m->poly.generation;
-    d->group = 0;
     if (contact->share_next <= m->poly.degree) {
         d->kind = IOTSEC_KM_SHARE;
         d->sender_id = contact->share_next;

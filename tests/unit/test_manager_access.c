@@ -739,10 +739,15 @@ static void every_failing_operation_changes_nothing(void **state)
     static const struct {
         enum action action;
         uint32_t operations;
+        bool poly; /* the domain has a polynomial */
     } rows[] = {
-        /*  1 */ { EVICT, 6 }, /* begin, put_group, delete_member, put_evicted, put_access, commit */
-        /*  2 */ { RENEW, 3 },
-        /*  3 */ { DOMAIN_LEAVE, 5 },
+        /*  1 */ { EVICT, 6, false }, /* begin, put_group, delete_member, put_evicted, put_access, commit */
+        /*  2 */ { RENEW, 3, false },
+        /*  3 */ { DOMAIN_LEAVE, 5, false },
+#if IOTSEC_PAIRWISE
+        /*  4 */ { EVICT, 8, true }, /* and point, put_poly */
+        /*  5 */ { DOMAIN_LEAVE, 5, true },
+#endif
     };
     size_t i;
     uint32_t n;
@@ -755,6 +760,11 @@ static void every_failing_operation_changes_nothing(void **state)
             teardown(state);
             setup_access(state);
             join(0, 2);
+#if IOTSEC_PAIRWISE
+            if (rows[i].poly) {
+                assert_int_equal(iotsec_manager_poly_renew(&rig.manager, 3, 0), IOTSEC_OK);
+            }
+#endif
             rig.event_count = 0;
             before = rig.durable;
             operations = rig.operations;
@@ -770,6 +780,9 @@ static void every_failing_operation_changes_nothing(void **state)
             assert_int_equal(rig.operations, operations + n);
             assert_memory_equal(&rig.durable, &before, sizeof before);
             assert_int_equal(count_events(IOTSEC_MANAGER_L2_KEY, 0), 0);
+#if IOTSEC_PAIRWISE
+            assert_int_equal(rig.manager.poly.revoked_count, 0); /* whatever came after the mark failed */
+#endif
             run(5000);
             assert_int_equal(DEV(0)->accesses, 1);
             assert_int_equal(DEV(1)->accesses, 1);
@@ -780,6 +793,7 @@ static void every_failing_operation_changes_nothing(void **state)
             run(5000);
             assert_int_equal(durable()->number, 2);
             assert_int_equal(DEV(1)->l2_use, 2);
+            assert_int_equal(rig.durable.poly.revoked_count, rows[i].poly && rows[i].action == EVICT);
         }
     }
     /* and with no random numbers */

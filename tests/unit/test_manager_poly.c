@@ -543,6 +543,28 @@ static void a_new_request_goes_on_elsewhere(void **state)
     assert_int_equal(DEV(0)->shares, 2 + 3);
 }
 
+/* What is settled about a group's keys leaves a share on its way alone. */
+static void a_group_cancels_no_share(void **state)
+{
+    const struct held *h;
+    uint8_t id;
+
+    (void)state;
+    join(0, 1);
+    DEV(0)->share_mute = true;
+    ask(DEV(0));
+    settle();
+    id = DEV(0)->share_message;
+    h = find_held(DEV(0), GROUP_A);
+    device_request(DEV(0), IOTSEC_KM_STATUS, GROUP_A, h->key_number, h->sender_id, 0);
+    settle();
+    assert_int_equal(DEV(0)->answer, IOTSEC_KM_DONE);
+    DEV(0)->share_mute = false;
+    device_acknowledge(DEV(0), id, IOTSEC_KM_DONE);
+    settle();
+    assert_share(DEV(0));
+}
+
 static void a_domain_may_have_none(void **state)
 {
     struct iotsec_registry without = registry;
@@ -1396,6 +1418,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(shares_go_on_where_the_device_says, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(a_repeated_request_is_answered_again, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(a_new_request_goes_on_elsewhere, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(a_group_cancels_no_share, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(a_domain_may_have_none, setup, teardown),
         cmocka_unit_test_setup_teardown(a_registry_has_all_of_it_or_nothing, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(nothing_of_it_stays, setup_poly, teardown),
