@@ -331,6 +331,26 @@ static void forgets_a_refusal(void **state)
     assert_int_equal(client.failed_reason, IOTSEC_ERR_WRONG_PSK);
     assert_int_equal(client.client_asked, 3); /* the forged one, the genuine one, and once more after the alert */
 
+    /* silence after a key was given is no reason to begin once more */
+    prepare();
+    client.on_client_psk = want_the_mark;
+    wire.delay_ms = 20;
+    wire.filter = answer_first;
+    forgeries_left = 1;
+    memset(last_random, 0, sizeof last_random);
+    start();
+    connect_from(&client, &server, 1);
+    while (client.client_asked < 2) {
+        wire_run(&wire, 1);
+    }
+    wire_clear(&wire);
+    wire.loss = 100;
+    wire_run(&wire, 4000);
+    wire.loss = 0;
+    wire_run(&wire, 5000);
+    assert_int_equal(client.established, 1);
+    assert_int_equal(client.client_asked, 2);
+
     /* and if nothing comes any more, it is the reason */
     prepare();
     client.on_client_psk = want_the_mark;
@@ -636,7 +656,8 @@ static void exports_keys(void **state)
             blocks[i] = client.hashed;
         }
     }
-    assert_true(blocks[1] < blocks[0]); /* who does not need them does not pay for them */
+    print_message("SHA-256 compressions for the exported keys: %u\n", (unsigned)(blocks[0] - blocks[1]) / 2);
+    assert_in_range(blocks[0] - blocks[1], 1, 2 * 6); /* who does not need them does not pay for them */
 }
 
 /* An unknown identity costs the same work as one with another key. */
