@@ -462,6 +462,21 @@ coefficients, = sqlite3.connect("crash.db").execute("SELECT coefficients FROM po
 elements = [coefficients[i:i + 16] for i in range(0, len(coefficients), 16)]
 assert len(set(elements)) == len(elements) == 101 * 102 // 2 and all(element[0] < 128 for element in elements)
 PYTHON
+# The list of the revoked holds 32; one more eviction, and there is a new polynomial, and an empty list.
+"$iotsec" manager init many.db >out
+"$iotsec" manager poly renew many.db --degree 1 >out
+for i in {1..33}; do
+    "$iotsec" manager device add many.db "lamp$i" --psk-file good.psk >out
+    "$iotsec" manager device evict many.db "lamp$i" >out
+done
+"$iotsec" manager serve many.db --listen '[::1]:0' >many.log 2>&1 &
+many=$!
+pids+=("$many")
+wait_for many.log '^serving'
+wait_for many.log '^poly generation=1 degree=1 overlap=yes reason=CANCELLED$'
+wait_for many.log '^poly generation=2 degree=1 overlap=no reason=FULL$'
+exits 0 '^poly generation=2 degree=1 bytes=48 share-bytes=32 overlap=no revoked=0$' manager poly show many.db
+ends 'the manager of many that were evicted' "$many"
 
 "$iotsec" dtls server --listen '[::1]:0' --psk-identity dev --psk-file good.psk -v >server.log 2>&1 &
 server=$!

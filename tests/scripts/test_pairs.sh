@@ -48,7 +48,10 @@ for host in "${!address[@]}"; do
     ip netns exec "$host" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad'
     ip -n "$host" link set eth0 up
     ip -n "$host" address add "${address[$host]}/64" dev eth0 nodad
+    ip -n "$host" address add "10.1.0.${address[$host]#fd01::}/24" dev eth0
 done
+# not one that it chooses by itself
+ip -n two address add fd01::112/64 dev eth0 nodad preferred_lft 0
 
 serve() { start manager manager "$iotsec" manager serve domain.db --listen '[fd01::1]:5684' "$@"; said manager '^serving '; }
 # device NAME ID OPTION...: on the host of that name.
@@ -56,7 +59,7 @@ device() {
     local name=$1 id=$2
     shift 2
     start "$name" "$name" "$iotsec" device --manager '[fd01::1]:5684' --id "$id" --psk-file "$name.psk" -v \
-        --listen "[${address[$name]}]:5685" --status-interval 1 --timeout 4 "$@"
+        --listen '[::]:5685' --status-interval 1 --timeout 4 "$@"
 }
 # at NAME: where that host's device is.
 at() { printf '[%s]:5685' "${address[$1]}"; }
@@ -85,7 +88,9 @@ for id in one two three; do
 done
 odd='a "b"@[x]:1 '"\\"
 "$iotsec" manager device add domain.db "$odd" --psk-out four.psk >/dev/null
-"$eavesdrop" watch v-manager 5684 link.txt >watch.log 2>&1 &
+: >watch.log
+: >link.txt
+"$eavesdrop" watch v-manager 5684 link.txt >>watch.log 2>&1 &
 pids+=("$!")
 said watch '^watching'
 
@@ -155,6 +160,14 @@ ok 'another member at the address gets nothing'
 tell one 'send two@[fd01::99]:5685 anybody'
 said one '^peer-failed reason=NO_ANSWER id=two addr=\[fd01::99\]:5685$' 30
 ok 'nobody at the address'
+# From any address of its to any other one: the session goes to where it was sent for last.
+tell one 'send two@10.1.0.12:5685 over IPv4'
+said two '^message from=one addr=10\.1\.0\.11:5685 text="over IPv4"'
+tell two 'send one@10.1.0.11:5685 well again'
+said one '^message from=two addr=10\.1\.0\.12:5685 text="well again"'
+tell one 'send two@[fd01::112]:5685 by another door'
+said two '^message from=one addr=\[fd01::11\]:5685 text="by another door"'
+ok 'IPv4, and a host with two addresses'
 # Both at once.
 tell one 'close two'
 said one '^closed id=two$'

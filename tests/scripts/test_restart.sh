@@ -6,12 +6,13 @@
 # The domain manager dies by SIGKILL right before and right after every commit of a run in which two
 # devices join, one is evicted, a third joins late and a group gets a new key. It is started again, and
 # everybody has to come back without being told: the members hold the same key, hear each other, the
-# evicted device does not, and no sender ID was handed out twice within a generation.
+# evicted device does not and is revoked, everybody has a share of the one polynomial, and no sender ID was handed out twice
+# within a generation.
 set -euo pipefail
 
 iotsec=${IOTSEC_BIN:?the iotsec program}
 work=${IOTSEC_BUILD_DIR:?}/tests/restart
-last_commit=9 # more than the run has: a run without a crash ends the search
+last_commit=10 # more than the run has: a run without a crash ends the search
 at_once=4
 self=$(realpath "$0")
 
@@ -111,6 +112,11 @@ run_case() {
         fail "a wish was left: $(grep '^queued' list.log)"
     fi
     grep -q '^group gid=2 ' list.log || fail 'group 2 is missing'
+    "$iotsec" manager poly show domain.db >poly.log || fail 'the polynomial is missing'
+    grep -q '^poly generation=1 .* revoked=1$' poly.log || fail "another polynomial: $(head -n 1 poly.log)"
+    grep -q '^revoked .* id=lamp2$' poly.log || fail 'lamp2 is not revoked'
+    said lamp1.log '^share generation=1$' 10 || fail 'lamp1 has no share'
+    said lamp3.log '^share generation=1$' 10 || fail 'lamp3 has no share'
 
     # Clean ends, and what the devices counted: a replay would be a number used twice.
     touch stopping
@@ -152,6 +158,7 @@ mkdir -p "$work/base"
 cd "$work/base"
 "$iotsec" manager init domain.db >/dev/null
 "$iotsec" manager group add domain.db 1 --address ff15::101 --port 5683 >/dev/null
+"$iotsec" manager poly renew domain.db --degree 7 >/dev/null
 for id in lamp1 lamp2 lamp3; do
     "$iotsec" manager device add domain.db "$id" --group 1 --psk-out "$id.psk" >/dev/null
 done
