@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
 tshark, which knows nothing of us, reads what we send: handshakes as DTLS 1.2 without an error, application
-data decrypted with the PSK and with our key log, a whole join with group records, and the CoAP requests
-that a group gets.
+data decrypted with the PSK and with our key log, a whole join with group records, the CoAP requests
+that a group gets, and what two devices say to each other.
 
 usage: test_tshark.py
 
@@ -32,6 +32,7 @@ PSK = '000102030405060708090a0b0c0d0e0f'
 GROUP = ('ff15::101', 5683)
 OURS = 'fd01::1'
 
+DEVICE_IDENTITY = 0xFF11
 EXPERT_WARN = 0x600000  # tshark's severities: comment, chat, note, warning, error
 HELLO_VERIFIED = [1, 3, 1, 2, 14, 16]  # handshake types in the clear: ClientHello to ClientKeyExchange
 HELLO = [1, 2, 14, 16]
@@ -198,10 +199,45 @@ def heard(end, seconds):
         packets.append((time.time(), ipv6_udp(sender[:2], GROUP, datagram)))
 
 
+def check_pair(folder, switch, lamp):
+    """A session between two devices, through a forwarder: dissected, and with a device's key log decrypted."""
+    name, secret = 'pair', 'for the lamp alone'
+    port = int(lamp.wait_for(r'^started id=lamp addr=\[::\]:(\d+)$').group(1))
+    forwarder = Forwarder((OURS, port), OURS)
+    for device in (switch, lamp):
+        device.wait_for('^share generation=1$')
+    switch.tell(f'send lamp@[{OURS}]:{forwarder.port} {secret}')
+    lamp.wait_for(rf'^message from=switch .*text="{secret}"')
+    switch.tell('close lamp')
+    lamp.wait_for('^peer-closed reason=CLOSED id=switch ')
+    forwarder.stop()
+    pcap = folder / 'pair.pcap'
+    write_pcap(pcap, forwarder.packets)
+
+    check_clean(pcap, port, name)
+    types = messages(pcap, port)
+    check(types in (HELLO, HELLO_VERIFIED), f'{name}: the handshake messages are {types}')
+    for kind, who in ((1, 'switch'), (2, 'lamp')):
+        found = fields(pcap, ['dtls.handshake.extension.type', 'dtls.handshake.extension.data'], port,
+                       '-Y', f'dtls.handshake.type == {kind}')
+        check(found and all(str(DEVICE_IDENTITY) in kinds.split(',') for kinds, _ in found),
+              f'{name}: message {kind} has device_identity')
+        wanted = f'{1:08x}00' + who.encode().hex()
+        check(all(wanted in data.split(',') for _, data in found), f'{name}: it names generation 1 and {who}')
+    keys = ('-o', f'tls.keylog_file:{folder / "switch.keys"}')
+    check(messages(pcap, port, *keys) == types + [20, 20], f'{name}: with the key log it reads both Finished')
+    for options, expected in (((), []), (keys, [secret.encode().hex()])):
+        data = [packet[0] for packet in fields(pcap, ['data.data'], port, *options) if packet[0]]
+        check(data == expected, f'{name}: {"with the key log it reads the message" if options else "without it, none"}')
+    alerts = numbers(fields(pcap, ['dtls.alert_message.desc'], port, *keys))
+    check(alerts and set(alerts) == {0}, f'{name}: and close_notify')
+
+
 def domain(folder):
     registry = str(folder / 'domain.db')
     run('manager', 'init', registry, '--prefix', 'fd01::/64')
     run('manager', 'group', 'add', registry, '1', '--address', GROUP[0], '--port', str(GROUP[1]))
+    run('manager', 'poly', 'renew', registry)
     for name in ('switch', 'lamp'):
         run('manager', 'device', 'add', registry, name, '--group', '1', '--psk-out', str(folder / f'{name}.psk'))
     manager = Program(folder, 'manager', 'manager', 'serve', registry, '--listen', '[::]:0')
@@ -212,7 +248,8 @@ def domain(folder):
         forwarder = Forwarder((OURS, port), OURS)
         forwarders.append(forwarder)
         device = Program(folder, name, 'device', '-v', '--manager', f'[{OURS}]:{forwarder.port}', '--id', name, '--psk-file',
-                         str(folder / f'{name}.psk'), '--group', '1', '--interface', 'br0')
+                         str(folder / f'{name}.psk'), '--group', '1', '--interface', 'br0',
+                         '--keylog', str(folder / f'{name}.keys'))
         programs.append(device)
         device.wait_for('^group-joined gid=1 ')
     switch, lamp = programs[1:]
@@ -223,6 +260,7 @@ def domain(folder):
     received = lamp.wait_for(r'^group gid=1 sender=(\d+) coap="NON PUT /light" payload="on" data=([0-9a-f]+)$')
     check(sent.group(2) == received.group(2), 'group: the lamp received what the switch sent')
     records = heard(group, 1)
+    check_pair(folder, switch, lamp)
     for program in reversed(programs):
         program.stop()
     for forwarder in forwarders:
