@@ -9,7 +9,7 @@
 
 #include "access/manager_state.h"
 
-#if IOTSEC_PAIRWISE
+#if IOTSEC_PAIRWISE && IOTSEC_SHARE_CHUNK_MAX == 8 /* as the rows say */
 
 #define DEGREE 20u /* three messages: 8, 8 and 5 elements */
 
