@@ -311,7 +311,10 @@ said two '^message from=one .*text="nobody else is here"'
 tell four "send one@$(at one) but us"
 said one '^message from="a .*text="but us"'
 ok 'no manager is needed to open a session'
-stop one two four
+stop four
+said one '^peer-closed reason=CLOSED id="a '
+ok 'who ends says so to others'
+stop one two
 if grep -hE '[0-9a-f]{64}' ./*.log show.out | grep -vE ' data=|^[0-9a-f: ]*plain'; then
     complain 'something long and secret was printed'
 fi
