@@ -1004,8 +1004,9 @@ def read_device_identity(content):
 class DeviceClient(ClientHandshake):
     """With another device, as the client."""
 
-    def __init__(self, identity, other, shares, name=None):
+    def __init__(self, identity, other, shares, name=None, stubborn=False):
         self.name = name or identity        # in the hello; a liar has two
+        self.stubborn = stubborn            # goes on under another generation
         self.other = other
         self.shares = {share.generation: share for share in shares}
         self.generation = None
@@ -1020,6 +1021,8 @@ class DeviceClient(ClientHandshake):
         generation, _, identity = read_device_identity(content or b'')
         if identity != self.other:
             raise Refused('PEER_IDENTITY')
+        if self.stubborn:
+            generation = max(self.shares)
         if generation not in self.shares:
             raise Refused('GENERATION')
         self.generation = generation
@@ -1331,6 +1334,7 @@ class Devices:
         self.peer = peer
         self.identity = peer.identity
         self.name = options.hello_identity.encode() if options.hello_identity else None
+        self.stubborn = options.stubborn
         self.idle_s = options.device_idle
         self.shares = Shares(options.degree_max, options.share_overlap)
         self.cookie_secret = os.urandom(32)
@@ -1390,7 +1394,9 @@ class Devices:
 
     def send(self, identity, address, data):
         now = time.monotonic()
-        if not self.shares.in_use:
+        if identity == self.identity or self.peer.is_managers(address):
+            self.peer.event('error', reason='ARGUMENT')
+        elif not self.shares.in_use:
             self.peer.event('error', reason='NO_SHARE')
         elif self.shares.is_revoked(identity, now):
             self.peer.event('error', reason='REVOKED')
@@ -1436,7 +1442,7 @@ class Devices:
     # Handshakes as the client
 
     def new_client(self, identity):
-        return DeviceClient(self.identity, identity, self.shares.usable(time.monotonic()), self.name)
+        return DeviceClient(self.identity, identity, self.shares.usable(time.monotonic()), self.name, self.stubborn)
 
     def open(self, identity):
         """A handshake with whoever something is queued for."""
@@ -1496,7 +1502,8 @@ class Devices:
             known.repeat_at_once()
             return
         proved = hmac.compare_digest(hello.cookie, self.cookie(origin, hello))
-        suspicious = self.servers or any(place(session.address) == where for session in self.sessions.values())
+        known_here = [*self.sessions.values(), *self.clients.values()]
+        suspicious = self.servers or any(place(one.address) == where for one in known_here)
         if not proved and (suspicious or hello.cookie):
             cookie = self.cookie(origin, hello)
             verify = make_handshake(HELLO_VERIFY_REQUEST, 0, DTLS_1_0.to_bytes(2, 'big') + vector(1, cookie))
@@ -1595,7 +1602,7 @@ class Devices:
         if kind == ALERT and len(plaintext) == 2 and (plaintext[0] == FATAL or plaintext[1] == CLOSE_NOTIFY):
             if self.sessions.get(session.identity) is session:
                 self.has_ended(session, 'CLOSED' if plaintext[1] == CLOSE_NOTIFY else 'ALERT')
-        elif kind == APPLICATION_DATA:
+        elif kind == APPLICATION_DATA and plaintext:
             text = json.dumps(plaintext.decode(errors='replace'), ensure_ascii=False)
             self.peer.event('message', **{'from': printable(session.identity)}, text=text)
 
@@ -1708,7 +1715,7 @@ class Peer:
 
     def receive_unicast(self):
         for datagram, origin in self.receive(self.socket):
-            if place(origin) not in [place(way) for way in (self.manager, self.old_way) if way]:
+            if not self.is_managers(origin):
                 self.devices.receive(datagram, origin)
                 continue
             for record in split_datagram(datagram, self.own_cid or b''):
@@ -1716,6 +1723,9 @@ class Peer:
                     self.join.receive(record)
                 elif self.session and record.epoch == 1:
                     self.receive_session(record)
+
+    def is_managers(self, address):
+        return place(address) in [place(way) for way in (self.manager, self.old_way) if way]
 
     # The session: a handshake, and another one when the manager has not answered for long
 
@@ -2576,6 +2586,7 @@ def parse_arguments():
     parser.add_argument('--device-idle', metavar='S', type=float, default=DEVICE_IDLE_S,
                         help='seconds until an idle session with another device is closed')
     parser.add_argument('--hello-identity', metavar='ID', help='say another identity in hellos to devices than one has: a lie')
+    parser.add_argument('--stubborn', action='store_true', help='go on with a device that has no share of our generation')
     parser.add_argument('--keep-share', action='store_true', help='keep the share after an eviction: disobedience')
     parser.add_argument('--loss', metavar='P', type=float, default=0, help='drop datagrams both ways, with this probability')
     parser.add_argument('--seed', type=int, help='of the losses')

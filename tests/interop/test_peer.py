@@ -341,9 +341,10 @@ class Domain:
 
 def check_generations(domain, alpha, kilo, step):
     """One that hears no more from the manager, and others, who do."""
-    recluse = domain.start('peer', 'recluse')
-    domain.expect_shares(recluse)
+    recluse, mule = domain.start('peer', 'recluse'), domain.start('peer', 'mule', '--stubborn')
+    domain.expect_shares(recluse, mule)
     recluse.program.say('hermit')
+    mule.program.say('hermit')
     known = domain.generation
     tell_both_ways(alpha, recluse, 'before')
     domain.renew('--degree', 31)
@@ -367,6 +368,11 @@ def check_generations(domain, alpha, kilo, step):
         one.send(other, 'too old')
         one.program.expect(f'^peer-failed {event}', 15)
         other.program.never('too old')
+    for device in (alpha, kilo):            # who goes on all the same gets no further
+        mule.send(device, 'too old')
+        mule.program.expect(f'^peer-failed id={device.name} reason=WRONG_PSK', 15)
+        device.program.expect('^peer-refused (id=mule )?reason=GENERATION', 5)
+        device.program.never('too old')
     tell_both_ways(alpha, kilo, 'under the newest')
     step('without a generation in common there is no session')
 
@@ -377,7 +383,7 @@ def devices_talk(iotsec, folder):
     def step(text):
         print(f'{time.monotonic() - began:6.2f} s  {text}', flush=True)
 
-    names = ['alpha', 'kilo', 'lossy-i', 'lossy-p', 'zulu', 'fibber', 'mirror', 'outcast', 'recluse']
+    names = ['alpha', 'kilo', 'lossy-i', 'lossy-p', 'zulu', 'fibber', 'mirror', 'mule', 'outcast', 'recluse']
     domain = Domain(iotsec, folder, names)
     # One of the iotsec devices stands before the peers in the order of identities, one behind them.
     alpha, zulu, lossy_i = (domain.start('iotsec', name, *more) for name, *more in
@@ -476,7 +482,15 @@ def devices_talk(iotsec, folder):
         device.program.never('says hello')
     for device in (fibber, mirror):
         device.program.never('for zulu alone|for whom')
-    step('who names two identities, or the other end\'s own, is refused')
+    stranger = Program('mirror', iotsec, 'dtls', 'client', '--connect', alpha.address, '--psk-identity', 'zulu', '--psk',
+                       secrets.token_hex(32))
+    alpha.program.expect('^peer-refused reason=UNKNOWN_IDENTITY', 10)
+    stranger.ends(1, 15)
+    stranger = Program('mirror', iotsec, 'dtls', 'client', '--connect', kilo.address, '--psk-identity', 'zulu', '--psk',
+                       secrets.token_hex(32))
+    kilo.program.expect('^peer-refused id=- reason=UNKNOWN_IDENTITY', 10)
+    stranger.ends(1, 15)
+    step('who names two identities, the other end\'s own, or none, is refused')
 
     check_generations(domain, alpha, kilo, step)
 
@@ -502,6 +516,17 @@ def devices_talk(iotsec, folder):
     kilo.program.expect('^error reason=REVOKED', 5)
     step('the evicted one still has its share, and is refused by all')
 
+    # Silence.
+    alpha.program.process.terminate()
+    alpha.program.ends(0, 5)
+    alpha = domain.start('iotsec', 'alpha', '--pair-idle', '2')
+    domain.expect_shares(alpha)
+    mark = kilo.position()
+    tell(alpha, kilo, 'before a silence')
+    alpha.program.expect('^peer-closed reason=TIMEOUT id=kilo', 10)
+    kilo.program.expect('^peer-closed id=alpha reason=CLOSED', 5, mark)
+    tell_both_ways(kilo, alpha, 'after a silence')
+    step('an idle session is closed, and another one opened when there is something to say')
     check_no_message_twice([*everyone, alpha, fibber, mirror, outcast])
 
 
