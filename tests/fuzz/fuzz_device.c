@@ -4,7 +4,8 @@
  *
  *     flags, state, then steps:
  *       0..63     bytes as they are: from the manager, a member or a stranger, to the device or to its group
- *       64..127   a record sealed with the manager's session: key management, and whatever else
+ *       64..127   a record sealed with the manager's session: key management, and whatever else; with pairs, from 96 on
+ *                 with that of the other device
  *       128..159  a record sealed with the group's present, previous or next key, from any sender
  *       160..191  the next real datagram arrives, perhaps with changes
  *       192..223  time passes
@@ -35,12 +36,20 @@ static void put_sealed(struct iotsec_reader *script, uint8_t step)
     uint8_t datagram[600];
     size_t len;
     uint8_t *content = script_bytes(script, &len);
-    size_t datagram_len = len > 500 ? 0
-                                    : world_seal(PARTY_MANAGER, PARTY_FIRST, types[step % 8], content, len, datagram,
-                                                 sizeof datagram);
+    int from = (step & 32) != 0 && world_has_pairs() ? PARTY_SECOND : PARTY_MANAGER;
+    size_t datagram_len = len > 500 ? 0 : world_seal(from, PARTY_FIRST, types[step % 8], content, len, datagram, sizeof datagram);
 
     if (datagram_len != 0) {
-        (void)world_input(PARTY_FIRST, &world.addr[PARTY_MANAGER], false, datagram, datagram_len);
+        uint32_t generation = world.devices[0].device.share[0].generation;
+        unsigned told;
+        uint8_t again[600];
+
+        memcpy(again, datagram, datagram_len);
+        (void)world_input(PARTY_FIRST, &world.addr[from], false, datagram, datagram_len);
+        told = world.devices[0].told;
+        (void)world_input(PARTY_FIRST, &world.addr[from], false, again, datagram_len);
+        script_check(world.devices[0].told == told); /* never twice */
+        script_check(from == PARTY_MANAGER || world.devices[0].device.share[0].generation == generation);
     }
     free(content);
 }
@@ -87,11 +96,47 @@ static void put_group_record(struct iotsec_reader *script, uint8_t step)
     free(content);
 }
 
+static void act_on_pairs(uint8_t choice)
+{
+    struct iotsec_device *device = world_device(PARTY_FIRST);
+    struct iotsec_addr elsewhere = world.addr[choice >> 6 == 3 ? PARTY_SECOND : choice >> 6];
+    uint8_t key[IOTSEC_KEY_BYTES];
+
+    switch (choice % 8) {
+    case 0:
+        (void)world_tell(PARTY_FIRST, PARTY_SECOND, &world.addr[PARTY_SECOND]);
+        break;
+    case 1:
+        elsewhere.port = (uint16_t)(elsewhere.port + ((choice >> 3) & 1));
+        (void)world_tell(PARTY_FIRST, (choice >> 4) % PARTY_COUNT, &elsewhere);
+        break;
+    case 2:
+        (void)world_tell(PARTY_SECOND, PARTY_FIRST, &world.addr[PARTY_FIRST]);
+        break;
+    case 3:
+        (void)iotsec_peer_close(device, (const uint8_t *)"lamp-2", 6);
+        break;
+    case 4:
+        (void)iotsec_manager_poly_renew(&world.manager, 1 + (choice >> 3) % 4, choice >> 7);
+        break;
+    case 5:
+        (void)iotsec_peer_key(device, (const uint8_t *)"lamp-2", 6, choice >> 3, key);
+        break;
+    case 6:
+        (void)iotsec_peer_close(world_device(PARTY_SECOND), (const uint8_t *)"lamp-1", 6);
+        break;
+    default: /* the clock of its places and of its shares */
+        world_pass(choice >> 7 != 0 ? IOTSEC_PAIR_IDLE_MS : 30000);
+        break;
+    }
+}
+
 static void act(struct iotsec_reader *script, uint8_t step)
 {
     struct world_device *first = &world.devices[0];
     struct iotsec_device *device = &first->device;
-    uint16_t group = (uint16_t)(WORLD_GROUP + script_u8(script) % 3);
+    uint8_t choice = script_u8(script);
+    uint16_t group = (uint16_t)(WORLD_GROUP + choice % 3);
 
     switch (step % 16) {
     case 0:
@@ -140,7 +185,11 @@ static void act(struct iotsec_reader *script, uint8_t step)
         break;
     }
     default:
-        world.queued = 0; /* all of it is lost */
+        if (step % 16 == 14 && world_has_pairs()) {
+            act_on_pairs(choice);
+        } else {
+            world.queued = 0; /* all of it is lost */
+        }
         break;
     }
     world_poll();
@@ -181,6 +230,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (csb->group_id == group && csb->key_number != 0 && key_number != 0 && csb->sender_id == sender) {
             script_check(csb->key_number >= key_number && csb->counter >= counter);
         }
+        world_check_pairs(PARTY_FIRST);
+        world_check_pairs(PARTY_SECOND);
     }
     world_pass(100000);
     iotsec_device_wipe(world_device(PARTY_FIRST));

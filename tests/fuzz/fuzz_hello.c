@@ -1,8 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One hello's body, in a sound record, perhaps behind a relay: ClientHello to a server, ServerHello or HelloVerifyRequest
- * to a client. */
+ * to a client; or to a device, from another one. */
 #include "ends.h"
 #include "script.h"
+#include "world.h"
+
+#define FLAG_DEVICE 64u
+
+/* The real other end goes on meanwhile. */
+static void greet_device(uint8_t flags, uint8_t kind, uint8_t *datagram, size_t len)
+{
+    struct iotsec_device *device;
+    unsigned i;
+
+    world_restore(kind == 1 ? WORLD_PAIR_SERVER : WORLD_PAIR_HELLO, flags & 3);
+    device = world_device(PARTY_FIRST);
+    (void)world_input(PARTY_FIRST, &world.addr[PARTY_SECOND], false, datagram, len);
+    for (i = 0; i < 400; i++) {
+        while (world_deliver()) {
+        }
+        world_pass(250);
+        world_check_pairs(PARTY_FIRST);
+    }
+    script_check(device->dtls.handshakes_used == 0 && world_device(PARTY_SECOND)->dtls.handshakes_used == 0);
+    /* one hello neither opens a session in somebody's name nor keeps the real one away */
+    script_check(world.devices[1].told == 1 || kind == 1 || device->config->pairs[0].session == 0);
+    script_check(kind != 1 || world.devices[0].told == 1);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -17,7 +41,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     flags = script_u8(&script);
     kind = messages[(flags >> 2) & 3];
     target = kind == 1 ? END_SERVER : END_CLIENT;
-    ends_restore(kind == 1 ? ENDS_IDLE : ENDS_HELLO_SENT, flags);
+    if ((flags & FLAG_DEVICE) == 0) {
+        ends_restore(kind == 1 ? ENDS_IDLE : ENDS_HELLO_SENT, flags);
+    }
     if (script.left > 1400) {
         return 0;
     }
@@ -32,6 +58,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     iotsec_put_u16(datagram + 23, (uint16_t)script.left);
     if (script.left != 0) {
         memcpy(datagram + 25, script.next, script.left);
+    }
+    if ((flags & FLAG_DEVICE) != 0) {
+        greet_device(flags, kind, datagram, 25 + script.left);
+        free(datagram);
+        return 0;
     }
     if ((flags & 32) != 0) {
         (void)ends_input_relayed(target, flags, datagram, 25 + script.left);

@@ -119,7 +119,13 @@ static void act(struct iotsec_reader *script, uint8_t step)
         (void)iotsec_group_join(device, group);
         break;
     default:
-        world.queued = 0;
+        if ((choice & 1) != 0 && world_has_pairs()) {
+            (void)iotsec_manager_poly_renew(&world.manager, (choice >> 1) % 8, choice >> 7);
+        } else if ((choice & 2) != 0 && world_has_pairs()) {
+            (void)world_tell(PARTY_FIRST, PARTY_SECOND, &world.addr[PARTY_SECOND]);
+        } else {
+            world.queued = 0;
+        }
         break;
     }
     world_poll();

@@ -134,6 +134,20 @@ write("hello", "server-fragment", u8(4) + server_hello(extension(1, b"\1") + ext
 write("hello", "verify", u8(8) + u16(0xFEFF) + counted(bytes(20)))
 write("hello", "key-exchange", u8(12) + u16(4) + b"hint")
 
+IDENTITIES = {"first": b"lamp-1", "second": b"lamp-2", "nobody": b"nobody"}
+for name, identity in IDENTITIES.items():
+    for generation, flags in ((1, 0), (2, 0), (2, 1), (0, 0)):
+        body = extension(0xFF11, u32(generation) + u8(flags) + identity)
+        write("hello", "device-client-%s-%d-%d" % (name, generation, flags),
+              u8(64) + client_hello(extensions=extension(23, b"") + body))
+        write("hello", "device-server-%s-%d-%d" % (name, generation, flags),
+              u8(64 + 4) + server_hello(extension(0xFF01, b"\0") + extension(23, b"") + body))
+write("hello", "device-client-none", u8(64) + client_hello(extensions=extension(23, b"")))
+write("hello", "device-server-none", u8(64 + 4) + server_hello(extension(0xFF01, b"\0") + extension(23, b"")))
+write("hello", "device-client-short", u8(64) + client_hello(extensions=extension(0xFF11, u32(1) + b"\0")))
+write("hello", "device-client-long", u8(64) + client_hello(extensions=extension(0xFF11, u32(1) + b"\0" + bytes(129))))
+write("hello", "device-verify", u8(64 + 8) + u16(0xFEFF) + counted(bytes(8)))
+
 # ---- Key management ----
 
 GROUP = u16(7)
@@ -227,6 +241,57 @@ write("device", "records", u8(0) + u8(7) + b"".join(u8(128 + ahead) + b"\1" + u1
 write("device", "calls", u8(0) + u8(7) + b"".join(u8(224 + step) + u8(step) for step in range(16)))
 write("manager", "calls", u8(0) + u8(7) + b"".join(u8(224 + step) + u8(step * 17) + b"\xa0\xa0" for step in range(16)))
 write("manager", "failing", u8(0) + u8(0) + b"\xe6\x11" + b"\xec\0" + b"\xa0" * 8 + b"\xc0\x08\x00" + b"\xa0" * 8)
+
+# ---- Pairs: the same states with a polynomial, and the ones that only such devices know ----
+
+identity = extension(0xFF11, u32(1) + b"\0lamp-2")
+peer_hello = record(22, 0, 0, message(1, 0, client_hello(extensions=extension(23, b"") + identity)))
+peer_answer = record(22, 0, 0, message(2, 0, server_hello(extension(0xFF01, b"\0") + extension(23, b"") + identity)))
+for state in range(16):
+    head = u8(4 + (state & 3)) + u8(state)
+    deliver = b"\xa0" * 12
+    write("device", "pairs-%02d" % state, head + deliver + b"\xc0\x02\x00" + deliver + b"\xee\0" + deliver + b"\xee\2" + deliver)
+    write("manager", "pairs-%02d" % state, head + deliver + b"\xef\x05" + deliver + b"\xc0\x02\x00" + deliver)
+    write("device", "pairs-hello-%02d" % state, head + b"\2" + counted(peer_hello) + b"\2" + counted(peer_answer) + deliver)
+for name, (kind, body) in messages.items():
+    if name.startswith(("share", "revoked")):
+        step = b"\x40" if kind == 28 else b"\x41"
+        for generation in (1, 2, 3):
+            # `generation` stands first in all of them
+            changed = body[:2] + u32(generation) + body[6:]
+            write("device", "pairs-%s-%d" % (name, generation), u8(4) + u8(11) + step + counted(changed) + b"\xa0\xa0")
+            write("manager", "pairs-%s-%d" % (name, generation), u8(4) + u8(7) + step + counted(changed) + b"\xa0\xa0\xc0\x10\x00\xa0\xa0")
+        write("device", "pairs-of-a-peer-" + name, u8(4) + u8(15) + u8(step[0] + 32) + counted(body) + b"\xa0\xa0")
+write("device", "pairs-said", u8(4) + u8(15) + 2 * (b"\x65" + counted(b"light on")) + b"\x66" + counted(b"\1\0"))
+write("device", "pairs-calls", u8(4) + u8(15) + b"".join(b"\xee" + u8(choice) + b"\xa0\xa0\xa0\xa0" for choice in range(0, 256, 9)))
+write("device", "pairs-calls-back", u8(4) + u8(12) + b"\xe6\0" + b"\xa0" * 12 + b"\xee\x04" + b"\xa0" * 12)
+write("device", "pairs-evicted-peer", u8(4) + u8(15) + b"\xe9\0" + b"\xa0" * 8 + b"\xee\0\xee\2" + b"\xa0" * 8)
+write("manager", "pairs-renewals", u8(4) + u8(7) + 4 * (b"\xef\x07\xa0\xa0\xef\x87\xa0") + b"\xa0" * 8)
+write("manager", "pairs-evicted", u8(4) + u8(7) + b"\xe3\x10" + b"\xa0" * 8)
+write("manager", "pairs-failing", u8(4) + u8(7) + b"\xe6\x25\xef\x07" + b"\xa0" * 4 + b"\xeb\0" + b"\xef\x07" + b"\xa0" * 8)
+
+
+def share(generation, degree, first, count, revoked=0, gentle=0):
+    return u8(generation - 2 | revoked << 3 | gentle << 5) + u8((degree - 1) | first << 2 | (count - 1) << 4)
+
+
+def revoked(generation, first, count):
+    return u8(128 + (generation - 2 | (count - 1) << 3)) + u8(first)
+
+
+write("share", "whole", share(2, 3, 0, 4))
+write("share", "pieces", share(2, 3, 0, 2) + share(2, 3, 2, 2, gentle=1))
+write("share", "twice", share(2, 3, 0, 2) + share(2, 3, 0, 2) + share(2, 3, 1, 3))
+write("share", "missing", share(2, 3, 0, 1) + share(2, 3, 2, 2) + b"\xc0\xff" + share(2, 3, 1, 3))
+write("share", "two-polynomials", share(2, 3, 0, 2) + share(3, 3, 2, 2) + share(3, 3, 0, 2) + share(2, 3, 2, 2) + share(3, 3, 2, 2))
+write("share", "two-degrees", share(2, 3, 0, 2) + share(2, 2, 2, 1))
+write("share", "too-large", share(2, 4, 0, 5) + share(3, 3, 0, 4))
+write("share", "overlap", share(2, 2, 0, 3, gentle=1) + revoked(2, 0, 3) + share(3, 2, 0, 3, 2, 1) + revoked(3, 0, 2) + b"\xc0\xff")
+write("share", "waits-for-marks", share(2, 2, 0, 3, 2) + revoked(2, 0, 1) + revoked(2, 0, 2))
+write("share", "many-marks", share(2, 1, 0, 2) + b"".join(revoked(2, first, 8) for first in (0, 8, 16, 23)) + revoked(2, 31, 1) +
+      share(3, 1, 0, 2, gentle=1) + revoked(3, 0, 4))
+write("share", "sessions", share(2, 3, 0, 2) + b"\xd0" + b"\xe0" * 4 + share(2, 3, 2, 2) + b"\xd0")
+write("share", "no-element", u8(64) + u8(0xC0 | 2) + share(2, 3, 0, 4))
 
 for flags in (0, 4, 8, 12, 16):
     write("nvm", "flags-%02d" % flags, u8(flags) + counted(bytes(69)) + counted(b"\1" * 69) + counted(b""))

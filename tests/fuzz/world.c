@@ -8,8 +8,8 @@
 #include "script.h"
 
 struct world world;
-static struct world saved[WORLD_STATES][4];
-static bool is_saved[WORLD_STATES][4];
+static struct world saved[WORLD_STATES][8];
+static bool is_saved[WORLD_STATES][8];
 
 static const uint8_t keys[WORLD_DEVICES][16] = { "first of sixteen", "another of those" };
 static const uint8_t *const identities[WORLD_DEVICES] = { (const uint8_t *)"lamp-1", (const uint8_t *)"lamp-2" };
@@ -127,6 +127,16 @@ static void on_event(void *user, const struct iotsec_device_event *event)
     /* an application that does the most inconvenient thing at every event */
     device->calls_back = false;
     switch ((int)event->kind) {
+    case IOTSEC_DEVICE_SHARE:
+    case IOTSEC_DEVICE_PEER_CLOSED:
+    case IOTSEC_DEVICE_PEER_REFUSED:
+        (void)world_tell(device == world.devices ? PARTY_FIRST : PARTY_SECOND, device == world.devices ? PARTY_SECOND : PARTY_FIRST,
+                         &world.addr[device == world.devices ? PARTY_SECOND : PARTY_FIRST]);
+        break;
+    case IOTSEC_DEVICE_PEER_OPEN:
+    case IOTSEC_DEVICE_PEER_FAILED:
+        (void)iotsec_peer_close(&device->device, event->peer->identity, event->peer->identity_len);
+        break;
     case IOTSEC_DEVICE_JOINED:
         (void)iotsec_group_join(&device->device, WORLD_GROUP + 1);
         break;
@@ -164,7 +174,24 @@ static void on_group_receive(void *user, uint16_t group_id, uint16_t sender_id, 
     }
 }
 
-static const struct iotsec_device_callbacks device_callbacks = { .event = on_event, .group_receive = on_group_receive };
+static void on_receive(void *user, const struct iotsec_peer *peer, const uint8_t *data, size_t len)
+{
+    struct world_device *device = user;
+    const uint8_t *other = identities[device == world.devices];
+
+    /* nobody else has a share */
+    script_check(len != 0 && peer->identity_len == 6 && memcmp(peer->identity, other, 6) == 0);
+    device->last = data[len - 1]; /* a sanitizer sees if it is not there */
+    device->told++;
+    if (device->calls_back) {
+        (void)iotsec_send(&device->device, peer, (const uint8_t *)"yes", 3);
+        (void)iotsec_peer_close(&device->device, peer->identity, peer->identity_len);
+    }
+}
+
+static const struct iotsec_device_callbacks device_callbacks = { .event = on_event,
+                                                                 .group_receive = on_group_receive,
+                                                                 .receive = on_receive };
 
 static void on_manager_event(void *user, const struct iotsec_manager_event *event)
 {
@@ -197,7 +224,7 @@ static void start_party(int party)
     }
 }
 
-static void start_device(int party, bool persist)
+static void start_device(int party, bool persist, bool pairs)
 {
     struct world_device *device = &world.devices[party - PARTY_FIRST];
     struct iotsec_device_config *config = &device->config;
@@ -210,9 +237,16 @@ static void start_device(int party, bool persist)
     config->psk = keys[party - PARTY_FIRST];
     config->psk_len = 16;
     config->sessions = device->sessions;
-    config->session_count = 2;
+    config->session_count = pairs ? WORLD_PLACES + 2 : 2;
     config->handshakes = device->handshakes;
-    config->handshake_count = 1;
+    config->handshake_count = pairs ? 4 : 1;
+    config->pairs = device->pairs;
+    config->pair_count = pairs ? WORLD_PLACES : 0;
+    config->shares = device->shares;
+    config->share_degree_max = WORLD_DEGREE;
+    config->pair_messages = device->pair_messages;
+    config->pair_message_size = 16;
+    config->share_overlap_ms = 30000;
     config->groups = device->groups;
     config->group_count = WORLD_GROUPS;
     config->senders = device->senders;
@@ -223,7 +257,7 @@ static void start_device(int party, bool persist)
     script_check(iotsec_device_init(&device->device, config) == IOTSEC_OK);
 }
 
-static void start_manager(uint8_t cookie)
+static void start_manager(uint8_t cookie, bool pairs, bool narrow)
 {
     struct iotsec_manager_config *config = &world.config;
     struct iotsec_addr group = world_group_addr(WORLD_GROUP);
@@ -255,8 +289,12 @@ static void start_manager(uint8_t cookie)
     config->tx = world.tx;
     config->tx_size = sizeof world.tx;
     config->cookie_policy = cookie;
+    config->link_payload = narrow ? 95 : 0; /* shares come in pieces */
     script_check(iotsec_manager_init(&world.manager, config) == IOTSEC_OK);
     script_check(iotsec_manager_group_add(&world.manager, WORLD_GROUP, &group) == IOTSEC_OK);
+    if (pairs) {
+        script_check(iotsec_manager_poly_renew(&world.manager, WORLD_DEGREE, 0) == IOTSEC_OK);
+    }
 }
 
 static void settle(void)
@@ -290,6 +328,29 @@ static void deliver_up_to(int from, uint8_t type)
     script_check(i < 20);
 }
 
+/* Of two devices with their shares. */
+static void play_pair(enum world_state state)
+{
+    int from = state == WORLD_PAIR_HELLO ? PARTY_FIRST : PARTY_SECOND;
+    int to = from == PARTY_FIRST ? PARTY_SECOND : PARTY_FIRST;
+
+    script_check(world.devices[0].device.share[0].held == WORLD_DEGREE + 1 && world.devices[1].device.share[0].held == WORLD_DEGREE + 1);
+    if (state == WORLD_SHARE_SENT) {
+        script_check(iotsec_manager_poly_renew(&world.manager, WORLD_DEGREE - 1, 1) == IOTSEC_OK);
+        return;
+    }
+    script_check(world_tell(from, to, &world.addr[to]) == IOTSEC_OK);
+    if (state == WORLD_PAIR_FINISHED) {
+        deliver_up_to(PARTY_SECOND, 22);
+        script_check(world_deliver());
+        deliver_up_to(PARTY_FIRST, 22);
+        script_check(world_deliver());
+    } else if (state == WORLD_PAIRED) {
+        settle();
+        script_check(world.devices[0].told == 1);
+    }
+}
+
 static void play(enum world_state state)
 {
     struct world_device *first = &world.devices[0];
@@ -299,7 +360,7 @@ static void play(enum world_state state)
     }
     if (state == WORLD_PERSISTED) {
         iotsec_device_wipe(&first->device);
-        start_device(PARTY_FIRST, true);
+        start_device(PARTY_FIRST, true, world_has_pairs());
     }
     if (state >= WORLD_JOINED) {
         join(PARTY_SECOND, true);
@@ -334,14 +395,18 @@ static void play(enum world_state state)
         script_check(iotsec_manager_evict(&world.manager, 1) == IOTSEC_OK);
     } else if (state == WORLD_PERSISTED) {
         iotsec_device_wipe(&first->device);
-        start_device(PARTY_FIRST, true);
+        start_device(PARTY_FIRST, true, world_has_pairs());
+    } else if (state >= WORLD_SHARE_SENT) {
+        play_pair(state);
     }
     world_poll();
 }
 
-void world_restore(enum world_state state, uint8_t cookie)
+void world_restore(enum world_state state, uint8_t flags)
 {
-    cookie &= 3;
+    bool pairs = (flags & WORLD_PAIRS) != 0 || state >= WORLD_SHARE_SENT;
+    uint8_t cookie = (uint8_t)((flags & 3) | (pairs ? WORLD_PAIRS : 0)); /* and whether there are pairs */
+
     if (!is_saved[state][cookie]) {
         int party;
 
@@ -351,14 +416,57 @@ void world_restore(enum world_state state, uint8_t cookie)
         for (party = 0; party < PARTY_COUNT; party++) {
             start_party(party);
         }
-        start_manager(cookie);
-        start_device(PARTY_FIRST, false);
-        start_device(PARTY_SECOND, false);
+        start_manager(flags & 3, pairs, pairs && state > WORLD_KEYS_TAKEN);
+        start_device(PARTY_FIRST, false, pairs);
+        start_device(PARTY_SECOND, false, pairs);
         play(state);
         memcpy(&saved[state][cookie], &world, sizeof world);
         is_saved[state][cookie] = true;
     }
     memcpy(&world, &saved[state][cookie], sizeof world);
+}
+
+/* ---- Pairs ---- */
+
+bool world_has_pairs(void)
+{
+    return world.devices[0].config.pair_count != 0;
+}
+
+enum iotsec_status world_tell(int from, int identity, const struct iotsec_addr *addr)
+{
+    struct iotsec_peer peer;
+
+    peer.identity = identity == PARTY_MANAGER ? (const uint8_t *)"nobody" : identities[identity - PARTY_FIRST];
+    peer.identity_len = 6;
+    peer.addr = *addr;
+    return iotsec_send(world_device(from), &peer, (const uint8_t *)"hello", 5);
+}
+
+void world_check_pairs(int party)
+{
+    struct iotsec_device *device = world_device(party);
+    const struct iotsec_device_config *config = device->config;
+    size_t i;
+
+    for (i = 0; config->pair_count != 0 && i < 2; i++) {
+        const struct iotsec_share *share = &device->share[i];
+
+        script_check(share->elements == config->shares || share->elements == config->shares + sizeof world.devices[0].shares / 2);
+        script_check(share->held <= WORLD_DEGREE + 1u && (share->held == 0 || share->held <= share->degree + 1u));
+        script_check(iotsec_polykey_are_elements(share->elements, share->held));
+    }
+    script_check(device->revoked_count <= IOTSEC_REVOKED_MAX && device->revoked_before <= device->revoked_count);
+    for (i = 0; i < config->pair_count; i++) {
+        const struct iotsec_pair *pair = &config->pairs[i];
+
+        script_check(pair->session == 0 || (pair->identity_len != 0 && pair->session != device->session &&
+                                            iotsec_dtls_peer(&device->dtls, pair->session, NULL, NULL) == IOTSEC_OK));
+        script_check(pair->queued <= config->pair_message_size);
+        /* what is queued leaves some day, or its end is told */
+        script_check(pair->queued == 0 || pair->handshake != 0 || pair->flags != 0);
+    }
+    script_check(device->dtls.sessions_used <= config->pair_count + 2u);
 }
 
 /* ---- Running ---- */

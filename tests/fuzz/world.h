@@ -38,8 +38,18 @@ enum world_state {
     WORLD_LEAVING,       /* the first one's leave is on its way */
     WORLD_EVICTED,       /* so says the manager, and the message is on its way */
     WORLD_PERSISTED,     /* the first one was switched off and on, with keys in NVM */
+    /* With WORLD_PAIRS, whether it is set or not: */
+    WORLD_SHARE_SENT,    /* a share of the next polynomial is on its way to the first one, in pieces */
+    WORLD_PAIR_HELLO,    /* its hello to the second one is */
+    WORLD_PAIR_SERVER,   /* the second one's hello to the first one is */
+    WORLD_PAIR_FINISHED, /* the second one's last flight is */
+    WORLD_PAIRED,        /* a session stands between them */
     WORLD_STATES
 };
+
+#define WORLD_PAIRS 4u /* in `flags`: the domain has a polynomial and devices have room for its shares */
+#define WORLD_DEGREE 3u
+#define WORLD_PLACES 2u
 
 struct world_datagram {
     int from;
@@ -51,8 +61,11 @@ struct world_datagram {
 struct world_device {
     struct iotsec_device_config config;
     struct iotsec_device device;
-    struct iotsec_dtls_session sessions[2];
-    struct iotsec_dtls_handshake handshakes[1];
+    struct iotsec_dtls_session sessions[WORLD_PLACES + 2];
+    struct iotsec_dtls_handshake handshakes[4];
+    struct iotsec_pair pairs[WORLD_PLACES];
+    uint8_t shares[2 * IOTSEC_POLY_ELEMENT_BYTES * (WORLD_DEGREE + 1)];
+    uint8_t pair_messages[WORLD_PLACES * 16];
     struct iotsec_device_group groups[WORLD_GROUPS];
     struct iotsec_sender senders[WORLD_GROUPS * 4];
     uint8_t tx[WORLD_DATAGRAM_MAX];
@@ -60,6 +73,8 @@ struct world_device {
     uint16_t nvm_len[WORLD_NVM_SLOTS];
     unsigned events;
     unsigned messages;
+    unsigned told; /* messages of the other device */
+    uint8_t last; /* byte of the last one */
     bool joined;
     bool nvm_fails;
     bool calls_back;
@@ -88,7 +103,13 @@ struct world {
 
 extern struct world world;
 
-void world_restore(enum world_state state, uint8_t cookie);
+/* Bits 0 and 1 of `flags`: the manager's cookie policy. */
+void world_restore(enum world_state state, uint8_t flags);
+bool world_has_pairs(void);
+/* One device says something to an identity at an address. */
+enum iotsec_status world_tell(int from, int identity, const struct iotsec_addr *addr);
+/* What holds of shares, revocations and sessions with other devices at any time. */
+void world_check_pairs(int party);
 /* Delivers the oldest datagram. False: there was none. */
 bool world_deliver(void);
 /* The same, after the script has perhaps spoilt, shortened or doubled it. */
