@@ -409,6 +409,13 @@ static void run_flood(struct net *net)
             }
         }
     }
+    /* hellos alone take one place: with that taken, everybody else has to prove an address first */
+    flood.seen = net->tap_count;
+    flood_once(&flood, 40);
+    net_run_ms(net, 500);
+    assert_in_range(victim->dtls->half_open, 1, 2);
+    net_run_ms(net, 40 * SECOND);
+    assert_int_equal(victim->dtls->half_open, 0);
     flood.seen = net->tap_count;
 
     for (began = net->now; net->now < began + 10 * SECOND;) {
