@@ -92,8 +92,9 @@ static const struct command l2_renew_command = {
 };
 static const struct command poly_renew_command = {
     "iotsec manager poly renew DB [--degree N] [--no-overlap]",
-    "Makes the polynomial of the domain's pairwise keys, or a new one, of which every device gets a share; who was\n"
-    "evicted before it is no longer on the list of the revoked, but has no share of it. " TAKES_EFFECT, poly_renew_rows, false,
+    "Makes the polynomial of the domain's pairwise keys, or a new one, of which every device gets a share. With an\n"
+    "overlap shares of the old one serve for another hour, and who was evicted stays revoked; with --no-overlap the\n"
+    "list of the revoked begins anew, and who is on it has no share that counts.\n" TAKES_EFFECT, poly_renew_rows, false,
 };
 static const struct command poly_show_command = {
     "iotsec manager poly show DB", "Prints what the domain's polynomial is, and who is revoked; no secret.", NULL, false,

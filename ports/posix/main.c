@@ -13,7 +13,7 @@ static const char help[] =
     "\n"
     "commands:\n"
     "  iotsec manager ...      keep a domain: its registry, its groups, its devices, and the server they join\n"
-    "  iotsec device ...       join a domain and talk to its groups\n"
+    "  iotsec device ...       join a domain and talk to its groups and devices\n"
     "  iotsec relay ...        let neighbours without an address of their own join through this host\n"
     "  iotsec dtls server ...  answer DTLS-PSK clients and echo what they send\n"
     "  iotsec dtls client ...  connect to a DTLS-PSK server\n"
