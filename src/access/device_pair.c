@@ -22,6 +22,8 @@
 
 /* Only a pair that was silent for so long makes room for another one. */
 #define PAIR_SPARE_MS 10000u
+/* So often it is looked whether a handshake that is waited for still runs. */
+#define PAIR_LOOK_MS 500u
 
 /* iotsec_pair.flags */
 #define PAIR_WAITS 1u /* for the peer's handshake, until wait_until */
@@ -302,7 +304,7 @@ enum iotsec_status iotsec_dev_write_identity(void *user, const struct iotsec_dtl
     return IOTSEC_OK;
 }
 
-/* B  ServerHello: whom we want to talk to, and a generation that we have offered */
+/* B  ServerHello: whom we want to talk to, and a generation that we have offered. Whether that still serves, `derive` sees. */
 static enum iotsec_status take_server(const struct iotsec_device *dev, const struct iotsec_dtls_hello *hello,
                                       uint32_t generation, const uint8_t *identity, size_t len)
 {
@@ -312,8 +314,7 @@ static enum iotsec_status take_server(const struct iotsec_device *dev, const str
     if (pair == NULL || len != pair->identity_len || memcmp(identity, pair->identity, len) != 0) {
         return IOTSEC_ERR_PEER_IDENTITY;
     }
-    if (behind > ((hello->scratch[SCRATCH_FLAGS] & HELLO_OVERLAP) != 0 ? 1u : 0u) ||
-        iotsec_dev_share(dev, generation) == NULL) {
+    if (behind > ((hello->scratch[SCRATCH_FLAGS] & HELLO_OVERLAP) != 0 ? 1u : 0u)) {
         return IOTSEC_ERR_GENERATION;
     }
     iotsec_put_u32(hello->scratch + SCRATCH_GENERATION, generation);
@@ -707,7 +708,6 @@ void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handsh
 {
     struct iotsec_pair *pair = find_handle(dev, handshake);
 
-    dev->flags |= DEVICE_TOUCHED; /* it may have been waited for */
     if (pair != NULL) {
         tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
     } else if (reason == IOTSEC_ERR_WRONG_PSK) {
@@ -817,7 +817,7 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
             }
         }
         if (pair->flags != 0) {
-            *wait = iotsec_min_u32(*wait, iotsec_time_left(now, pair->wait_until));
+            *wait = iotsec_min_u32(*wait, PAIR_LOOK_MS);
         }
         if (pair->session != 0) {
             *wait = iotsec_min_u32(*wait, iotsec_time_left(now, pair->used_at + idle));

@@ -343,7 +343,8 @@ static void revoke(struct node *n, const char *identity)
 }
 
 /* PSK and TGK of two devices, as this test computes them. */
-static void pair_keys(unsigned polynomial, uint32_t generation, const char *own, const char *peer, uint8_t psk[32], uint8_t tgk[16])
+static void pair_keys(unsigned polynomial, uint32_t generation, const char *own, const char *peer, uint8_t psk[32],
+                      uint8_t tgk[16])
 {
     uint8_t share[DEGREE + 1][IOTSEC_POLY_ELEMENT_BYTES];
     struct iotsec_polykey_pair pair = { share[0], DEGREE, generation, (const uint8_t *)own, strlen(own), (const uint8_t *)peer,
@@ -416,7 +417,8 @@ static void rogue_established(void *user, const struct iotsec_dtls_info *info)
     w.rogue_session = info->session;
 }
 
-static void rogue_ended(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer, enum iotsec_status reason)
+static void rogue_ended(void *user, iotsec_dtls_handle handshake, const struct iotsec_addr *addr, uint32_t peer,
+                        enum iotsec_status reason)
 {
     (void)user;
     (void)handshake;
@@ -451,8 +453,8 @@ static void rogue_connect(struct node *n, const char *psk_identity)
     uint8_t tgk[16];
 
     pair_keys(w.polynomial, w.generation, w.is, (const char *)n->config.identity, psk, tgk);
-    assert_int_equal(iotsec_dtls_connect(&w.rogue, &n->addr, (const uint8_t *)psk_identity, strlen(psk_identity), psk, sizeof psk, 1,
-                                         NULL),
+    assert_int_equal(iotsec_dtls_connect(&w.rogue, &n->addr, (const uint8_t *)psk_identity, strlen(psk_identity), psk,
+                                         sizeof psk, 1, NULL),
                      IOTSEC_OK);
 }
 
@@ -612,7 +614,8 @@ static unsigned count_told(const struct node *n, enum iotsec_device_event_kind k
     return count;
 }
 
-static void expect_told(const struct node *n, enum iotsec_device_event_kind kind, enum iotsec_status reason, const char *identity)
+static void expect_told(const struct node *n, enum iotsec_device_event_kind kind, enum iotsec_status reason,
+                        const char *identity)
 {
     const struct told *last = NULL;
 
@@ -686,6 +689,14 @@ static void expect_nothing(const struct node *n)
 }
 
 /* ---- Opening and talking ---- */
+
+static enum iotsec_status said; /* what a call inside a callback came to */
+
+static void answer(struct node *n, const struct iotsec_peer *peer)
+{
+    said = iotsec_send(&n->device, peer, (const uint8_t *)"reply", 5);
+    n->on_message = NULL;
+}
 
 static void a_message_opens_a_session(void **state)
 {
@@ -816,7 +827,8 @@ static void bad_configurations_are_refused(void **state)
         uint32_t value;
         enum iotsec_status status;
     } rows[] = {
-#define ROW(member, value, status) { #member " " #value, offsetof(struct iotsec_device_config, member), sizeof good.member, value, status }
+#define ROW(member, value, status) \
+    { #member " " #value, offsetof(struct iotsec_device_config, member), sizeof good.member, value, status }
         ROW(pair_message_size, TEXT_MAX, IOTSEC_OK),
         ROW(pair_message_size, 0, IOTSEC_OK),
         ROW(pair_message_size, 256 - 38, IOTSEC_OK),
@@ -887,12 +899,26 @@ static void messages_wait_for_the_session(void **state)
     expect_heard(b, 2, "alpha", "two");
 }
 
+static void send_once(struct node *n, const struct iotsec_device_event *event)
+{
+    n->on_event = NULL;
+    assert_int_equal(iotsec_send(&n->device, event->peer, (const uint8_t *)"x", 1), IOTSEC_OK);
+}
+
 static void a_peer_that_is_not_there(void **state)
 {
     struct node *a = node(0);
     struct iotsec_addr nowhere = address(50);
 
     (void)state;
+    a->on_event = send_once;
+    assert_int_equal(say_at(a, "beta", &nowhere, "x"), IOTSEC_OK);
+    run(19000);
+    w.base.now += 2000;
+    assert_int_equal(iotsec_poll(&a->device), 0); /* it has told, and nobody knows what follows from that */
+    assert_int_equal(a->told_count, 1);
+    boot(a);
+    give_shares(a, 1, false);
     assert_int_equal(say_at(a, "beta", &nowhere, "secret text"), IOTSEC_OK);
     assert_true(occurs(a->messages, sizeof a->messages, "secret text", 11));
     run(19000);
@@ -1058,7 +1084,8 @@ static void rogue_servers_are_refused(void **state)
         assert_int_equal(say_at(a, "gamma", &w.rogue_addr, "for gamma"), IOTSEC_OK);
         run(good ? 1000 : 30000);
         if (a->told_count != 1 || a->told[0].reason != rows[i].told || strcmp(a->told[0].identity, "gamma") != 0) {
-            fail_msg("%s: %u events, the first %s", rows[i].what, (unsigned)a->told_count, iotsec_status_name(a->told[0].reason));
+            fail_msg("%s: %u events, the first %s", rows[i].what, (unsigned)a->told_count,
+                     iotsec_status_name(a->told[0].reason));
         }
         assert_int_equal(a->told[0].kind, good ? IOTSEC_DEVICE_PEER_OPEN : IOTSEC_DEVICE_PEER_FAILED);
         assert_int_equal(w.rogue_heard, good ? 1 : 0);
@@ -1066,6 +1093,60 @@ static void rogue_servers_are_refused(void **state)
             expect_nothing(a);
         }
     }
+}
+
+/* What a device has changes between its hello and the answer. */
+static void a_share_changes_under_way(void **state)
+{
+    static const struct {
+        const char *what;
+        uint32_t before;
+        bool before_overlap;
+        uint32_t after;
+        bool after_overlap;
+        uint32_t answer;
+    } rows[] = {
+        { "one that was not offered, but is held", 1, false, 2, true, 2 },
+        { "one that was offered, and has ended", 2, true, 2, false, 1 },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct node *a = node(0);
+        unsigned step;
+
+        start(1);
+        give_shares(a, rows[i].before, rows[i].before_overlap);
+        w.generation = rows[i].answer;
+        w.polynomial = rows[i].answer - 1;
+        assert_int_equal(say_at(a, "gamma", &w.rogue_addr, "for gamma"), IOTSEC_OK);
+        give_shares(a, rows[i].after, rows[i].after_overlap);
+        deliver(0); /* ClientHello */
+        deliver(0); /* ServerHello, ServerHelloDone */
+        for (step = 0; step < w.queued; step++) {
+            if (w.queue[step].data[0] != IOTSEC_CONTENT_ALERT) {
+                fail_msg("%s: it went on", rows[i].what);
+            }
+        }
+        assert_int_equal(w.rogue_heard, 0);
+        assert_int_equal(a->told_count, 0);
+    }
+}
+
+/* Revoked after the hello: ClientKeyExchange is not sent. */
+static void a_peer_is_revoked_under_way(void **state)
+{
+    struct node *a = node(0);
+    struct node *b = node(1);
+
+    (void)state;
+    assert_int_equal(say(a, b, "x"), IOTSEC_OK);
+    revoke(a, "beta");
+    run(25000);
+    expect_told(a, IOTSEC_DEVICE_PEER_FAILED, IOTSEC_ERR_REVOKED, "beta");
+    assert_int_equal(b->told_count, 0);
+    expect_nothing(b);
 }
 
 static void malformed_hellos_are_refused(void **state)
@@ -1376,6 +1457,56 @@ static void it_begins_when_that_ends(void **state)
     }
 }
 
+/* A proved one of somebody else at that address is not waited for; one that never ends, not for ever. */
+static void it_does_not_wait_in_vain(void **state)
+{
+    struct node *a = node(0);
+    struct node *b = node(1);
+    unsigned round;
+
+    (void)state;
+    rogue_connect(a, "gamma");
+    deliver(0);
+    w.queued = 0;
+    b->config.identity = (const uint8_t *)"delta";
+    b->config.identity_len = 5;
+    boot(b);
+    give_shares(b, 1, false);
+    assert_int_equal(say(b, a, "from delta"), IOTSEC_OK);
+    deliver(0);
+    deliver(0);
+    deliver(0);
+    w.queued = 0;
+    assert_int_equal(a->device.dtls.half_open, 2);
+    assert_int_equal(say_at(a, "beta", &b->addr, "for beta"), IOTSEC_OK);
+    assert_int_not_equal(pair_of(a, "beta")->handshake, 0);
+    assert_int_equal(a->device.dtls.half_open, 2); /* and it is left alone */
+
+    start(5);
+    rogue_connect(a, "gamma");
+    deliver(0);
+    w.queued = 0;
+    for (round = 0; round < 4; round++) {
+        boot(b); /* it always begins anew */
+        give_shares(b, 1, false);
+        assert_int_equal(say(b, a, "from b"), IOTSEC_OK);
+        deliver(0);
+        deliver(0);
+        deliver(0);
+        w.queued = 0;
+        if (round == 0) {
+            assert_int_equal(say(a, b, "from a"), IOTSEC_OK);
+        }
+        assert_int_equal(pair_of(a, "beta")->handshake, 0);
+        assert_true(iotsec_poll(&a->device) <= 500);
+        w.queued = 0;
+        w.base.now += round < 3 ? 9000 : 4000;
+        (void)iotsec_poll(&a->device);
+        w.queued = 0;
+    }
+    assert_int_not_equal(pair_of(a, "beta")->handshake, 0);
+}
+
 /* An unproved hello holds nobody up: it may be anybody's. */
 static void a_hello_without_proof_is_forgotten(void **state)
 {
@@ -1468,6 +1599,12 @@ static void an_idle_pair_makes_room(void **state)
     expect_heard(c, 1, "alpha", "z");
     expect_told(d, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_CLOSED, "alpha");
     assert_true(stands(a, b) && stands(a, c) && !stands(a, d));
+    /* of two, it is the one that has been silent longer */
+    forget_told();
+    w.base.now += 10000;
+    assert_int_equal(say(d, a, "x"), IOTSEC_OK);
+    run(100);
+    expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_FULL, "beta");
 }
 
 /* What waits for a session, or opens one, has a claim to its place. */
@@ -1487,6 +1624,7 @@ static void handshakes_keep_their_places(void **state)
     expect_told(a, IOTSEC_DEVICE_PEER_REFUSED, IOTSEC_ERR_FULL, "gamma");
     run(5000);
     assert_int_equal(count_told(a, IOTSEC_DEVICE_PEER_FAILED, NULL), 2);
+    assert_int_equal(count_told(a, IOTSEC_DEVICE_PEER_CLOSED, NULL), 0);
     expect_nothing(a);
 }
 
@@ -1564,8 +1702,13 @@ static void idle_sessions_are_closed(void **state)
     (void)state;
     a->config.pair_idle_ms = 60000;
     open_between(a, b);
+    assert_in_range(iotsec_poll(&a->device), 59000, 60000);
     run(59000);
-    assert_int_equal(say(b, a, "awake"), IOTSEC_OK); /* what is heard counts */
+    /* what is heard counts, also if there is nothing in it to be told */
+    assert_int_equal(iotsec_dtls_send(&b->device.dtls, pair_of(b, "alpha")->session, 23, NULL, 0), IOTSEC_OK);
+    (void)iotsec_dtls_flush(&b->device.dtls);
+    run(0);
+    assert_int_equal(a->heard_count, 0);
     run(59000);
     assert_int_equal(say(a, b, "awake"), IOTSEC_OK); /* and what is sent */
     run(59000);
@@ -1600,7 +1743,8 @@ static void forged_records_do_not_count_as_use(void **state)
         struct datagram forged;
 
         run(500);
-        assert_int_equal(iotsec_dtls_send(&b->device.dtls, pair_of(b, "alpha")->session, 23, (const uint8_t *)"x", 1), IOTSEC_OK);
+        assert_int_equal(iotsec_dtls_send(&b->device.dtls, pair_of(b, "alpha")->session, 23, (const uint8_t *)"x", 1),
+                         IOTSEC_OK);
         assert_int_equal(iotsec_dtls_flush(&b->device.dtls), IOTSEC_OK);
         forged = w.queue[0];
         w.queued = 0;
@@ -1868,12 +2012,19 @@ static void a_peer_is_tried_at_another_address(void **state)
     assert_int_equal(count_told(a, IOTSEC_DEVICE_PEER_FAILED, NULL), 1);
     assert_int_equal(b->heard_count, 1);
     assert_true(stands(a, b) && stands(b, a));
+    forget_told();
+    assert_int_equal(iotsec_peer_close(&b->device, (const uint8_t *)"alpha", 5), IOTSEC_OK);
+    run(0);
+    expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_CLOSED, "beta");
+    assert_true(iotsec_addr_equal(&a->told[0].addr, &b->addr)); /* not where it was tried last */
 }
 
 static void the_session_closes_while_another_is_tried(void **state)
 {
     struct node *a = node(0);
     struct node *b = node(1);
+    uint8_t psk[32];
+    uint8_t tgk[16];
 
     (void)state;
     open_between(a, b);
@@ -1883,12 +2034,44 @@ static void the_session_closes_while_another_is_tried(void **state)
     w.lose_all = false;
     b->addr = address(2);
     assert_int_equal(iotsec_peer_close(&b->device, (const uint8_t *)"alpha", 5), IOTSEC_OK);
+    pair_keys(0, 1, "alpha", "beta", psk, tgk);
+    assert_true(occurs(a, sizeof *a, tgk, sizeof tgk));
     run(0);
     expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_CLOSED, "beta");
+    assert_false(occurs(a, sizeof *a, tgk, sizeof tgk));
     b->addr = address(61);
     run(2000);
     expect_heard(b, 1, "alpha", "kept");
 }
+
+#if IOTSEC_CONNECTION_ID
+/* With Connection IDs, what the session's client says from another address is heard; the session stays where it is. */
+static void a_session_with_a_connection_id(void **state)
+{
+    struct node *a = node(0);
+    struct node *b = node(1);
+    struct iotsec_addr first = a->addr;
+
+    (void)state;
+    a->config.connection_id = b->config.connection_id = IOTSEC_CONNECTION_ID_ON;
+    boot(a);
+    boot(b);
+    give_shares(a, 1, false);
+    give_shares(b, 1, false);
+    open_between(a, b);
+    a->addr = address(61);
+    assert_int_equal(say(a, b, "from elsewhere"), IOTSEC_OK);
+    run(0);
+    expect_heard(b, 1, "alpha", "from elsewhere");
+    assert_true(iotsec_addr_equal(&b->heard[0].addr, &first));
+    b->on_message = answer;
+    assert_int_equal(say(a, b, "again"), IOTSEC_OK);
+    run(0);
+    expect_heard(a, 1, "beta", "reply"); /* what is sent inside the callback goes where the message came from */
+    assert_int_equal(b->device.dtls.sessions_used, 1);
+    assert_int_equal(a->told_count + b->told_count, 0);
+}
+#endif
 
 /* ---- Keys ---- */
 
@@ -1897,6 +2080,7 @@ static void keys_of_purposes(void **state)
     struct node *a = node(0);
     struct node *b = node(1);
     struct node *c = node(2);
+    struct iotsec_csb_unicast bundle;
     uint8_t keys[6][IOTSEC_KEY_BYTES];
     uint8_t key[IOTSEC_KEY_BYTES];
     size_t i;
@@ -1924,11 +2108,16 @@ static void keys_of_purposes(void **state)
     assert_memory_equal(key, keys[2], sizeof key);
     assert_int_equal(iotsec_peer_key(&c->device, a->config.identity, 5, 1, key), IOTSEC_OK);
     assert_memory_equal(key, keys[3], sizeof key);
+    bundle = pair_of(a, "beta")->csb;
+    assert_memory_equal(&bundle, &pair_of(b, "alpha")->csb, sizeof bundle);
     /* the next session */
     assert_int_equal(iotsec_peer_close(&a->device, b->config.identity, 4), IOTSEC_OK);
     run(0);
     assert_int_equal(iotsec_peer_key(&b->device, a->config.identity, 5, 1, key), IOTSEC_ERR_NOT_FOUND);
     open_between(b, a);
+    assert_int_not_equal(pair_of(a, "beta")->csb.csb_id, bundle.csb_id);
+    assert_memory_not_equal(pair_of(a, "beta")->csb.rand, bundle.rand, sizeof bundle.rand);
+    assert_memory_equal(&pair_of(a, "beta")->csb, &pair_of(b, "alpha")->csb, sizeof bundle);
     assert_int_equal(iotsec_peer_key(&a->device, b->config.identity, 4, 1, keys[4]), IOTSEC_OK);
     assert_int_equal(iotsec_peer_key(&b->device, a->config.identity, 5, 1, key), IOTSEC_OK);
     assert_memory_equal(key, keys[4], sizeof key);
@@ -2069,7 +2258,8 @@ static void the_managers_session_is_untouched(void **state)
     assert_int_equal(a->device.stats.drops[IOTSEC_DROP_NOT_ALLOWED], dropped + 2);
     assert_int_equal(a->told_count, 0);
     /* messages from the manager are no device's */
-    assert_int_equal(iotsec_dtls_send(&w.rogue, w.rogue_session, IOTSEC_CONTENT_APPLICATION_DATA, (const uint8_t *)"x", 1), IOTSEC_OK);
+    assert_int_equal(iotsec_dtls_send(&w.rogue, w.rogue_session, IOTSEC_CONTENT_APPLICATION_DATA, (const uint8_t *)"x", 1),
+                     IOTSEC_OK);
     (void)iotsec_dtls_flush(&w.rogue);
     run(0);
     assert_int_equal(a->device.stats.drops[IOTSEC_DROP_NOT_ALLOWED], dropped + 3);
@@ -2202,14 +2392,6 @@ static void a_flood_does_not_keep_the_manager_away(void **state)
 
 /* ---- Callbacks that call back in ---- */
 
-static enum iotsec_status said;
-
-static void answer(struct node *n, const struct iotsec_peer *peer)
-{
-    said = iotsec_send(&n->device, peer, (const uint8_t *)"reply", 5);
-    n->on_message = NULL;
-}
-
 static void close_peer(struct node *n, const struct iotsec_peer *peer)
 {
     uint8_t before[IOTSEC_IDENTITY_MAX];
@@ -2292,6 +2474,13 @@ static void leave_on_event(struct node *n, const struct iotsec_device_event *eve
     }
 }
 
+static void input_on_event(struct node *n, const struct iotsec_device_event *event)
+{
+    if (event->kind == awaited) {
+        input_again(n, event->peer);
+    }
+}
+
 static void close_all_on_event(struct node *n, const struct iotsec_device_event *event)
 {
     if (event->kind == awaited) {
@@ -2370,6 +2559,7 @@ static void callbacks_while_room_is_made(void **state)
         { "the room is taken, handshake", send_on_event, true, IOTSEC_OK, { "beta", "beta2" } },
         { "all is closed, message", close_all_on_event, false, IOTSEC_OK, { "gamma", NULL } },
         { "all is closed, handshake", close_all_on_event, true, IOTSEC_OK, { "gamma", NULL } },
+        { "feeds input, message", input_on_event, false, IOTSEC_OK, { "gamma", "beta2" } },
         { "leaves, message", leave_on_event, false, IOTSEC_ERR_NO_SHARE, { NULL, NULL } },
         { "leaves, handshake", leave_on_event, true, IOTSEC_OK, { NULL, NULL } },
     };
@@ -2454,6 +2644,8 @@ int main(void)
         TEST(another_member_sits_there),
         TEST(rogue_clients_are_refused),
         TEST(rogue_servers_are_refused),
+        TEST(a_share_changes_under_way),
+        TEST(a_peer_is_revoked_under_way),
         TEST(malformed_hellos_are_refused),
         TEST(our_own_identity_is_reflected),
         TEST(generations_meet),
@@ -2461,6 +2653,7 @@ int main(void)
         TEST(both_begin_and_datagrams_overtake),
         TEST(the_first_waits_for_the_second),
         TEST(it_begins_when_that_ends),
+        TEST(it_does_not_wait_in_vain),
         TEST(a_hello_without_proof_is_forgotten),
         TEST(a_shorter_identity_is_first),
         TEST(an_idle_pair_makes_room),
@@ -2479,6 +2672,9 @@ int main(void)
         TEST(a_peer_comes_from_another_address),
         TEST(a_peer_is_tried_at_another_address),
         TEST(the_session_closes_while_another_is_tried),
+#if IOTSEC_CONNECTION_ID
+        TEST(a_session_with_a_connection_id),
+#endif
         TEST(keys_of_purposes),
         TEST(secrets_stay_and_go),
         TEST(everything_is_wiped),
