@@ -37,7 +37,8 @@ static void put_sealed(struct iotsec_reader *script, uint8_t step)
     size_t len;
     uint8_t *content = script_bytes(script, &len);
     int from = (step & 32) != 0 && world_has_pairs() ? PARTY_SECOND : PARTY_MANAGER;
-    size_t datagram_len = len > 500 ? 0 : world_seal(from, PARTY_FIRST, types[step % 8], content, len, datagram, sizeof datagram);
+    size_t datagram_len =
+        len > 500 ? 0 : world_seal(from, PARTY_FIRST, types[step % 8], content, len, datagram, sizeof datagram);
 
     if (datagram_len != 0) {
         uint32_t generation = world.devices[0].device.share[0].generation;

@@ -11,10 +11,13 @@
 static void greet_device(uint8_t flags, uint8_t kind, uint8_t *datagram, size_t len)
 {
     struct iotsec_device *device;
+    bool stolen;
     unsigned i;
 
     world_restore(kind == 1 ? WORLD_PAIR_SERVER : WORLD_PAIR_HELLO, flags & 3);
     device = world_device(PARTY_FIRST);
+    /* whoever has heard the real hello, and is faster, can keep it away: its random is what it is known by */
+    stolen = len >= 59 && memcmp(datagram + 27, world.queue[0].data + 27, IOTSEC_RANDOM_BYTES) == 0;
     (void)world_input(PARTY_FIRST, &world.addr[PARTY_SECOND], false, datagram, len);
     for (i = 0; i < 400; i++) {
         while (world_deliver()) {
@@ -25,7 +28,7 @@ static void greet_device(uint8_t flags, uint8_t kind, uint8_t *datagram, size_t 
     script_check(device->dtls.handshakes_used == 0 && world_device(PARTY_SECOND)->dtls.handshakes_used == 0);
     /* one hello neither opens a session in somebody's name nor keeps the real one away */
     script_check(world.devices[1].told == 1 || kind == 1 || device->config->pairs[0].session == 0);
-    script_check(kind != 1 || world.devices[0].told == 1);
+    script_check(kind != 1 || stolen || world.devices[0].told == 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

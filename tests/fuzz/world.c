@@ -116,6 +116,8 @@ static int write_nvm(void *user, uint16_t slot, const uint8_t *data, size_t len)
 static void on_event(void *user, const struct iotsec_device_event *event)
 {
     struct world_device *device = user;
+    int own = device == world.devices ? PARTY_FIRST : PARTY_SECOND;
+    int other = own == PARTY_FIRST ? PARTY_SECOND : PARTY_FIRST;
 
     device->events++;
     if (event->kind == IOTSEC_DEVICE_JOINED) {
@@ -130,8 +132,7 @@ static void on_event(void *user, const struct iotsec_device_event *event)
     case IOTSEC_DEVICE_SHARE:
     case IOTSEC_DEVICE_PEER_CLOSED:
     case IOTSEC_DEVICE_PEER_REFUSED:
-        (void)world_tell(device == world.devices ? PARTY_FIRST : PARTY_SECOND, device == world.devices ? PARTY_SECOND : PARTY_FIRST,
-                         &world.addr[device == world.devices ? PARTY_SECOND : PARTY_FIRST]);
+        (void)world_tell(own, other, &world.addr[other]);
         break;
     case IOTSEC_DEVICE_PEER_OPEN:
     case IOTSEC_DEVICE_PEER_FAILED:
@@ -334,7 +335,8 @@ static void play_pair(enum world_state state)
     int from = state == WORLD_PAIR_HELLO ? PARTY_FIRST : PARTY_SECOND;
     int to = from == PARTY_FIRST ? PARTY_SECOND : PARTY_FIRST;
 
-    script_check(world.devices[0].device.share[0].held == WORLD_DEGREE + 1 && world.devices[1].device.share[0].held == WORLD_DEGREE + 1);
+    script_check(world.devices[0].device.share[0].held == WORLD_DEGREE + 1);
+    script_check(world.devices[1].device.share[0].held == WORLD_DEGREE + 1);
     if (state == WORLD_SHARE_SENT) {
         script_check(iotsec_manager_poly_renew(&world.manager, WORLD_DEGREE - 1, 1) == IOTSEC_OK);
         return;
@@ -452,7 +454,8 @@ void world_check_pairs(int party)
     for (i = 0; config->pair_count != 0 && i < 2; i++) {
         const struct iotsec_share *share = &device->share[i];
 
-        script_check(share->elements == config->shares || share->elements == config->shares + sizeof world.devices[0].shares / 2);
+        script_check(share->elements == config->shares ||
+                     share->elements == config->shares + sizeof world.devices[0].shares / 2);
         script_check(share->held <= WORLD_DEGREE + 1u && (share->held == 0 || share->held <= share->degree + 1u));
         script_check(iotsec_polykey_are_elements(share->elements, share->held));
     }

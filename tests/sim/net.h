@@ -424,7 +424,8 @@ void net_pairs(struct node *device, uint16_t pairs, uint8_t degree_max);
 void manager_poly(struct node *manager, unsigned degree, bool overlap);
 /* What the domain's polynomial comes to: its generation, or 0. */
 uint32_t manager_generation(const struct node *manager);
-/* Says something to a device at its own address, or at another. Returns its serial, 0 if the library refused; `status` may be NULL. */
+/* Says something to a device at its own address, or at another. Returns its serial, 0 if the library refused; `status` may
+ * be NULL. */
 uint32_t node_tell(struct node *device, const struct node *peer, enum iotsec_status *status);
 uint32_t node_tell_at(struct node *device, const struct node *peer, const struct iotsec_addr *addr, enum iotsec_status *status);
 bool node_was_told(const struct node *device, uint32_t serial);
@@ -446,7 +447,8 @@ bool node_same_pair_session(const struct node *a, const struct node *b);
 unsigned node_peer_count(const struct node *device, enum iotsec_device_event_kind kind, const struct node *peer, int reason);
 /* The share of a generation that a device holds completely, or NULL. */
 const struct iotsec_share *node_share(const struct node *device, uint32_t generation);
-/* No datagram so far holds a share's element, a polynomial's coefficient, a PSK or TGK of a pair, or what one said to another. */
+/* No datagram so far holds a share's element, a polynomial's coefficient, a PSK or TGK of a pair, or what one said to
+ * another. */
 void net_check_secrets(struct net *net);
 
 /* ---- Assertions ---- */

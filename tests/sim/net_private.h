@@ -75,6 +75,7 @@ bool talk_is_share(struct registry_memory *registry, uint32_t number, unsigned f
 /* watch.c */
 void watch_sent(struct net *net, const struct net_datagram *datagram);
 /* A datagram is handed to a node. */
-void watch_arrived(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len);
+void watch_arrived(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data,
+                   size_t len);
 
 #endif

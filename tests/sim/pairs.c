@@ -65,8 +65,8 @@ void pairs_tell_shares(const struct domain *domain)
         const struct node *device = domain->devices[i];
 
         print_message("%s%s%s: generation %u, next %u with %u of it, %u and %u revocations;", device->name,
-                      domain_has(domain, i) ? "" : " (out)", device->joined ? "" : " (not joined)", (unsigned)device->share_generation,
-                      (unsigned)device->device.share[1].generation, device->device.share[1].held, device->device.revoked_before,
+                      domain_has(domain, i) ? "" : " (out)", device->joined ? "" : " (not joined)",
+                      (unsigned)device->share_generation, (unsigned)device->device.share[1].generation, device->device.share[1].held, device->device.revoked_before,
                       device->device.revoked_count);
         for (k = 0; k < device->event_count; k++) {
             if (device->event_peers[k] == NULL) {

@@ -288,12 +288,14 @@ static void say_shares(const struct net *net, size_t first, const struct node *m
             struct iotsec_record record;
             struct iotsec_record_key key;
             uint8_t *content;
+            uint8_t type;
             size_t len;
 
             assert_int_equal(iotsec_record_parse(&record, &at, &left), IOTSEC_OK);
-            if (record.epoch == 0 && record.type == IOTSEC_CONTENT_HANDSHAKE && record.body[0] == IOTSEC_HS_CLIENT_HELLO) {
+            type = record.epoch == 0 && record.type == IOTSEC_CONTENT_HANDSHAKE ? record.body[0] : 0;
+            if (type == IOTSEC_HS_CLIENT_HELLO) {
                 put_random(datagram->data, &record, copy, &client_random);
-            } else if (record.epoch == 0 && record.type == IOTSEC_CONTENT_HANDSHAKE && record.body[0] == IOTSEC_HS_SERVER_HELLO) {
+            } else if (type == IOTSEC_HS_SERVER_HELLO) {
                 put_random(datagram->data, &record, copy, &server_random);
                 derive_key_block(&d->hal, client_random, server_random, block);
             } else if (record.type == IOTSEC_CONTENT_MASTER_KEY_DATA || record.type == IOTSEC_CONTENT_SECURITY_PARAMETERS) {
@@ -317,8 +319,8 @@ static void evaluate(const uint8_t *coefficients, const uint8_t point[16], uint8
 }
 
 /* HMAC(K, label || generation || len || ID || len || ID) */
-static void derive_pair_key(const struct iotsec_hal *hal, const uint8_t k[16], const char *label, const char *first, const char *second,
-                            uint8_t out[32])
+static void derive_pair_key(const struct iotsec_hal *hal, const uint8_t k[16], const char *label, const char *first,
+                            const char *second, uint8_t out[32])
 {
     uint8_t message[128];
     size_t len = strlen(label);
@@ -358,8 +360,8 @@ static void check_master(const struct iotsec_hal *hal, const uint8_t psk[32], co
     assert_memory_equal(computed, master, sizeof master);
 }
 
-static void say_session(const struct net *net, size_t first, const struct node *client, const struct node *server, const uint8_t psk[32],
-                        uint8_t exported[IOTSEC_EXPORTED_BYTES])
+static void say_session(const struct net *net, size_t first, const struct node *client, const struct node *server,
+                        const uint8_t psk[32], uint8_t exported[IOTSEC_EXPORTED_BYTES])
 {
     static const char label[] = IOTSEC_EXPORTER_LABEL;
     const struct iotsec_hal *hal = &client->hal;
@@ -484,7 +486,8 @@ static void make_pair_example(void)
         assert_int_equal(nodes[n]->share_generation, 1);
     }
 
-    say("The domain's polynomial has the degree %u and the generation 1. Its coefficients, a[i][j] = a[j][i]:\n\n```\n", DEGREE);
+    say("The domain's polynomial has the degree %u and the generation 1. Its coefficients, a[i][j] = a[j][i]:\n\n```\n",
+        DEGREE);
     for (i = 0; i <= DEGREE; i++) {
         for (j = 0; j <= i; j++) {
             char name[16];
@@ -536,7 +539,8 @@ static void make_pair_example(void)
     assert_int_equal(iotsec_p_hash(hal, &hmac, &slice, 1, key, sizeof key), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
     for (n = 0; n < 2; n++) {
-        assert_int_equal(iotsec_peer_key(&nodes[n]->device, (const uint8_t *)names[1 - n], strlen(names[1 - n]), 2, theirs), IOTSEC_OK);
+        assert_int_equal(
+            iotsec_peer_key(&nodes[n]->device, (const uint8_t *)names[1 - n], strlen(names[1 - n]), 2, theirs), IOTSEC_OK);
         assert_memory_equal(key, theirs, sizeof key);
     }
     say("```\n\nThe bundle of this session, and the key of the purpose 2:\n\n```\n");
@@ -586,7 +590,8 @@ static void test_the_document_shows_a_pair(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {scenario(test_the_document_shows_what_happens), scenario(test_the_document_shows_a_pair)};
+    const struct CMUnitTest tests[] = {scenario(test_the_document_shows_what_happens),
+                                       scenario(test_the_document_shows_a_pair)};
 
     if (argc == 2 && (strcmp(argv[1], "--print") == 0 || strcmp(argv[1], "--print-pair") == 0)) {
         if (argv[1][7] == '\0') {

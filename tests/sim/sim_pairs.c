@@ -104,10 +104,11 @@ static void test_hundred(void **state)
     (void)state;
     memset(&figures, 0, sizeof figures);
     scenario_seeds(10, run_hundred);
-    print_message("%u times 100 devices at 20 %% loss: the last share after %u ms; %u questions, %u tries, %u ms to an answer on "
-                  "average, at most %u ms; %u datagrams, none to or from the manager; %u session ends\n",
+    print_message("%u times 100 devices at 20 %% loss: the last share after %u ms; %u questions, %u tries, %u ms to an answer "
+                  "on average, at most %u ms; %u datagrams, none to or from the manager; %u session ends\n",
                   figures.runs, (unsigned)(figures.share_ms / figures.runs), figures.questions, figures.tries,
-                  (unsigned)(figures.answer_ms / figures.questions), (unsigned)figures.longest_ms, figures.datagrams, figures.handshakes);
+                  (unsigned)(figures.answer_ms / figures.questions), (unsigned)figures.longest_ms, figures.datagrams,
+                  figures.handshakes);
 }
 
 /* Every two of twelve, with a place for each; then silence, which closes all of it. */
@@ -292,8 +293,8 @@ static void test_at_once(void **state)
     (void)state;
     at_once_opened = at_once_failed = at_once_replaced = 0;
     scenario_seeds(1, run_at_once);
-    print_message("%u times both at once, at 0, 20 and 40 %% loss; of twice as many messages %u ended with NO_ANSWER, and %u in a "
-                  "session that was replaced at once\n", at_once_opened, at_once_failed, at_once_replaced);
+    print_message("%u times both at once, at 0, 20 and 40 %% loss; of twice as many messages %u ended with NO_ANSWER, and %u "
+                  "in a session that was replaced at once\n", at_once_opened, at_once_failed, at_once_replaced);
 }
 
 /* ---- A new polynomial ---- */
@@ -649,8 +650,8 @@ static void run_resumed(struct net *net)
     first = net->tap_count;
     pairs_wait(&domain, 2 * HOUR);
     assert_true(device->share_generation == 1);
-    /* of 32 coefficients, only those that were missing came: at most 16 bytes each and 39 around every two of them, and the rest
-     * of what a session takes */
+    /* of 32 coefficients, only those that were missing came: at most 16 bytes each and 39 around every two of them, and the
+     * rest of what a session takes */
     assert_true(pairs_share_bytes(net, first, domain.manager) <= (32 - held + 2) / 2 * (2 * 16 + 39 + 16));
     domain_add(&domain);
     pairs_wait(&domain, MINUTE);

@@ -141,7 +141,8 @@ static struct registry_memory *registry_of(const struct node *device, uint32_t g
     for (i = 0; i < device->net->node_count; i++) {
         struct registry_memory *registry = device->net->nodes[i]->registry;
 
-        if (registry != NULL && registry_device(registry, device->number) != NULL && registry->durable.poly.generation == generation) {
+        if (registry != NULL && registry_device(registry, device->number) != NULL &&
+            registry->durable.poly.generation == generation) {
             return registry;
         }
     }
@@ -574,8 +575,8 @@ void net_check_secrets(struct net *net)
 
             memcpy(&key, datagram->data + k, sizeof key);
             if (set_has(net->secrets, key)) {
-                fail_msg("a datagram of %s holds a secret, at byte %u", datagram->sender != NULL ? datagram->sender->name : "the test",
-                         (unsigned)k);
+                fail_msg("a datagram of %s holds a secret, at byte %u",
+                         datagram->sender != NULL ? datagram->sender->name : "the test", (unsigned)k);
             }
         }
     }

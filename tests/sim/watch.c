@@ -395,7 +395,8 @@ static bool is_server(const struct node *node)
     return node->kind != NODE_DEVICE || node->device_config.pair_count != 0;
 }
 
-void watch_arrived(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data, size_t len)
+void watch_arrived(struct node *node, const struct iotsec_addr *from, const struct iotsec_addr *to, const uint8_t *data,
+                   size_t len)
 {
     struct iotsec_dtls_path path;
     size_t whole = len;
