@@ -104,6 +104,9 @@ uint8_t iotsec_km_content_type(uint8_t kind)
 }
 
 #if IOTSEC_PAIRWISE
+typedef char every_message_fits[IOTSEC_KM_REVOKED_BYTES + IOTSEC_KM_REVOKED_MARKS * IOTSEC_REVOKED_BYTES <= IOTSEC_KM_MAX_BYTES &&
+                                        IOTSEC_KM_FIXED_BYTES <= IOTSEC_KM_MAX_BYTES ? 1 : -1];
+
 /* What stands at the end: an element has 2^4 bytes, a mark 2^3. */
 typedef char the_shifts_fit[IOTSEC_POLY_ELEMENT_BYTES == 1 << 4 && IOTSEC_REVOKED_BYTES == 1 << 3 ? 1 : -1];
 

@@ -116,10 +116,10 @@ struct iotsec_km_message {
 #define IOTSEC_KM_SHARE_BYTES 10u
 #define IOTSEC_KM_REVOKED_BYTES 8u
 #define IOTSEC_KM_REVOKED_MARKS 7u /* in one message: it then fits one 802.15.4 frame */
-#if IOTSEC_PAIRWISE && IOTSEC_ROLE_MANAGER && IOTSEC_SHARE_CHUNK_MAX > 2
+#if IOTSEC_PAIRWISE && IOTSEC_ROLE_MANAGER && IOTSEC_SHARE_CHUNK_MAX > 3
 #define IOTSEC_KM_MAX_BYTES (IOTSEC_KM_SHARE_BYTES + IOTSEC_SHARE_CHUNK_MAX * IOTSEC_POLY_ELEMENT_BYTES)
 #else
-#define IOTSEC_KM_MAX_BYTES 64u
+#define IOTSEC_KM_MAX_BYTES 64u /* REVOKED */
 #endif
 
 /* The record content type that a kind travels in. */
