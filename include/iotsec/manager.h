@@ -68,8 +68,9 @@ struct iotsec_registry_poly {
     uint32_t generation;   /**< 1 or more; grows with each new polynomial */
     uint8_t degree;        /**< t, 1 or more */
     uint8_t gentle;        /**< 1: shares of the generation before may serve for a while longer */
-    uint8_t revoked_count; /**< evicted since it was made */
-    uint8_t revoked[IOTSEC_REVOKED_MAX][IOTSEC_REVOKED_BYTES]; /**< their marks, in order; the rest is zeros */
+    uint8_t revoked_count; /**< marks in `revoked` */
+    uint8_t carried;       /**< so many of them, the first ones, were made in the generation before; the others since this one is there */
+    uint8_t revoked[IOTSEC_REVOKED_MAX][IOTSEC_REVOKED_BYTES]; /**< marks of evicted devices, in order; the rest is zeros */
 };
 
 /** One device's membership in one group as the registry keeps it. */
@@ -491,12 +492,13 @@ enum iotsec_status iotsec_manager_l2_renew(struct iotsec_manager *manager);
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
 /**
  * Gives the domain a polynomial, or a new one, and hands every device that wants pairwise keys its share: at once to those
- * with a session, to the others at their next one. Revocations of the old generation end with it. It is renewed by itself
- * when more than IOTSEC_REVOKED_MAX devices have been evicted, without an overlap.
+ * with a session, to the others at their next one. With an overlap, revocations of the old generation are carried over, once:
+ * who was evicted is refused under its old share too. Without one they end with that generation. It is renewed by itself,
+ * without an overlap, by an eviction that finds IOTSEC_REVOKED_MAX marks, those carried over included.
  * @param manager an initialised manager
  * @param degree t, 1 to IOTSEC_POLY_DEGREE_MAX: so many captured devices learn nothing about others' keys, one more everything
- * @param overlap 1: shares of the old generation serve for a while longer, unless a device has been evicted since that
- *        was made; 0, after a compromise: they end with the new one
+ * @param overlap 1: shares of the old generation serve for a while longer, unless that is another one than the registry's
+ *        (a device was AHEAD); 0, after a compromise: they end with the new one
  * @retval IOTSEC_OK durable; deliveries follow
  * @retval IOTSEC_ERR_DEGREE the degree is out of range
  * @retval IOTSEC_ERR_UNSUPPORTED the registry keeps no polynomial, or the manager is NULL

@@ -14,8 +14,8 @@
  *   retired    gid, key_number: where a removed group had got to; one of that ID starts above it
  *   member     device, gid, sender
  *   access     number, key, next_number, next_key, pan, prefix, address, port: one row, or none
- *   poly       generation, degree, gentle, coefficients: one row, or none. Of the symmetric matrix the lower triangle, row by row
- *   revoked    number, mark: who was evicted since that polynomial was made
+ *   poly       generation, degree, gentle, carried, coefficients: one row, or none. Of the symmetric matrix the lower triangle, row by row
+ *   revoked    number, mark: who was evicted since that polynomial was made, and before them those that were carried over
  *   wanted     id, kind, device, gid, address, port, name: oldest first
  *
  * Functions that return int print what went wrong: 0, or what fail() returned.
@@ -74,7 +74,7 @@ struct wish {
 enum registry_statement {
     ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_PSK, ST_AUTHORISED, ST_ALLOWED, ST_GROUPS, ST_MEMBERS, ST_PUT_GROUP, ST_RETIRE,
     ST_DELETE_GROUP, ST_PUT_MEMBER, ST_DELETE_MEMBER, ST_PUT_EVICTED, ST_DATA_VERSION, ST_NEXT_WISH, ST_DELETE_WISH,
-    ST_FORGET_DEVICE, ST_READMIT, ST_NAME, ST_RETIRED, ST_ACCESS, ST_PUT_ACCESS, ST_POLY, ST_PUT_POLY, ST_POLY_GENTLE,
+    ST_FORGET_DEVICE, ST_READMIT, ST_NAME, ST_RETIRED, ST_ACCESS, ST_PUT_ACCESS, ST_POLY, ST_PUT_POLY, ST_POLY_OVERLAP,
     ST_REVOKED, ST_CLEAR_REVOKED, ST_PUT_REVOKED, ST_POINT, ST_COUNT
 };
 

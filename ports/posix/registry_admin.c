@@ -224,7 +224,7 @@ static int warn_of_mark(struct registry *registry, const char *identity)
     marked = query_row(&query);
     result = query_end(&query);
     if (result == 0 && marked) {
-        warn("STILL_REVOKED", "%s: other devices refuse pairwise sessions with it until `iotsec manager poly renew`", identity);
+        warn("STILL_REVOKED", "%s: other devices refuse pairwise sessions with it until `iotsec manager poly renew --no-overlap`", identity);
     }
     return result;
 }
@@ -594,7 +594,7 @@ static int list_poly(struct registry *registry, bool *found)
 {
     struct query query;
 
-    query_start(&query, registry, "SELECT generation, degree, length(coefficients), gentle, (SELECT count(*) FROM revoked) FROM poly");
+    query_start(&query, registry, "SELECT generation, degree, length(coefficients), gentle, (SELECT count(*) FROM revoked), carried FROM poly");
     *found = query_row(&query);
     if (*found) {
         int64_t degree = sqlite3_column_int64(query.statement, 1);
@@ -605,6 +605,7 @@ static int list_poly(struct registry *registry, bool *found)
         out_uint("bytes", (uint64_t)sqlite3_column_int64(query.statement, 2));
         out_uint("share-bytes", (uint64_t)(degree + 1) * IOTSEC_POLY_ELEMENT_BYTES);
         out_word("overlap", yes_or_no(sqlite3_column_int(query.statement, 3) != 0));
+        out_uint("carried", (uint64_t)sqlite3_column_int64(query.statement, 5));
         out_uint("revoked", (uint64_t)sqlite3_column_int64(query.statement, 4));
         out_end();
     }

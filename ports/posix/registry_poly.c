@@ -14,6 +14,7 @@ const char registry_poly_schema[] =
     " generation INTEGER NOT NULL CHECK(generation BETWEEN 1 AND 4294967295),"
     " degree INTEGER NOT NULL CHECK(degree BETWEEN 1 AND 255),"
     " gentle INTEGER NOT NULL CHECK(gentle IN (0, 1)),"
+    " carried INTEGER NOT NULL CHECK(carried BETWEEN 0 AND 32),"
     " coefficients BLOB NOT NULL CHECK(length(coefficients) = 8 * (degree + 1) * (degree + 2)));"
     "CREATE TABLE revoked("
     " number INTEGER PRIMARY KEY CHECK(number BETWEEN 0 AND 31),"
@@ -146,6 +147,7 @@ static enum iotsec_status read_poly(struct registry *registry, struct iotsec_reg
         poly->generation = (uint32_t)sqlite3_column_int64(statement, 0);
         poly->degree = (uint8_t)sqlite3_column_int64(statement, 1);
         poly->gentle = (uint8_t)sqlite3_column_int64(statement, 2);
+        poly->carried = (uint8_t)sqlite3_column_int64(statement, 3);
     } else {
         status = code == SQLITE_DONE ? IOTSEC_ERR_NOT_FOUND : registry_note_problem(registry);
     }
@@ -178,7 +180,7 @@ enum iotsec_status registry_get_poly(void *user, struct iotsec_registry_poly *po
         status = registry_note_problem(registry);
     }
     sqlite3_reset(statement);
-    return status;
+    return status == IOTSEC_OK && poly->carried > poly->revoked_count ? corrupt(registry) : status;
 }
 
 static enum iotsec_status done(struct registry *registry, sqlite3_stmt *statement)
@@ -198,11 +200,12 @@ static enum iotsec_status write_poly(struct registry *registry, const struct iot
             registry->problem = "REGISTRY_ERROR"; /* its coefficients would belong to another polynomial */
             return IOTSEC_ERR_REGISTRY;
         }
-        if (poly->gentle == now.gentle) {
+        if (poly->gentle == now.gentle && poly->carried == now.carried) {
             return IOTSEC_OK;
         }
-        statement = registry_statement(registry, ST_POLY_GENTLE);
+        statement = registry_statement(registry, ST_POLY_OVERLAP);
         registry_bind_int(statement, 1, poly->gentle);
+        registry_bind_int(statement, 2, poly->carried);
         return done(registry, statement);
     }
     if (status != IOTSEC_OK && status != IOTSEC_ERR_NOT_FOUND) {
@@ -212,6 +215,7 @@ static enum iotsec_status write_poly(struct registry *registry, const struct iot
     registry_bind_int(statement, 1, poly->generation);
     registry_bind_int(statement, 2, poly->degree);
     registry_bind_int(statement, 3, poly->gentle);
+    registry_bind_int(statement, 4, poly->carried);
     return done(registry, statement);
 }
 

@@ -110,10 +110,10 @@ static const char *const statements[ST_COUNT] = {
     [ST_ACCESS] = "SELECT number, key, next_number, next_key, pan, prefix, address, port FROM access",
     [ST_PUT_ACCESS] = "INSERT OR REPLACE INTO access(only_row, number, key, next_number, next_key, pan, prefix, address, port)"
                       " VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [ST_POLY] = "SELECT generation, degree, gentle FROM poly",
-    [ST_PUT_POLY] = "INSERT OR REPLACE INTO poly(only_row, generation, degree, gentle, coefficients)"
-                    " VALUES(1, ?1, ?2, ?3, zeroblob(8 * (?2 + 1) * (?2 + 2)))",
-    [ST_POLY_GENTLE] = "UPDATE poly SET gentle = ?",
+    [ST_POLY] = "SELECT generation, degree, gentle, carried FROM poly",
+    [ST_PUT_POLY] = "INSERT OR REPLACE INTO poly(only_row, generation, degree, gentle, carried, coefficients)"
+                    " VALUES(1, ?1, ?2, ?3, ?4, zeroblob(8 * (?2 + 1) * (?2 + 2)))",
+    [ST_POLY_OVERLAP] = "UPDATE poly SET gentle = ?, carried = ?",
     [ST_REVOKED] = "SELECT number, mark FROM revoked ORDER BY number",
     [ST_CLEAR_REVOKED] = "DELETE FROM revoked",
     [ST_PUT_REVOKED] = "INSERT INTO revoked(number, mark) VALUES(?, ?)",

@@ -11,7 +11,8 @@
  * this device any more, so the older one may not serve either.
  *
  * revoked[] has the marks that go with the older of two generations in front, and those of the newer one behind them.
- * Every mark counts for every session. Marks are known by their place: REVOKED says how many stand before its first.
+ * Every mark counts for every session. Marks of the newer are known by their place: REVOKED says how many stand before its
+ * first. One that both generations have stands among those of the newer.
  */
 #include "access/device_state.h"
 
@@ -68,13 +69,19 @@ void iotsec_dev_shares_forget(struct iotsec_device *dev)
     }
 }
 
+/* Takes `count` marks away that go with the older generation. */
+static void drop_marks(struct iotsec_device *dev, unsigned first, unsigned count)
+{
+    dev->revoked_before = (uint8_t)(dev->revoked_before - count);
+    dev->revoked_count = (uint8_t)(dev->revoked_count - count);
+    memmove(dev->revoked[first], dev->revoked[first + count], IOTSEC_REVOKED_BYTES * (dev->revoked_count - first));
+}
+
 /* The older of two generations ends, and with it the marks that go with it. */
 static void end_older(struct iotsec_device *dev)
 {
     wipe_share(dev, &dev->share[(dev->pair_flags & PAIRS_OVERLAP) != 0]);
-    dev->revoked_count = (uint8_t)count_marks(dev);
-    memmove(dev->revoked, dev->revoked[dev->revoked_before], dev->revoked_count * sizeof dev->revoked[0]);
-    dev->revoked_before = 0;
+    drop_marks(dev, 0, dev->revoked_before);
     dev->pair_flags = (uint8_t)((dev->pair_flags & ~PAIRS_OVERLAP) | PAIRS_REVIEW);
 }
 
@@ -138,16 +145,32 @@ static enum iotsec_km_result add_elements(struct iotsec_device *dev, const struc
     return IOTSEC_KM_DONE;
 }
 
+/* Where among the first `count` marks the one of this point stands; `count`: nowhere. */
+static unsigned find_mark(const struct iotsec_device *dev, const uint8_t *point, unsigned count)
+{
+    unsigned i = 0;
+
+    while (i < count && memcmp(dev->revoked[i], point, IOTSEC_REVOKED_BYTES) != 0) {
+        i++;
+    }
+    return i;
+}
+
 /* M -> D  REVOKED, of the newest generation; the first `known` marks are held already. */
 static void add_marks(struct iotsec_device *dev, const struct iotsec_km_message *message, unsigned known)
 {
-    unsigned added = message->count - known;
+    const uint8_t *mark = message->tail + IOTSEC_REVOKED_BYTES * known;
 
-    if (dev->revoked_count + added > IOTSEC_REVOKED_MAX) {
-        end_older(dev); /* whichever that is: no mark is ever left out. Those of one generation always fit */
+    for (; known < message->count; known++, mark += IOTSEC_REVOKED_BYTES) {
+        unsigned i = find_mark(dev, mark, dev->revoked_before);
+
+        if (i < dev->revoked_before) {
+            drop_marks(dev, i, 1); /* carried over */
+        } else if (dev->revoked_count == IOTSEC_REVOKED_MAX) {
+            end_older(dev); /* whichever that is: no mark is ever left out. Those of one generation always fit */
+        }
+        memcpy(dev->revoked[dev->revoked_count++], mark, IOTSEC_REVOKED_BYTES);
     }
-    memcpy(dev->revoked[dev->revoked_count], message->tail + IOTSEC_REVOKED_BYTES * known, IOTSEC_REVOKED_BYTES * added);
-    dev->revoked_count = (uint8_t)(dev->revoked_count + added);
     dev->pair_flags |= PAIRS_REVIEW;
 }
 
@@ -304,14 +327,7 @@ const struct iotsec_share *iotsec_dev_share(const struct iotsec_device *dev, uin
 
 bool iotsec_dev_is_revoked(const struct iotsec_device *dev, const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
 {
-    unsigned i;
-
-    for (i = 0; i < dev->revoked_count; i++) {
-        if (memcmp(dev->revoked[i], point, IOTSEC_REVOKED_BYTES) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return find_mark(dev, point, dev->revoked_count) < dev->revoked_count;
 }
 
 #endif

@@ -36,7 +36,8 @@ enum iotsec_status iotsec_mgr_poly_load(struct iotsec_manager *m)
     if (registry->poly != NULL) {
         status = registry->poly(m->config->user, &m->poly);
     }
-    if (status == IOTSEC_OK && m->poly.generation >= 1 && m->poly.degree >= 1 && m->poly.revoked_count <= IOTSEC_REVOKED_MAX) {
+    if (status == IOTSEC_OK && m->poly.generation >= 1 && m->poly.degree >= 1 && m->poly.revoked_count <= IOTSEC_REVOKED_MAX &&
+        m->poly.carried <= m->poly.revoked_count) {
         return IOTSEC_OK;
     }
     memset(&m->poly, 0, sizeof m->poly);
@@ -60,8 +61,13 @@ static enum iotsec_status stage_new(struct iotsec_manager *m, uint8_t degree, bo
     memset(staged, 0, sizeof *staged);
     staged->generation = above + 1u;
     staged->degree = degree;
-    /* a device that has not got every mark of the old generation would let the revoked in for as long as that serves */
-    staged->gentle = overlap && m->poly.revoked_count == 0;
+    if (overlap && above == m->poly.generation) { /* of one that only the devices know the marks are not known */
+        /* Whoever has a share of the old generation and may not use it: no device takes the new one without these. Those
+         * that were carried then are of devices without one. */
+        staged->gentle = 1;
+        staged->carried = staged->revoked_count = (uint8_t)(m->poly.revoked_count - m->poly.carried);
+        memcpy(staged->revoked, m->poly.revoked[m->poly.carried], sizeof staged->revoked[0] * staged->carried);
+    }
     m->poly_reason = (int8_t)reason;
     status = registry->put_poly(m->config->user, staged);
     for (row = 0; row <= degree; row++) {
@@ -94,7 +100,8 @@ enum iotsec_status iotsec_mgr_poly_stage(struct iotsec_manager *m, uint32_t leav
         /* who has no identity never was here: an eviction beforehand needs no mark */
         return status == IOTSEC_ERR_NOT_FOUND ? IOTSEC_OK : status;
     }
-    for (i = 0; i < m->poly.revoked_count; i++) {
+    /* not among the carried ones: whom they name may have been admitted again, and given a share of this generation */
+    for (i = m->poly.carried; i < m->poly.revoked_count; i++) {
         if (memcmp(m->poly.revoked[i], point, IOTSEC_REVOKED_BYTES) == 0) {
             return IOTSEC_OK;
         }

@@ -385,13 +385,13 @@ wait_for manager.log '^l2-key number=[0-9]+ index=[0-9]+ state=handed-out reason
 "$iotsec" manager list new.db >listed
 if grep '^access ' listed | grep -qE '[0-9a-f]{32}'; then complain 'list shows an L2 key'; else ok 'list shows no L2 key'; fi
 # the wishes from before are carried out, in their order
-exits 0 '^poly generation=4 degree=5 bytes=336 share-bytes=96 overlap=yes revoked=2$' manager poly show new.db
+exits 0 '^poly generation=4 degree=5 bytes=336 share-bytes=96 overlap=yes carried=0 revoked=2$' manager poly show new.db
 if grep -q '^revoked mark=[0-9a-f]* id=lamp1$' out && grep -qE '^revoked mark=[0-9a-f]{16}$' out; then
     ok 'lamp1, evicted twice, is revoked once, and so is lamp2, which is removed'; else complain "revoked: $(cat out)"; fi
 exits 0 '^poly-renewed degree=5 overlap=no$' manager poly renew new.db --no-overlap
 wait_for manager.log '^poly generation=5 degree=5 overlap=no reason=CANCELLED$'
 exits 0 '^poly-renewed degree=31 overlap=yes$' manager poly renew new.db --degree 31
-exits 0 '^poly generation=6 degree=31 bytes=8448 share-bytes=512 overlap=yes revoked=0$' manager list new.db
+exits 0 '^poly generation=6 degree=31 bytes=8448 share-bytes=512 overlap=yes carried=0 revoked=0$' manager list new.db
 exits 0 '^removed id=lamp4$' manager device remove new.db lamp4
 exits 0 '^revoked mark=[0-9a-f]{16}$' manager poly show new.db
 exits 0 '^device-added id=lamp4 number=5 ' manager device add new.db lamp4
@@ -475,7 +475,7 @@ pids+=("$many")
 wait_for many.log '^serving'
 wait_for many.log '^poly generation=1 degree=1 overlap=yes reason=CANCELLED$'
 wait_for many.log '^poly generation=2 degree=1 overlap=no reason=FULL$'
-exits 0 '^poly generation=2 degree=1 bytes=48 share-bytes=32 overlap=no revoked=0$' manager poly show many.db
+exits 0 '^poly generation=2 degree=1 bytes=48 share-bytes=32 overlap=no carried=0 revoked=0$' manager poly show many.db
 ends 'the manager of many that were evicted' "$many"
 
 "$iotsec" dtls server --listen '[::1]:0' --psk-identity dev --psk-file good.psk -v >server.log 2>&1 &

@@ -257,7 +257,7 @@ static void check_poly(struct registry_memory *registry, const struct registry_s
         broken(registry, "a polynomial without all of its coefficients");
     }
     if (poly->generation == old->generation) {
-        if (poly->degree != old->degree || poly->gentle != old->gentle ||
+        if (poly->degree != old->degree || poly->gentle != old->gentle || poly->carried != old->carried ||
             memcmp(after->coefficients, before->coefficients, sizeof after->coefficients) != 0) {
             broken(registry, "one generation got two polynomials");
         }
@@ -265,8 +265,9 @@ static void check_poly(struct registry_memory *registry, const struct registry_s
             memcmp(poly->revoked, old->revoked, sizeof old->revoked[0] * old->revoked_count) != 0) {
             broken(registry, "a revocation was taken back");
         }
-    } else if (poly->revoked_count != 0) {
-        broken(registry, "a new polynomial began with revocations");
+    } else if (poly->revoked_count != poly->carried || poly->carried != (poly->gentle ? old->revoked_count - old->carried : 0) ||
+               memcmp(poly->revoked, old->revoked[old->carried], sizeof old->revoked[0] * poly->carried) != 0) {
+        broken(registry, "a new polynomial did not begin with the revocations of the one before, or none without an overlap");
     } else if (memcmp(after->coefficients[0], before->coefficients[0], sizeof after->coefficients[0]) == 0) {
         broken(registry, "a new polynomial kept the old coefficients");
     }

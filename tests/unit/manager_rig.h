@@ -609,10 +609,13 @@ static inline void check_poly(void)
     if (rig.staged_new) {
         assert_int_equal(rig.staged_count, coefficient_at(poly->degree + 1u, 0));
         assert_true(iotsec_polykey_are_elements(rig.staged_coefficients[0], rig.staged_count));
-        assert_int_equal(poly->revoked_count, 0);
+        assert_int_equal(poly->revoked_count, poly->carried);
+        assert_int_equal(poly->carried, poly->gentle ? old->revoked_count - old->carried : 0);
+        assert_memory_equal(poly->revoked, old->revoked[old->carried], IOTSEC_REVOKED_BYTES * (size_t)poly->carried);
+        assert_true(!poly->gentle || poly->generation == old->generation + 1);
         memcpy(rig.coefficients, rig.staged_coefficients, sizeof rig.coefficients[0] * rig.staged_count);
     } else {
-        assert_true(poly->degree == old->degree && poly->gentle == old->gentle);
+        assert_true(poly->degree == old->degree && poly->gentle == old->gentle && poly->carried == old->carried);
         assert_true(poly->revoked_count >= old->revoked_count);
         assert_memory_equal(poly->revoked, old->revoked, IOTSEC_REVOKED_BYTES * (size_t)old->revoked_count);
     }

@@ -9,9 +9,12 @@
 
 #include "access/manager_state.h"
 
-#if IOTSEC_PAIRWISE && IOTSEC_SHARE_CHUNK_MAX == 8 /* as the rows say */
+#if IOTSEC_PAIRWISE
 
-#define DEGREE 20u /* three messages: 8, 8 and 5 elements */
+#define DEGREE 20u /* at least two messages */
+#define CHUNK (IOTSEC_SHARE_CHUNK_MAX + 0u)
+/* Messages for so many elements. */
+#define MESSAGES(elements) (((elements) + CHUNK - 1u) / CHUNK)
 
 static const struct iotsec_registry_poly *durable(void)
 {
@@ -320,15 +323,150 @@ static void generations_run_out(void **state)
     assert_int_equal(rig.durable.evicted_count, 0);
 }
 
-/* Who is revoked in a generation must not live on in an overlap: a device may not have heard of it. */
-static void revocations_leave_no_overlap(void **state)
+static void assert_list(const char *step, uint8_t carried, size_t count, const uint32_t *devices)
+{
+    uint8_t point[16];
+    size_t i;
+
+    if (durable()->carried != carried || durable()->revoked_count != count) {
+        fail_msg("%s: %u marks, %u of them carried", step, durable()->revoked_count, durable()->carried);
+    }
+    for (i = 0; i < count; i++) {
+        device_point(devices[i], point);
+        if (memcmp(durable()->revoked[i], point, IOTSEC_REVOKED_BYTES) != 0) {
+            fail_msg("%s: mark %zu", step, i);
+        }
+    }
+}
+
+/* Who is revoked in a generation stays so while that serves beside the next. */
+static void an_overlap_carries_marks_over(void **state)
+{
+    enum { EVICT, OVERLAP, END };
+    static const struct {
+        const char *step;
+        int what;
+        uint32_t device;
+        uint32_t generation;
+        uint8_t gentle, carried, count;
+        uint32_t devices[4];
+    } rows[] = {
+        { "nobody is evicted", OVERLAP, 0, 2, 1, 0, 0, { 0 } },
+        { "one", EVICT, 9, 2, 1, 0, 1, { 9 } },
+        { "another", EVICT, 10, 2, 1, 0, 2, { 9, 10 } },
+        { "both are carried", OVERLAP, 0, 3, 1, 2, 2, { 9, 10 } },
+        { "a third", EVICT, 11, 3, 1, 2, 3, { 9, 10, 11 } },
+        { "one that had been admitted again", EVICT, 9, 3, 1, 2, 4, { 9, 10, 11, 9 } },
+        { "once more", EVICT, 9, 3, 1, 2, 4, { 9, 10, 11, 9 } },
+        { "what was carried is not, a second time", OVERLAP, 0, 4, 1, 2, 2, { 11, 9 } },
+        { "none is its own", OVERLAP, 0, 5, 1, 0, 0, { 0 } },
+        { "one again", EVICT, 12, 5, 1, 0, 1, { 12 } },
+        { "an end without an overlap", END, 0, 6, 0, 0, 0, { 0 } },
+        { "one after that", EVICT, 13, 6, 0, 0, 1, { 13 } },
+        { "and an overlap", OVERLAP, 0, 7, 1, 1, 1, { 13 } },
+        { "carried ones end as well", END, 0, 8, 0, 0, 0, { 0 } },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(rows[i].what == EVICT ? iotsec_manager_evict(&rig.manager, rows[i].device)
+                                               : iotsec_manager_poly_renew(&rig.manager, DEGREE, rows[i].what == OVERLAP),
+                         IOTSEC_OK);
+        if (durable()->generation != rows[i].generation || durable()->gentle != rows[i].gentle) {
+            fail_msg("%s: generation %u, gentle %u", rows[i].step, durable()->generation, durable()->gentle);
+        }
+        assert_list(rows[i].step, rows[i].carried, rows[i].count, rows[i].devices);
+        if (i % 2 != 0) {
+            restart(); /* it is the registry that knows */
+        }
+    }
+}
+
+/* Any order of evictions and renewals, beside a model: the marks of this generation and of the one before. */
+static void lists_are_those_of_a_model(void **state)
+{
+    uint32_t before[IOTSEC_REVOKED_MAX];
+    uint32_t own[IOTSEC_REVOKED_MAX];
+    uint32_t all[IOTSEC_REVOKED_MAX];
+    size_t before_count = 0;
+    size_t own_count = 0;
+    uint32_t generation = 1;
+    uint32_t full = 0;
+    uint32_t random = 1;
+    int step;
+
+    (void)state;
+    for (step = 0; step < 1500; step++) {
+        uint32_t device;
+        uint32_t choice;
+        size_t i;
+
+        random = random * 1664525u + 1013904223u;
+        choice = random >> 8;
+        device = 1 + (choice >> 6) % 60;
+        if (choice % 64 < 3) {
+            assert_int_equal(iotsec_manager_poly_renew(&rig.manager, 1, choice % 64 < 2), IOTSEC_OK);
+            generation++;
+            before_count = choice % 64 < 2 ? own_count : 0;
+            memcpy(before, own, sizeof own);
+            own_count = 0;
+        } else {
+            assert_int_equal(iotsec_manager_evict(&rig.manager, device), IOTSEC_OK);
+            for (i = 0; i < own_count && own[i] != device; i++) {
+            }
+            if (i == own_count && before_count + own_count == IOTSEC_REVOKED_MAX) {
+                full++;
+                generation++;
+                before_count = 0;
+                own_count = 0;
+            } else if (i == own_count) {
+                own[own_count++] = device;
+            }
+        }
+        memcpy(all, before, before_count * sizeof all[0]);
+        memcpy(all + before_count, own, own_count * sizeof all[0]);
+        assert_int_equal(durable()->generation, generation);
+        assert_list("a step", (uint8_t)before_count, before_count + own_count, all);
+        rig.event_count = 0;
+        rig.poly_count = 0;
+        rig.durable.evicted_count = 0;
+    }
+    assert_in_range(full, 5, 100);
+}
+
+/* Nobody gets a share without what it takes to refuse the evicted ones under both. */
+static void carried_marks_come_with_the_new_share(void **state)
 {
     (void)state;
-    assert_int_equal(iotsec_manager_evict(&rig.manager, 9), IOTSEC_OK);
+    join(0, 4);
+    ask(DEV(0));
+    ask(DEV(1));
+    settle();
+    DEV(1)->share_mute = true; /* it misses what comes now */
+    DEV(1)->share_result = IOTSEC_KM_FAILED;
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 4), IOTSEC_OK);
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 100), IOTSEC_OK);
+    run(1000);
+    assert_share(DEV(0));
+    assert_int_equal(DEV(1)->share.marks, 0);
+    DEV(1)->share_mute = false;
+    DEV(1)->share_result = IOTSEC_KM_DONE;
     assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
-    assert_int_equal(durable()->gentle, 0);
-    assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
-    assert_int_equal(durable()->gentle, 1);
+    assert_true(is_marked(4) && is_marked(100));
+    run(5000);
+    ask(DEV(2)); /* it had none before */
+    run(5000);
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 101), IOTSEC_OK);
+    run(5000);
+    assert_int_equal(durable()->carried, 2);
+    assert_int_equal(durable()->revoked_count, 3);
+    assert_share(DEV(0));
+    assert_share(DEV(1));
+    assert_share(DEV(2));
+    assert_int_equal(DEV(2)->share.gentle, 1);
+    assert_pairs(3);
+    assert_int_equal(DEV(3)->shares + DEV(3)->marks, 0);
 }
 
 /* ---- Shares ---- */
@@ -339,12 +477,12 @@ static void every_device_gets_its_share(void **state)
         unsigned degree;
         uint32_t messages;
     } rows[] = {
-        /*  1 */ { 1, 1 },
-        /*  2 */ { 6, 1 },
-        /*  3 */ { 7, 1 },
-        /*  4 */ { 8, 2 },
-        /*  5 */ { 31, 4 },
-        /*  6 */ { 255, 32 },
+        /*  1 */ { 1, CHUNK == 1 ? 2 : 1 },
+        /*  2 */ { CHUNK, 2 },
+        /*  3 */ { 2 * CHUNK - 1, 2 },
+        /*  4 */ { 2 * CHUNK, 3 },
+        /*  5 */ { 31, MESSAGES(32) },
+        /*  6 */ { 255, MESSAGES(256) },
     };
     size_t i;
     size_t k;
@@ -384,18 +522,20 @@ static void pieces_fit_the_link(void **state)
 {
     static const struct {
         uint16_t payload;
-        uint8_t elements;
+        uint8_t elements; /* that there is room for */
     } rows[] = {
-        /*  1 */ { 0, 8 },
-        /*  2 */ { 512, 8 },
-        /*  3 */ { 167, 8 }, /* 29 + 10 + 8 * 16 */
-        /*  4 */ { 166, 7 },
-        /*  5 */ { 103, 4 },
-        /*  6 */ { 102, 3 },
-        /*  7 */ { 87, 3 },
-        /*  8 */ { 86, 2 },
-        /*  9 */ { 55, 1 },
-        /* 10 */ { 54, 1 }, /* does not fit, but less than one element there is not */
+        /*  1 */ { 0, 15 },
+        /*  2 */ { 512, 15 },
+        /*  3 */ { 279, 15 }, /* 29 + 10 + 15 * 16 */
+        /*  4 */ { 278, 14 },
+        /*  5 */ { 167, 8 },
+        /*  6 */ { 166, 7 },
+        /*  7 */ { 103, 4 },
+        /*  8 */ { 102, 3 },
+        /*  9 */ { 87, 3 },
+        /* 10 */ { 86, 2 },
+        /* 11 */ { 55, 1 },
+        /* 12 */ { 54, 1 }, /* does not fit, but less than one element there is not */
     };
     size_t i;
 
@@ -407,7 +547,7 @@ static void pieces_fit_the_link(void **state)
         DEV(0)->share_mute = true;
         ask(DEV(0));
         settle();
-        if (DEV(0)->shares != 1 || DEV(0)->share_count != rows[i].elements) {
+        if (DEV(0)->shares != 1 || DEV(0)->share_count != (rows[i].elements < CHUNK ? rows[i].elements : CHUNK)) {
             fail_msg("row %zu: %u", i + 1, DEV(0)->share_count);
         }
         DEV(0)->share_mute = false;
@@ -449,22 +589,22 @@ static void shares_go_on_where_the_device_says(void **state)
         int answer;
         uint8_t kind;
         uint8_t first;
-        uint8_t count;
+        uint8_t count; /* of a share: that are left */
     } rows[] = {
         /* the domain: generation 3, 21 coefficients, 9 marks */
-        /*  1 */ { 0, 0, 0, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 8 },
-        /*  2 */ { 0, 3, 0, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 8 },
-        /*  3 */ { 0, 3, 8, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 8, 8 },
-        /*  4 */ { 0, 3, 11, 9, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 11, 8 },
+        /*  1 */ { 0, 0, 0, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 21 },
+        /*  2 */ { 0, 3, 0, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 21 },
+        /*  3 */ { 0, 3, 8, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 8, 13 },
+        /*  4 */ { 0, 3, 11, 9, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 11, 10 },
         /*  5 */ { 0, 3, 20, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 20, 1 },
         /*  6 */ { 0, 3, 21, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_REVOKED, 0, 7 },
         /*  7 */ { 0, 3, 21, 7, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_REVOKED, 7, 2 },
         /*  8 */ { 0, 3, 21, 9, IOTSEC_KM_DONE, NOTHING, 0, 0 },
         /*  9 */ { 0, 3, 22, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_REVOKED, 0, 7 }, /* more than there are */
         /* 10 */ { 0, 3, 65535, 9, IOTSEC_KM_DONE, NOTHING, 0, 0 },
-        /* 11 */ { 2, 0, 0, 9, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 8 }, /* marks of another generation are others */
-        /* 12 */ { 2, 0, 21, 9, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 8 },
-        /* 13 */ { 1, 2, 8, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 8 },
+        /* 11 */ { 2, 0, 0, 9, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 21 }, /* marks of another generation are others */
+        /* 12 */ { 2, 0, 21, 9, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 21 },
+        /* 13 */ { 1, 2, 8, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 0, 21 },
         /* 14 */ { 2, 3, 16, 1, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_SHARE, 16, 5 },
         /* 15 */ { 3, 0, 0, 9, IOTSEC_KM_DONE, NOTHING, 0, 0 },
         /* 16 */ { 3, 0, 0, 0, IOTSEC_KM_KEYS_FOLLOW, IOTSEC_KM_REVOKED, 0, 7 },
@@ -480,6 +620,7 @@ static void shares_go_on_where_the_device_says(void **state)
 
     for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct dev *d = DEV(0);
+        uint8_t count = rows[i].kind == IOTSEC_KM_SHARE && rows[i].count > CHUNK ? CHUNK : rows[i].count;
 
         again(state);
         assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 0), IOTSEC_OK);
@@ -499,7 +640,7 @@ static void shares_go_on_where_the_device_says(void **state)
             fail_msg("row %zu: answered %d", i + 1, d->answer);
         }
         if (d->shares != (rows[i].kind == IOTSEC_KM_SHARE) || d->marks != (rows[i].kind == IOTSEC_KM_REVOKED) ||
-            d->share_first != rows[i].first || d->share_count != rows[i].count) {
+            d->share_first != rows[i].first || d->share_count != count) {
             fail_msg("row %zu: %u and %u, from %u on %u", i + 1, d->shares, d->marks, d->share_first, d->share_count);
         }
         if (count_events(IOTSEC_MANAGER_SHARE, 1) != (rows[i].answer == IOTSEC_KM_DONE) ||
@@ -534,13 +675,13 @@ static void a_new_request_goes_on_elsewhere(void **state)
     settle();
     device_acknowledge(DEV(0), DEV(0)->share_message, IOTSEC_KM_DONE);
     settle();
-    assert_int_equal(DEV(0)->share_first, 8);
+    assert_int_equal(DEV(0)->share_first, CHUNK);
     memset(&DEV(0)->share, 0, sizeof DEV(0)->share);
     DEV(0)->share_mute = false;
     ask(DEV(0));
     settle();
     assert_share(DEV(0));
-    assert_int_equal(DEV(0)->shares, 2 + 3);
+    assert_int_equal(DEV(0)->shares, 2 + MESSAGES(DEGREE + 1));
 }
 
 /* What is settled about a group's keys leaves a share on its way alone. */
@@ -654,7 +795,10 @@ static void a_registry_has_all_of_it_or_nothing(void **state)
     rig.durable.poly.degree = DEGREE;
     rig.durable.poly.revoked_count = IOTSEC_REVOKED_MAX + 1;
     assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_REGISTRY);
-    rig.durable.poly.revoked_count = IOTSEC_REVOKED_MAX;
+    rig.durable.poly.revoked_count = 7;
+    rig.durable.poly.carried = 8;
+    assert_int_equal(iotsec_manager_init(&rig.manager, &rig.config), IOTSEC_ERR_REGISTRY);
+    rig.durable.poly.revoked_count = 8;
     manager_start();
 }
 
@@ -757,7 +901,7 @@ static void late_acknowledgements_move_nothing(void **state)
     device_acknowledge(DEV(0), id, IOTSEC_KM_NO_ROOM);
     settle();
     assert_int_equal(DEV(0)->shares, 1);
-    assert_int_equal(DEV(0)->share_first, 8);
+    assert_int_equal(DEV(0)->share_first, CHUNK);
     assert_int_equal(rig.manager.stats.drops[IOTSEC_DROP_UNEXPECTED], 2);
     assert_int_equal(count_events(IOTSEC_MANAGER_SHARE_REFUSED, 0), 0);
     id = DEV(0)->share_message;
@@ -767,7 +911,7 @@ static void late_acknowledgements_move_nothing(void **state)
     device_acknowledge(DEV(0), id, IOTSEC_KM_DONE);
     settle();
     assert_int_equal(DEV(0)->share.generation, 2);
-    assert_int_equal(DEV(0)->share.held, 8);
+    assert_int_equal(DEV(0)->share.held, CHUNK);
     DEV(0)->share_mute = false;
     run(5000);
     assert_share(DEV(0));
@@ -781,7 +925,7 @@ static void a_share_goes_on_in_the_next_session(void **state)
     (void)state;
     join(0, 1);
     ask(DEV(0));
-    while (DEV(0)->share.held < 16) { /* one datagram at a time: the third one never comes */
+    while (DEV(0)->share.held + CHUNK <= DEGREE) { /* one datagram at a time: the last one never comes */
         static struct packet p;
 
         assert_true(rig.queue_len != 0);
@@ -829,7 +973,7 @@ static void a_renewal_begins_anew(void **state)
         settle();
         device_acknowledge(DEV(2), DEV(2)->share_message, IOTSEC_KM_NO_ROOM); /* muted */
         DEV(2)->share_mute = false;
-        assert_int_equal(DEV(1)->share.held, 8);
+        assert_int_equal(DEV(1)->share.held, CHUNK);
         assert_int_equal(iotsec_manager_poly_renew(&rig.manager, 9, overlap), IOTSEC_OK);
         DEV(1)->share_mute = false;
         run(5000);
@@ -898,7 +1042,7 @@ static void who_fails_is_asked_again(void **state)
         DEV(0)->share_mute = false;
         device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_B, 0, 0, 0);
         run(5000);
-        assert_int_equal(DEV(0)->shares, 3);
+        assert_int_equal(DEV(0)->shares, MESSAGES(DEGREE + 1));
         assert_share(DEV(0));
         assert_int_equal(count_events(IOTSEC_MANAGER_SHARE, 1), 2);
     }
@@ -910,17 +1054,20 @@ static void a_device_may_be_ahead(void **state)
         uint32_t ahead;
         uint32_t next;  /* generation, after a renewal */
         uint32_t after; /* after it has said so again, and another one */
+        uint8_t gentle; /* the one before is the registry's */
+        uint8_t gentle_after;
     } rows[] = {
-        /*  1 */ { 2, 3, 4 },
-        /*  2 */ { 65, 66, 67 },
-        /*  3 */ { 66, 2, 67 }, /* 65 ahead, then 64 */
-        /*  4 */ { UINT32_MAX, 2, 3 },
+        /*  1 */ { 2, 3, 4, 0, 1 },
+        /*  2 */ { 65, 66, 67, 0, 1 },
+        /*  3 */ { 66, 2, 67, 1, 0 }, /* 65 ahead, then 64 */
+        /*  4 */ { UINT32_MAX, 2, 3, 1, 1 },
     };
     size_t i;
 
     for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         again(state);
         join(0, 2);
+        assert_int_equal(iotsec_manager_evict(&rig.manager, 100), IOTSEC_OK);
         say_status(DEV(0), rows[i].ahead, 0, 0, 3);
         settle();
         assert_int_equal(DEV(0)->answer, IOTSEC_KM_FAILED);
@@ -930,8 +1077,9 @@ static void a_device_may_be_ahead(void **state)
         assert_int_equal(last_event(IOTSEC_MANAGER_AHEAD)->group_id, 0);
         assert_int_equal(last_event(IOTSEC_MANAGER_AHEAD)->key_number, rows[i].ahead);
         assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
-        if (durable()->generation != rows[i].next) {
-            fail_msg("row %zu: %u", i + 1, durable()->generation);
+        if (durable()->generation != rows[i].next || durable()->gentle != rows[i].gentle ||
+            durable()->revoked_count != rows[i].gentle) {
+            fail_msg("row %zu: %u, gentle %u", i + 1, durable()->generation, durable()->gentle);
         }
         DEV(0)->next_id--; /* FAILED: it tries again */
         say_status(DEV(0), rows[i].ahead, 0, 0, 3);
@@ -944,6 +1092,7 @@ static void a_device_may_be_ahead(void **state)
         }
         assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
         assert_int_equal(durable()->generation, rows[i].after);
+        assert_int_equal(durable()->gentle, rows[i].gentle_after);
     }
     /* the one farthest ahead counts */
     again(state);
@@ -979,7 +1128,7 @@ static void an_eviction_reaches_everybody(void **state)
         ask(DEV(i));
     }
     settle();
-    assert_int_equal(DEV(4)->share.held, 8);
+    assert_int_equal(DEV(4)->share.held, CHUNK);
     evicted_shares = DEV(4)->shares;
     assert_int_equal(iotsec_manager_evict(&rig.manager, 5), IOTSEC_OK);
     assert_int_equal(durable()->revoked_count, 1);
@@ -1133,6 +1282,42 @@ static void a_full_list_brings_a_new_polynomial(void **state)
     assert_share(DEV(1));
 }
 
+/* Marks that were carried over take their place in the list. */
+static void a_list_is_full_with_carried_marks(void **state)
+{
+    static const uint32_t rows[] = { 1, 20, 31, IOTSEC_REVOKED_MAX }; /* carried */
+    size_t i;
+    uint32_t k;
+
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        again(state);
+        join(0, 1);
+        ask(DEV(0));
+        for (k = 0; k < IOTSEC_REVOKED_MAX; k++) {
+            if (k == rows[i]) {
+                assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
+            }
+            assert_int_equal(iotsec_manager_evict(&rig.manager, 100 + k), IOTSEC_OK);
+        }
+        if (k == rows[i]) {
+            assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
+        }
+        assert_int_equal(durable()->generation, 2);
+        assert_int_equal(durable()->carried, rows[i]);
+        assert_int_equal(durable()->revoked_count, IOTSEC_REVOKED_MAX);
+        run(10000);
+        assert_share(DEV(0));
+        assert_int_equal(iotsec_manager_evict(&rig.manager, 2), IOTSEC_OK);
+        assert_int_equal(durable()->generation, 3);
+        assert_int_equal(durable()->gentle, 0);
+        assert_int_equal(durable()->carried, 0);
+        assert_int_equal(durable()->revoked_count, 0);
+        assert_int_equal(last_event(IOTSEC_MANAGER_POLY)->reason, IOTSEC_ERR_FULL);
+        run(10000);
+        assert_share(DEV(0));
+    }
+}
+
 /* ---- A registry that fails ---- */
 
 enum action { RENEW, EVICT, EVICT_AT_LIMIT };
@@ -1220,7 +1405,9 @@ static void an_unreadable_polynomial_sends_nothing(void **state)
 {
     uint32_t n;
 
-    for (n = 1; n <= 3 + 21 * 3 + 1; n++) { /* three points and 21 times three blocks */
+    const uint32_t reads = MESSAGES(DEGREE + 1) + 21 * 3; /* a point for each message, and 21 times three blocks */
+
+    for (n = 1; n <= reads + 1; n++) {
         uint32_t operations;
 
         again(state);
@@ -1230,19 +1417,19 @@ static void an_unreadable_polynomial_sends_nothing(void **state)
         ask(DEV(0));
         settle();
         assert_int_equal(DEV(0)->answer, IOTSEC_KM_KEYS_FOLLOW);
-        if (n <= 3 + 21 * 3) {
+        if (n <= reads) {
             assert_int_equal(rig.operations, operations + n);
-            assert_int_equal(DEV(0)->share.held % 8, 0);
+            assert_int_equal(DEV(0)->share.held % CHUNK, 0);
             run(5000);
         }
         assert_share(DEV(0));
-        assert_int_equal(DEV(0)->shares, 3);
+        assert_int_equal(DEV(0)->shares, MESSAGES(DEGREE + 1));
     }
     /* For ever so long: the device is not given up for that, and its keys come all the same. */
     again(state);
     join(0, 1);
     ask(DEV(0));
-    rig.fail_at = rig.operations + 10;
+    rig.fail_at = rig.operations + 3;
     rig.fail_more = 5000;
     settle();
     run(600000);
@@ -1364,7 +1551,7 @@ static void keys_come_before_the_next_piece(void **state)
     device_acknowledge(DEV(0), DEV(0)->share_message, IOTSEC_KM_DONE);
     for (i = 0; i < 8; i++) {
         settle();
-        assert_true(DEV(0)->share.held < 24);
+        assert_true(DEV(0)->share.held < 3 * CHUNK);
         (void)iotsec_manager_poll(&rig.manager);
     }
     settle();
@@ -1409,7 +1596,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(coefficients_are_random, setup, teardown),
         cmocka_unit_test_setup_teardown(a_renewal_is_another_polynomial, setup_poly, teardown),
-        cmocka_unit_test_setup_teardown(revocations_leave_no_overlap, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(an_overlap_carries_marks_over, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(lists_are_those_of_a_model, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(carried_marks_come_with_the_new_share, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(degrees_have_a_range, setup, teardown),
         cmocka_unit_test_setup_teardown(generations_run_out, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(every_device_gets_its_share, setup_poly, teardown),
@@ -1434,6 +1623,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_mark_is_made_once, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(who_leaves_gets_nothing_before_it_asks_again, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(a_full_list_brings_a_new_polynomial, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(a_list_is_full_with_carried_marks, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(every_failing_operation_changes_nothing, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(an_unreadable_polynomial_sends_nothing, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(survives_power_loss_around_every_commit, setup_poly, teardown),

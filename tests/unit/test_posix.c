@@ -966,6 +966,8 @@ static void fill_poly(struct iotsec_registry_poly *poly, uint32_t generation, ui
     poly->degree = degree;
     poly->gentle = gentle;
     poly->revoked_count = revoked;
+    poly->carried = revoked / 2;
+    poly->carried = revoked / 2;
     for (i = 0; i < revoked; i++) {
         memset(poly->revoked[i], 0x40 + i, sizeof poly->revoked[i]);
     }
@@ -1076,12 +1078,48 @@ static void test_registry_poly(void **state)
     assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
     check_poly(&poly);
 
+    poly.carried = 3;
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_poly(&registry, &poly), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    check_poly(&poly);
+
     /* outside of it */
     fill_element(elements[0], 1, 0, 0);
     assert_int_equal(registry_functions.coefficients(&registry, 255, 255, 2, elements[0]), IOTSEC_ERR_REGISTRY);
     assert_int_equal(elements[0][1] | elements[0][15] | elements[1][0], 0); /* nothing secret is left of a failure */
     registry.problem = NULL;
     registry_close(&registry);
+}
+
+static const struct poly_damage_row {
+    const char *name;
+    const char *sql;
+} poly_damage_rows[] = {
+    { "a mark is missing", "DELETE FROM revoked WHERE number = 1" },
+    { "more marks are carried than there are", "UPDATE poly SET carried = 4" },
+};
+
+/* What another hand has left there is not taken for what was written. */
+static void test_registry_poly_damaged(void **state)
+{
+    struct iotsec_registry_poly poly;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof poly_damage_rows / sizeof poly_damage_rows[0]; i++) {
+        open_new("poly-damaged.db");
+        fill_poly(&poly, 1, 1, 1, 3);
+        assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+        write_poly(&poly);
+        assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+        check_poly(&poly);
+        assert_int_equal(sqlite3_exec(registry.db, poly_damage_rows[i].sql, NULL, NULL, NULL), SQLITE_OK);
+        if (registry_functions.poly(&registry, &poly) != IOTSEC_ERR_REGISTRY || registry.problem == NULL) {
+            fail_msg("%s", poly_damage_rows[i].name);
+        }
+        registry_close(&registry);
+    }
 }
 
 static const struct poly_row {
@@ -1129,6 +1167,11 @@ static void test_registry_poly_refused(void **state)
     assert_int_equal(registry_functions.put_coefficients(&registry, 3, 4, 1, element), IOTSEC_ERR_ARGUMENT);
     registry_functions.abort(&registry);
     check_poly(&poly);
+    /* more marks were carried over than there are */
+    assert_int_not_equal(sqlite3_exec(registry.db, "UPDATE poly SET carried = 33", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(registry.db, "UPDATE poly SET carried = 3", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(registry_functions.poly(&registry, &poly), IOTSEC_ERR_REGISTRY);
+    assert_string_equal(registry.problem, "REGISTRY_CORRUPT");
     registry_close(&registry);
 }
 
@@ -1627,6 +1670,7 @@ int main(void)
         cmocka_unit_test(test_registry_access),
         cmocka_unit_test(test_registry_access_wishes),
         cmocka_unit_test(test_registry_poly),
+        cmocka_unit_test(test_registry_poly_damaged),
         cmocka_unit_test(test_registry_poly_refused),
         cmocka_unit_test(test_registry_poly_erased),
         cmocka_unit_test(test_registry_points),
