@@ -289,6 +289,20 @@ for name in one two four; do not_said "$name" 'let me in'; done
 ok 'an evicted device is refused by those who know'
 tell one "send two@$(at two) we go on"
 said two '^message from=one .*text="we go on"'
+# With an overlap it has a share that still serves: it stays revoked.
+forget one two
+"$iotsec" manager poly renew domain.db >/dev/null
+said one '^share generation=4$'
+said two '^share generation=4$'
+"$iotsec" manager poly show domain.db >show.out
+grep -q '^poly generation=4 .*overlap=yes .*revoked=1$' show.out || complain "the revoked are forgotten: $(cat show.out)"
+tell one "send three@$(at three) hello"
+said one '^refused what=send reason=REVOKED id=three '
+tell three "send one@$(at one) let me in"
+said one '^peer-refused reason=REVOKED id=three '
+said three '^peer-failed reason=WRONG_PSK id=one ' 30
+not_said one 'let me in'
+ok 'also after a new polynomial, as long as the old one serves'
 # told at last, it forgets its share
 ip -n manager route del unreachable fd01::13/128
 said three '^evicted ' 60
