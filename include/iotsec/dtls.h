@@ -149,6 +149,11 @@ struct iotsec_dtls_callbacks {
      * May not call the library for this handshake, but to cancel it. NULL: there is no such handshake.
      */
     enum iotsec_status (*client_psk)(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
+    /**
+     * A fatal alert in plaintext came from the address of a session: its peer may have lost it, or anybody may have sent
+     * that. Nothing has changed. Who begins a new handshake with that address finds out, and loses nothing. May be NULL.
+     */
+    void (*doubted)(void *user, iotsec_dtls_handle session);
 #endif
 };
 
@@ -306,6 +311,7 @@ struct iotsec_dtls_config {
     uint8_t connection_id;                          /**< enum iotsec_connection_id_policy */
     uint8_t relayed;                                /**< 1: a server takes datagrams that stateless relays have wrapped (docs/protocol.md, section 12) and answers in kind; 0: they are dropped */
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint8_t tell_strangers;                         /**< 1: a protected record from an address with which there is neither a session nor a handshake is answered with a plaintext alert, once a second at most: whoever has lost no session but this end has then finds out */
     uint16_t client_handshakes;                     /**< handshake slots that this end keeps for handshakes which it begins itself, however many hellos come; below handshake_count */
 #endif
     uint16_t relay_handshakes;                      /**< half-open handshakes that one relay's address may have; 0: half of handshake_count, at least 1 */
@@ -337,6 +343,9 @@ struct iotsec_dtls {
     uint16_t half_open;             /**< private: handshakes in which this end is the server */
     uint16_t idle_hand;             /**< private: next session to look at for idleness */
     uint8_t busy;                   /**< private: inside input or poll */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint32_t told_at;               /**< private: when a stranger was told last */
+#endif
     uint8_t cookie_secret[32];      /**< private */
     struct iotsec_stats stats;      /**< drops by reason; read freely */
 };

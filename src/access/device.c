@@ -206,6 +206,7 @@ static void fill_dtls_config(struct iotsec_dtls_config *dtls, const struct iotse
         dtls->extension_count = 2;
         dtls->cookie_policy = IOTSEC_COOKIE_WHILE_BUSY;
         dtls->client_handshakes = 1;
+        dtls->tell_strangers = 1;
     }
 #endif
     dtls->tx = config->tx;

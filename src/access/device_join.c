@@ -402,7 +402,7 @@ static void log_key(void *user, const char *line)
 /* Tables of their own: a device without a key log never builds a line, and one without pairs is nobody's server. */
 #define OF_MANAGER                                                                                                 \
     .established = take_session, .failed = take_failure, .closed = take_close, .receive = take_content, .forgeries = take_forgeries
-#define OF_PAIRS .psk = iotsec_dev_pair_psk, .client_psk = iotsec_dev_pair_client_psk
+#define OF_PAIRS .psk = iotsec_dev_pair_psk, .client_psk = iotsec_dev_pair_client_psk, .doubted = iotsec_dev_pair_doubted
 
 static const struct iotsec_dtls_callbacks tables[1 + IOTSEC_PAIRWISE][1 + IOTSEC_KEYLOG] = {
     { { OF_MANAGER },

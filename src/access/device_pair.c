@@ -22,6 +22,8 @@
 
 /* Only a pair that was silent for so long makes room for another one. */
 #define PAIR_SPARE_MS 10000u
+/* A session is renewed on a stranger's word no more often than this. */
+#define PAIR_DOUBT_MS 10000u
 /* So often it is looked whether a handshake that is waited for still runs. */
 #define PAIR_LOOK_MS 500u
 
@@ -217,6 +219,18 @@ static void tell_pair(struct iotsec_device *dev, struct iotsec_pair *pair, enum 
         peer.addr = tried;
     }
     tell(dev, kind, reason, &peer, pair);
+}
+
+/* This device's own handshake comes to nothing. Runs the application's code. */
+static void fail_attempt(struct iotsec_device *dev, struct iotsec_pair *pair, enum iotsec_status reason)
+{
+    enum iotsec_device_event_kind kind = IOTSEC_DEVICE_PEER_FAILED;
+
+    if (pair->session != 0 && pair->queued == 0) { /* it was to take the place of a session that was doubted */
+        end_attempt(dev, pair);
+        kind = IOTSEC_DEVICE_PEER_CLOSED;
+    }
+    tell_pair(dev, pair, kind, reason);
 }
 
 /* Somebody's handshake comes to nothing, and so does the session if it has brought one. `identity` is what it said; of no
@@ -506,7 +520,7 @@ static void open_pair(struct iotsec_device *dev, struct iotsec_pair *pair, const
     pair->flags = 0;
     pair->session = info->session;
     pair->addr = *info->addr;
-    pair->used_at = iotsec_dev_now(dev);
+    pair->used_at = pair->doubted_at = iotsec_dev_now(dev);
     pair->generation = iotsec_get_u32(info->scratch + SCRATCH_GENERATION);
     pair->csb.csb_id = iotsec_get_u32(info->exported);
     memcpy(pair->csb.rand, info->exported + 4, sizeof pair->csb.rand);
@@ -709,7 +723,7 @@ void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handsh
     struct iotsec_pair *pair = find_handle(dev, handshake);
 
     if (pair != NULL) {
-        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
+        fail_attempt(dev, pair, reason);
     } else if (reason == IOTSEC_ERR_WRONG_PSK) {
         /* An unknown identity was told, with its reason, at the look-up; the rest may be loss. */
         refuse(dev, handshake, reason, NULL, 0);
@@ -722,6 +736,21 @@ void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle sessio
 
     if (pair != NULL) {
         tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, reason);
+    }
+}
+
+/* Anybody can make an alert in plaintext. What it brings about is one handshake now and then, in which a peer that has lost the
+ * session gets a new one, and one that has not gets a newer one; until then the session stands. */
+void iotsec_dev_pair_doubted(void *user, iotsec_dtls_handle session)
+{
+    struct iotsec_device *dev = user;
+    struct iotsec_pair *pair = find_handle(dev, session);
+    uint32_t now = iotsec_dev_now(dev);
+
+    if (pair != NULL && pair->handshake == 0 && pair->flags == 0 && now - pair->doubted_at >= PAIR_DOUBT_MS) {
+        pair->doubted_at = now;
+        (void)begin(dev, pair); /* if there is no room now, the next message brings the next doubt */
+        dev->flags |= DEVICE_TOUCHED;
     }
 }
 
@@ -813,7 +842,7 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
             enum iotsec_status status = begin(dev, pair);
 
             if (status != IOTSEC_OK) {
-                tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, status == IOTSEC_ERR_AGAIN ? IOTSEC_ERR_RESOURCES : status);
+                fail_attempt(dev, pair, status == IOTSEC_ERR_AGAIN ? IOTSEC_ERR_RESOURCES : status);
             }
         }
         if (pair->flags != 0) {

@@ -224,6 +224,8 @@ enum iotsec_status iotsec_dev_parse_identity(void *user, const struct iotsec_dtl
 enum iotsec_status iotsec_dev_pair_psk(void *user, iotsec_dtls_handle handshake, const uint8_t *identity, size_t len,
                                        struct iotsec_dtls_psk *psk);
 enum iotsec_status iotsec_dev_pair_client_psk(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
+/* The peer of a session may have lost it: a new one is tried, unless that was done lately. */
+void iotsec_dev_pair_doubted(void *user, iotsec_dtls_handle session);
 /* What the handshake and the sessions of pairs tell. Run the application's code. */
 void iotsec_dev_pair_established(struct iotsec_device *dev, const struct iotsec_dtls_info *info);
 void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handshake, enum iotsec_status reason);

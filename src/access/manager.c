@@ -882,12 +882,10 @@ static void on_keylog(void *user, const char *line)
 #endif
 
 static const struct iotsec_dtls_callbacks dtls_callbacks = {
-    on_psk, on_established, on_failed, on_closed, on_receive, on_forgeries,
+    .psk = on_psk, .established = on_established, .failed = on_failed, .closed = on_closed, .receive = on_receive,
+    .forgeries = on_forgeries,
 #if IOTSEC_KEYLOG
-    on_keylog,
-#endif
-#if IOTSEC_PAIRWISE
-    NULL,
+    .keylog = on_keylog,
 #endif
 };
 

@@ -144,6 +144,15 @@ static enum iotsec_status take_plain(struct iotsec_dtls *dtls, const struct iots
             return IOTSEC_OK;
         }
 #endif
+#if IOTSEC_PAIRWISE
+        if (alert && record->body[0] == IOTSEC_ALERT_FATAL && dtls->config->callbacks->doubted != NULL) {
+            const struct iotsec_dtls_session *session = iotsec_session_find(dtls, from);
+
+            if (session != NULL) {
+                dtls->config->callbacks->doubted(dtls->config->user, session->slot.handle);
+            }
+        }
+#endif
         /* ChangeCipherSpec says what the next record's epoch says, and proves less: transition.c */
         if (!alert && (client != NULL || iotsec_handshake_find(dtls, from, true) != NULL)) {
             return IOTSEC_OK;

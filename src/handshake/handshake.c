@@ -11,6 +11,9 @@
 
 #include <string.h>
 
+/* Strangers' records are answered this often at most. */
+#define TELL_INTERVAL_MS 1000u
+
 /* ---- Slots ---- */
 
 struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
@@ -516,6 +519,23 @@ static bool hold_record(struct iotsec_dtls_handshake *hs, const struct iotsec_re
     return true;
 }
 
+/* A record that nothing here explains: its sender may have a session that this end has lost. The answer is shorter than any
+ * protected record, and who forges such an answer gets no more than a handshake out of it. */
+static void tell_stranger(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from)
+{
+#if IOTSEC_PAIRWISE
+    uint32_t now = iotsec_dtls_now(dtls);
+
+    if (dtls->config->tell_strangers && now - dtls->told_at >= TELL_INTERVAL_MS) {
+        dtls->told_at = now;
+        iotsec_alert_send(dtls, from, NULL, 0, IOTSEC_ALERT_UNEXPECTED_MESSAGE);
+    }
+#else
+    (void)dtls;
+    (void)from;
+#endif
+}
+
 /*
  * Until a new handshake with the same address has ended, nobody knows whose a record of epoch 1 is: the
  * session's key is tried first, then the handshakes'. Opening happens in place and wipes what does not
@@ -599,6 +619,9 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
             failed_handshake = hs;
             failed = true;
         }
+    }
+    if (reason == IOTSEC_DROP_NO_SESSION) {
+        tell_stranger(dtls, from);
     }
     return failed ? refuse_forgery(dtls, failed_handshake, record->type, failed_session) : iotsec_dtls_drop(dtls, reason);
 }

@@ -1690,6 +1690,144 @@ static void slots_of_handshakes_run_out(void **state)
 
 /* ---- Ends ---- */
 
+/* ---- A peer that has lost the session ---- */
+
+/* As a power cut does it. */
+static void restart(struct node *n)
+{
+    boot(n);
+    give_shares(n, 1, false);
+}
+
+static void a_peer_is_restarted(void **state)
+{
+    struct node *a = node(0);
+    struct node *b = node(1);
+    iotsec_dtls_handle before;
+
+    (void)state;
+    open_between(a, b);
+    before = pair_of(a, "beta")->session;
+    run(10000);
+    restart(b);
+    /* the word that meets the dead session is lost; it finds out */
+    assert_int_equal(say(a, b, "lost"), IOTSEC_OK);
+    run(1000);
+    assert_int_equal(b->heard_count, 0);
+    assert_true(stands(a, b) && stands(b, a));
+    assert_int_not_equal(pair_of(a, "beta")->session, before);
+    expect_told(a, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, "beta");
+    expect_told(b, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, "alpha");
+    assert_int_equal(count_told(a, IOTSEC_DEVICE_PEER_CLOSED, NULL), 0);
+    assert_int_equal(say(a, b, "found"), IOTSEC_OK);
+    assert_int_equal(say(b, a, "too"), IOTSEC_OK);
+    run(0);
+    expect_heard(b, 1, "alpha", "found");
+    expect_heard(a, 1, "beta", "too");
+    /* the same again at once: not before ten seconds have passed */
+    restart(b);
+    forget_told();
+    run(1000);
+    assert_int_equal(say(a, b, "lost"), IOTSEC_OK);
+    run(1000);
+    assert_int_equal(a->told_count, 0);
+    run(8000);
+    assert_int_equal(say(a, b, "lost"), IOTSEC_OK);
+    run(1000);
+    expect_told(a, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, "beta");
+}
+
+static void a_peer_is_restarted_and_has_no_share(void **state)
+{
+    struct node *a = node(0);
+    struct node *b = node(1);
+
+    (void)state;
+    open_between(a, b);
+    run(10000);
+    boot(b);
+    assert_int_equal(say(a, b, "lost"), IOTSEC_OK);
+    run(19000);
+    assert_true(stands(a, b)); /* as long as the handshake may still succeed */
+    assert_int_equal(a->told_count, 0);
+    run(2000);
+    expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_NO_ANSWER, "beta");
+    assert_null(pair_of(a, "beta"));
+    give_shares(b, 1, false);
+    assert_int_equal(say(a, b, "again"), IOTSEC_OK);
+    run(1000);
+    expect_heard(b, 1, "alpha", "again");
+}
+
+/* Anybody can forge the alert. */
+static void a_session_is_doubted_in_vain(void **state)
+{
+    uint8_t alert[] = { 21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 10 };
+    struct node *a = node(0);
+    struct node *b = node(1);
+    unsigned sent;
+    unsigned i;
+
+    (void)state;
+    open_between(a, b);
+    run(10000);
+    forget_told();
+    sent = w.sent;
+    for (i = 0; i < 50; i++) {
+        post(&b->addr, &a->addr, alert, sizeof alert);
+        run(100);
+    }
+    /* one handshake came of it, cookie included, in which nothing was lost */
+    assert_in_range(w.sent - sent - 50, 6, 8);
+    expect_told(a, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, "beta");
+    assert_int_equal(a->told_count + b->told_count, 2);
+    assert_int_equal(say(a, b, "here"), IOTSEC_OK);
+    assert_int_equal(say(b, a, "there"), IOTSEC_OK);
+    run(0);
+    expect_heard(b, 1, "alpha", "here");
+    expect_heard(a, 1, "beta", "there");
+    /* a warning says nothing, and from an address without a session an alert says nothing either */
+    run(10000);
+    forget_told();
+    sent = w.sent;
+    post(&w.rogue_addr, &a->addr, alert, sizeof alert);
+    alert[13] = 1;
+    post(&b->addr, &a->addr, alert, sizeof alert);
+    run(0);
+    assert_int_equal(w.sent - sent, 2);
+    assert_int_equal(a->told_count + b->told_count, 0);
+}
+
+static void strangers_are_told_once_a_second(void **state)
+{
+    uint8_t record[40] = { 23, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9, 0, 27 };
+    struct node *a = node(0);
+    unsigned sent = w.sent;
+    unsigned i;
+
+    (void)state;
+    run(1000);
+    for (i = 0; i < 25; i++) {
+        post(&w.rogue_addr, &a->addr, record, sizeof record);
+        run(100);
+    }
+    assert_int_equal(w.sent - sent, 25 + 3);
+    record[4] = 0; /* in the clear it says nothing of a session */
+    run(1000);
+    sent = w.sent;
+    post(&w.rogue_addr, &a->addr, record, sizeof record);
+    run(0);
+    assert_int_equal(w.sent - sent, 1);
+    /* who is nobody's server has no peers either */
+    a->config.pair_count = 0;
+    boot(a);
+    record[4] = 1;
+    sent = w.sent;
+    post(&w.rogue_addr, &a->addr, record, sizeof record);
+    run(0);
+    assert_int_equal(w.sent - sent, 1);
+}
+
 static void idle_sessions_are_closed(void **state)
 {
     struct node *a = node(0);
@@ -2656,6 +2794,10 @@ int main(void)
         TEST(handshakes_keep_their_places),
         TEST(one_handshake_with_an_address),
         TEST(slots_of_handshakes_run_out),
+        TEST(a_peer_is_restarted),
+        TEST(a_peer_is_restarted_and_has_no_share),
+        TEST(a_session_is_doubted_in_vain),
+        TEST(strangers_are_told_once_a_second),
         TEST(idle_sessions_are_closed),
         TEST(forged_records_do_not_count_as_use),
         TEST(many_forgeries_are_told),
