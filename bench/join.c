@@ -9,8 +9,8 @@
  * independent losses; else the mean length of a burst (Gilbert-Elliott, between the two ends as a whole; direct only).
  * OPTIONs: cookie, narrow (95 bytes of UDP payload fit the link), cid, access.
  *
- * A line of a join: seed; time when the device had its keys and time when the manager knew that, in ms from the start,
- * -1 if not within a minute; datagrams and bytes of UDP payload that the two ends had sent at that second time.
+ * A line of a join: seed; times when the device's handshake was complete, when it had its keys and when the manager knew that, in
+ * ms from the start, -1 if not within a minute; datagrams and bytes of UDP payload that the two ends had sent at that last time.
  * A line of a datagram: time, who sent it, bytes, and its records as type:bytes, or type.message:bytes where it is readable.
  */
 #include <stdio.h>
@@ -33,7 +33,7 @@ struct join {
     const struct node *relay; /* whom it joins through, or NULL */
     size_t first;             /* at the tap */
     uint64_t started;
-    int64_t joined;
+    int64_t secured, joined;
     bool cookie, narrow, cid, access;
 };
 
@@ -87,9 +87,11 @@ static void heard(struct node *node, const struct iotsec_device_event *event)
 
 static bool is_over(struct net *net, void *user)
 {
-    const struct join *join = user;
+    struct join *join = user;
 
-    (void)net;
+    if (join->secured < 0 && join->device->dtls->sessions_used != 0) {
+        join->secured = (int64_t)(net->now - join->started);
+    }
     return join->joined >= 0 && registry_member(join->mesh.manager->registry, join->device->number, DOMAIN_GROUP) != NULL &&
            manager_count(join->mesh.manager, IOTSEC_MANAGER_MEMBER_JOINED) == join->mesh.domain.count;
 }
@@ -147,7 +149,7 @@ static void prepare(struct join *join, struct net *net, unsigned relays)
     }
     join->device->test = join;
     join->device->on_event = heard;
-    join->joined = -1;
+    join->joined = join->secured = -1;
     net_run_ms(net, QUIET_MS);
     node_boot(join->device);
 }
@@ -192,7 +194,7 @@ static void lossy(struct join join, unsigned relays, unsigned loss, unsigned len
             bytes += net->tap[i].len;
         }
     }
-    printf("%u %d %d %u %u\n", (unsigned)seed, (int)join.joined, over ? (int)(net->now - join.started) : -1, datagrams,
+    printf("%u %d %d %d %u %u\n", (unsigned)seed, (int)join.secured, (int)join.joined, over ? (int)(net->now - join.started) : -1, datagrams,
            (unsigned)bytes);
     scenario_end(net);
 }
