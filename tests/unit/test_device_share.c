@@ -631,6 +631,289 @@ static void makes_room_for_marks(void **state)
     }
 }
 
+/* ---- Marks that are carried over ---- */
+
+#define NAMES 77u /* fill_mark's "generation" of those who are in several lists */
+
+static int offer_names(uint32_t generation, unsigned first, unsigned count, unsigned revoked, const uint8_t *names)
+{
+    struct iotsec_km_message message = revoked_message(generation, first, count, revoked);
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        fill_mark(tail + i * MARK, NAMES, names[i]);
+    }
+    return offer(message);
+}
+
+/* Names from `from` on, as marks from place `first` on, one message each. */
+static void give_names(uint32_t generation, unsigned first, unsigned count, unsigned revoked, unsigned from)
+{
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        uint8_t name = (uint8_t)(from + i);
+
+        assert_int_equal(offer_names(generation, first + i, 1, revoked, &name), IOTSEC_KM_DONE);
+    }
+}
+
+static unsigned count_names(const struct device *a)
+{
+    unsigned count = 0;
+    unsigned i;
+
+    for (i = 0; i < 256; i++) {
+        count += is_revoked(a, NAMES, i);
+    }
+    return count;
+}
+
+/* The old list has the names 0 .. old - 1, of which the device knows some; the new one those from `from` on, and then others. */
+static void carries_marks_over(void **state)
+{
+    static const struct {
+        const char *name;
+        unsigned old, known, from, others;
+        unsigned ends_at; /* the mark of the new list with which the old share ends for want of room; 99: none */
+    } rows[] = {
+        { "all of them", 3, 3, 0, 0, 99 },
+        { "one, and another", 1, 1, 0, 1, 99 },
+        { "the old list had carried ones itself", 6, 6, 2, 2, 99 },
+        { "it had missed one", 3, 2, 0, 0, 99 },
+        { "it had missed all", 5, 0, 0, 3, 99 },
+        { "20 and 20", 20, 20, 0, 0, 99 },
+        { "20 and 20, and others", 20, 20, 0, 12, 99 },
+        { "32 and 32", 32, 32, 0, 0, 99 },
+        { "32 and 32, of which it had missed some", 32, 9, 0, 0, 99 },
+        { "as many as there is room for", 32, 32, 10, 0, 99 },
+        { "one more", 32, 32, 10, 1, 22 },
+        { "and many more", 32, 32, 30, 30, 2 },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        unsigned carried = rows[i].old - rows[i].from;
+        unsigned list = carried + rows[i].others;
+        struct iotsec_km_message status;
+        struct device *a;
+        unsigned n;
+
+        setup(state);
+        a = join_with(DEGREE);
+        w.share_answer = IOTSEC_KM_FAILED;
+        give_share(5, DEGREE, 0, 0);
+        give_names(5, 0, rows[i].known, rows[i].known, 0);
+        give_share(6, DEGREE, carried, GENTLE);
+        if (serving(a) != 5) {
+            fail_msg("%s: without the marks of the old list", rows[i].name);
+        }
+        for (n = 0; n < list; n++) {
+            unsigned known = rows[i].known;
+            unsigned count;
+
+            if (n < rows[i].ends_at && (serving(a) != (n < carried ? 5 : 6) || also_serving(a) != (n < carried ? 0 : 5))) {
+                fail_msg("%s: serves %u and %u with %u", rows[i].name, (unsigned)serving(a), (unsigned)also_serving(a), n);
+            }
+            give_names(6, n, 1, n < carried ? carried : n + 1, rows[i].from + n); /* the others are evicted now */
+            memset(&status, 0, sizeof status);
+            iotsec_dev_share_status(&a->device, &status);
+            /* names that one list has, or both */
+            count = n < rows[i].ends_at ? (rows[i].from + n + 1 > known ? rows[i].from + n + 1 : known) : n + 1;
+            count -= n < rows[i].ends_at && known < rows[i].from ? rows[i].from - known : 0;
+            if (status.revoked != n + 1 || count_names(a) != count || a->device.revoked_count != count) {
+                fail_msg("%s: %u marks, as it says, after %u; %u names, %u places", rows[i].name, status.revoked, n + 1, count_names(a),
+                         a->device.revoked_count);
+            }
+        }
+        if (serving(a) != 6 || also_serving(a) != (rows[i].ends_at == 99 ? 5 : 0)) {
+            fail_msg("%s: serves %u and %u in the end", rows[i].name, (unsigned)serving(a), (unsigned)also_serving(a));
+        }
+        run(IOTSEC_SHARE_OVERLAP_MS);
+        assert_int_equal(also_serving(a), 0);
+        for (n = 0; n < rows[i].old + rows[i].others; n++) {
+            if (is_revoked(a, NAMES, n) != (n >= rows[i].from)) {
+                fail_msg("%s: name %u after the overlap", rows[i].name, n);
+            }
+        }
+        assert_int_equal(a->device.revoked_count, list);
+    }
+}
+
+/* Order and places are those of the newer list, whichever the older one had; one that it has twice stands there twice. */
+static void keeps_the_places_of_marks(void **state)
+{
+    static const uint8_t old[] = { 1, 2, 3, 4, 5, 6 };
+    static const uint8_t list[] = { 6, 9, 3, 1, 3, 8, 2, 2 };
+    struct device *a = join_with(DEGREE);
+    uint8_t mark[MARK];
+    unsigned i;
+
+    (void)state;
+    w.share_answer = IOTSEC_KM_FAILED;
+    give_share(5, DEGREE, 0, 0);
+    assert_int_equal(offer_names(5, 0, 6, 6, old), IOTSEC_KM_DONE);
+    give_share(6, DEGREE, 8, GENTLE);
+    assert_int_equal(offer_names(6, 0, 3, 8, list), IOTSEC_KM_DONE);
+    assert_int_equal(offer_names(6, 1, 4, 8, list + 1), IOTSEC_KM_DONE); /* two of them are known */
+    assert_int_equal(offer_names(6, 0, 5, 8, list), IOTSEC_KM_DONE);     /* a repeat */
+    assert_int_equal(offer_names(6, 6, 2, 8, list + 6), -1);             /* a gap */
+    assert_int_equal(serving(a), 5);
+    assert_int_equal(offer_names(6, 5, 3, 8, list + 5), IOTSEC_KM_DONE);
+    assert_int_equal(serving(a), 6);
+    assert_int_equal(also_serving(a), 5);
+    assert_int_equal(a->device.revoked_before, 2); /* 4 and 5 */
+    assert_int_equal(a->device.revoked_count, 2 + 8);
+    for (i = 0; i < 8; i++) {
+        fill_mark(mark, NAMES, list[i]);
+        assert_memory_equal(a->device.revoked[2 + i], mark, MARK);
+    }
+    assert_int_equal(count_names(a), 8);
+}
+
+/* The manager, as section 14 says, and devices that it evicts and admits again. */
+struct model {
+    uint32_t generation;
+    unsigned flags;
+    uint8_t list[IOTSEC_REVOKED_MAX];
+    unsigned count;
+    unsigned carried;
+    struct {
+        bool member;
+        bool holds[2]; /* a share of the present generation, and of the one before */
+    } others[48];
+};
+
+static uint32_t random_state;
+
+static unsigned draw(unsigned below)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % below;
+}
+
+static void model_renew(struct model *m, bool overlap)
+{
+    unsigned i;
+
+    m->generation++;
+    m->flags = overlap ? GENTLE : 0;
+    m->count = overlap ? m->count - m->carried : 0;
+    memmove(m->list, m->list + m->carried, m->count);
+    m->carried = m->count;
+    for (i = 0; i < 48; i++) {
+        m->others[i].holds[1] = m->others[i].holds[0];
+        m->others[i].holds[0] = m->others[i].member;
+    }
+}
+
+static void model_evict(struct model *m, unsigned who)
+{
+    unsigned i;
+
+    m->others[who].member = false;
+    for (i = m->carried; i < m->count; i++) {
+        if (m->list[i] == who) {
+            return;
+        }
+    }
+    if (m->count == IOTSEC_REVOKED_MAX) {
+        model_renew(m, false);
+    } else {
+        m->list[m->count++] = (uint8_t)who;
+    }
+}
+
+static void check_model(const struct model *m, const struct device *a, unsigned seed, unsigned step)
+{
+    const struct iotsec_device *dev = &a->device;
+    unsigned known = (unsigned)dev->revoked_count - dev->revoked_before;
+    bool overlap = m->generation > 1 && iotsec_dev_share(dev, m->generation - 1) != NULL;
+    unsigned who;
+    unsigned i;
+
+    assert_true(dev->revoked_count <= IOTSEC_REVOKED_MAX && dev->revoked_before <= dev->revoked_count);
+    if (serving(a) != m->generation) {
+        return;
+    }
+    if (known < m->carried) {
+        fail_msg("seed %u, step %u: in use without %u of the marks that were carried over", seed, step, m->carried - known);
+    }
+    for (who = 0; who < 48; who++) {
+        bool holds = m->others[who].holds[0] || (overlap && m->others[who].holds[1]);
+
+        for (i = known; i < m->count && m->list[i] != who; i++) {
+        }
+        /* who was evicted since, and of whom the device has not heard yet, is another matter */
+        if (!m->others[who].member && holds && i == m->count && !is_revoked(a, NAMES, who)) {
+            fail_msg("seed %u, step %u: %u is evicted and would be believed in generation %u%s", seed, step, who,
+                     (unsigned)m->generation, overlap ? " or the one before" : "");
+        }
+    }
+}
+
+/* Any order of evictions, admissions and renewals, of which the device hears late and in pieces. */
+static void believes_no_evicted_device(void **state)
+{
+    unsigned full = 0;
+    unsigned overlaps = 0;
+    unsigned seed;
+
+    for (seed = 1; seed <= 20; seed++) {
+        struct model m;
+        struct device *a;
+        unsigned step;
+        unsigned i;
+
+        setup(state);
+        random_state = seed;
+        a = join_with(DEGREE);
+        w.share_answer = IOTSEC_KM_FAILED;
+        memset(&m, 0, sizeof m);
+        for (i = 0; i < 48; i++) {
+            m.others[i].member = true;
+        }
+        model_renew(&m, false);
+        for (step = 0; step < 1000; step++) {
+            unsigned choice = draw(100);
+            struct iotsec_km_message status;
+            unsigned held;
+
+            memset(&status, 0, sizeof status);
+            iotsec_dev_share_status(&a->device, &status);
+            held = status.next_generation == m.generation ? status.held : status.key_number == m.generation ? DEGREE + 1 : 0;
+            if (choice < 25 + seed % 3 * 5) {
+                model_evict(&m, draw(48));
+            } else if (choice < 42) {
+                i = draw(48);
+                m.others[i].member = true;
+                m.others[i].holds[0] = true;
+            } else if (choice < 43 + seed % 4) {
+                model_renew(&m, draw(4) != 0);
+            } else if (choice < 48) {
+                run(IOTSEC_SHARE_OVERLAP_MS / 2);
+            } else if (held <= DEGREE) {
+                unsigned count = 1 + draw(DEGREE + 1 - held);
+
+                assert_int_equal(offer(share_message(m.generation, DEGREE, held, count, m.count, m.flags)), IOTSEC_KM_DONE);
+            } else if (status.revoked < m.count) {
+                unsigned first = draw(status.revoked + 1u); /* some it may know already */
+                unsigned count = 1 + draw(m.count - first < 7 ? m.count - first : 7);
+
+                full += a->device.revoked_count == IOTSEC_REVOKED_MAX;
+                assert_int_equal(offer_names(m.generation, first, count, m.count, m.list + first), IOTSEC_KM_DONE);
+            } else {
+                assert_int_equal(serving(a), m.generation); /* it has everything, as any other has who is up to date */
+                assert_int_equal(status.next_generation, 0);
+            }
+            overlaps += m.generation > 1 && serving(a) == m.generation && also_serving(a) != 0;
+            check_model(&m, a, seed, step);
+        }
+    }
+    assert_true(full >= 20);
+    assert_true(overlaps >= 1000);
+}
+
 /* Sessions are looked through when a generation has ended or a mark has come, and before the application is told. */
 static void reviews_sessions(void **state)
 {
@@ -1197,6 +1480,9 @@ int main(void)
         cmocka_unit_test_setup(takes_marks, setup),
         cmocka_unit_test_setup(forgets_marks_with_their_generation, setup),
         cmocka_unit_test_setup(makes_room_for_marks, setup),
+        cmocka_unit_test_setup(carries_marks_over, setup),
+        cmocka_unit_test_setup(keeps_the_places_of_marks, setup),
+        cmocka_unit_test_setup(believes_no_evicted_device, setup),
         cmocka_unit_test_setup(reviews_sessions, setup),
         cmocka_unit_test_setup(asks_after_the_groups, setup),
         cmocka_unit_test_setup(asks_routinely, setup),
