@@ -75,6 +75,13 @@ forget() {
         : >"$name.log"
     done
 }
+# everybody_has GENERATION: and the manager knows it.
+everybody_has() {
+    local id
+    for id in one two three '"a '; do
+        said manager "^share id=$id.*generation=$1\$"
+    done
+}
 killed() {
     kill -9 "${pid[$1]}"
     wait "${pid[$1]}" 2>/dev/null || true
@@ -135,6 +142,7 @@ device four "$odd"
 for name in one two three four; do
     said "$name" '^share generation=1$'
 done
+everybody_has 1
 forget manager
 tell one "send two@$(at two) hello \"you\""
 said two '^message from=one addr=\[fd01::11\]:5685 text="hello \\"you\\"" data='
@@ -232,6 +240,7 @@ forget one two
 tell one "send two@$(at two) a new session"
 said two '^message from=one .*text="a new session"'
 ok 'without one they end, and the next message opens another'
+everybody_has 3
 stop four
 
 # ---- Without pairwise keys, and with less room ----
