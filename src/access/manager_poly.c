@@ -62,8 +62,7 @@ static enum iotsec_status stage_new(struct iotsec_manager *m, uint8_t degree, bo
     staged->generation = above + 1u;
     staged->degree = degree;
     if (overlap && above == m->poly.generation) { /* of one that only the devices know the marks are not known */
-        /* Whoever has a share of the old generation and may not use it: no device takes the new one without these. Those
-         * that were carried then are of devices without one. */
+        /* No device takes the new share without these. What was carried to the old generation counts as long as that one. */
         staged->gentle = 1;
         staged->carried = staged->revoked_count = (uint8_t)(m->poly.revoked_count - m->poly.carried);
         memcpy(staged->revoked, m->poly.revoked[m->poly.carried], sizeof staged->revoked[0] * staged->carried);
@@ -100,8 +99,8 @@ enum iotsec_status iotsec_mgr_poly_stage(struct iotsec_manager *m, uint32_t leav
         /* who has no identity never was here: an eviction beforehand needs no mark */
         return status == IOTSEC_ERR_NOT_FOUND ? IOTSEC_OK : status;
     }
-    /* not among the carried ones: whom they name may have been admitted again, and given a share of this generation */
-    for (i = m->poly.carried; i < m->poly.revoked_count; i++) {
+    /* a carried one will do for whoever was admitted again: it counts as long as this generation does */
+    for (i = 0; i < m->poly.revoked_count; i++) {
         if (memcmp(m->poly.revoked[i], point, IOTSEC_REVOKED_BYTES) == 0) {
             return IOTSEC_OK;
         }

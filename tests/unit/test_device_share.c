@@ -812,7 +812,7 @@ static void model_evict(struct model *m, unsigned who)
     unsigned i;
 
     m->others[who].member = false;
-    for (i = m->carried; i < m->count; i++) {
+    for (i = 0; i < m->count; i++) {
         if (m->list[i] == who) {
             return;
         }
