@@ -305,7 +305,7 @@ struct node {
     size_t question_room;
     bool asking;                    /* its questions are looked at by the clock */
     bool mute;                      /* it answers nobody */
-    uint8_t open_peers[NET_NODES_MAX / 8]; /* a bit a node: the application knows of a session with it */
+    bool open_peers[NET_NODES_MAX]; /* by number less 1: the application knows of a session with it */
     void *test; /* the scenario's own */
 
     /* One of these, by kind. Configurations may be changed before node_boot. */

@@ -297,6 +297,66 @@ static void test_at_once(void **state)
                   "in a session that was replaced at once\n", at_once_opened, at_once_failed, at_once_replaced);
 }
 
+/* ---- Power cuts ---- */
+
+static uint64_t back_ms, back_longest_ms;
+static unsigned back_count;
+
+/* One loses everything and comes back; the others do not know, and go on in sessions that are none any more. */
+static void run_power_cuts(struct net *net)
+{
+    struct domain domain;
+    unsigned round;
+    size_t i;
+
+    net_rough(net, 100);
+    pairs_start(&domain, net, 5, 5, 3);
+    pairs_check(&domain);
+    for (round = 0; round < 5; round++) {
+        struct node *device = domain.devices[random_below(&net->random, 5)];
+
+        net_run_ms(net, 12 * SECOND);
+        node_crash(device);
+        net_run_ms(net, random_below(&net->random, 10 * SECOND));
+        node_boot(device);
+        node_join(device, domain.manager, 0);
+        pairs_wait(&domain, MINUTE);
+        for (i = 0; i < domain.count; i++) {
+            if (domain.devices[i] != device) {
+                assert_int_not_equal(node_pair_sessions(domain.devices[i]), 0);
+                domain.devices[i]->question_count = 0;
+                node_ask(domain.devices[i], device);
+            }
+        }
+        if (!net_run_until(net, net_answered, NULL, 2 * MINUTE)) {
+            pairs_tell_unanswered(net);
+            fail_msg("%u questions have no answer", net_unanswered(net));
+        }
+        for (i = 0; i < domain.count; i++) {
+            if (domain.devices[i] != device) {
+                uint64_t took = domain.devices[i]->questions[0].answered_at - domain.devices[i]->questions[0].asked_at;
+
+                back_ms += took;
+                back_longest_ms = took > back_longest_ms ? took : back_longest_ms;
+                back_count++;
+            }
+        }
+    }
+    net->link.loss_permille = 0;
+    net_run_ms(net, 5 * SECOND);
+    pairs_check(&domain);
+    net_check_secrets(net);
+}
+
+static void test_power_cuts(void **state)
+{
+    (void)state;
+    back_ms = back_longest_ms = back_count = 0;
+    scenario_seeds(2, run_power_cuts);
+    print_message("%u times a peer had lost its session: an answer after %u ms on average, at most %u ms\n", back_count,
+                  (unsigned)(back_ms / back_count), (unsigned)back_longest_ms);
+}
+
 /* ---- A new polynomial ---- */
 
 /* Everybody asks everybody now and then. */
@@ -384,6 +444,117 @@ static void test_renewal(void **state)
 {
     (void)state;
     scenario_seeds(2, run_renewal);
+}
+
+/* `from` says something to everybody who has the newest share and all that is revoked, and none of them hears it. */
+static void check_refused(struct domain *domain, struct node *from)
+{
+    struct net *net = domain->net;
+    const struct iotsec_registry_poly *poly = &domain->manager->registry->durable.poly;
+    uint32_t serials[DOMAIN_MAX] = { 0 };
+    enum iotsec_status status;
+    size_t i;
+
+    for (i = 0; i < domain->count; i++) {
+        struct node *device = domain->devices[i];
+
+        if (domain_has(domain, i) && device->share_generation == poly->generation) {
+            assert_null(node_pair_session(device, from));
+            serials[i] = node_tell(from, device, &status);
+            (void)node_tell(device, from, &status);
+            assert_int_equal(status, poly->revoked_count != 0 ? IOTSEC_ERR_REVOKED : IOTSEC_OK);
+            net_run_ms(net, 2 * SECOND);
+        }
+    }
+    net_run_ms(net, 30 * SECOND);
+    for (i = 0; i < domain->count; i++) {
+        if (serials[i] != 0) {
+            assert_false(node_was_told(domain->devices[i], serials[i]));
+            assert_null(node_pair_session(domain->devices[i], from));
+        }
+    }
+}
+
+/* With an overlap, after an eviction that the evicted device has not heard of, and another one has not either. */
+static void run_renewal_after_eviction(struct net *net)
+{
+    struct domain domain;
+    struct node *evicted;
+    struct node *late;
+    uint32_t serial;
+    size_t i;
+
+    pairs_start(&domain, net, 8, 8, 3);
+    evicted = domain.devices[random_below(&net->random, 4)];
+    late = domain.devices[4 + random_below(&net->random, 4)];
+    chatter(&domain, 6);
+    assert_true(net_run_until(net, net_answered, NULL, MINUTE));
+    net_rough(net, 200);
+    evicted->deaf_to = domain.manager;
+    late->deaf_to = domain.manager;
+    manager_evict(domain.manager, evicted);
+    domain_out(&domain, evicted);
+    domain_out(&domain, late);
+    pairs_wait(&domain, MINUTE);
+    /* who has not heard of it believes it: that must not last */
+    serial = node_tell(evicted, late, NULL);
+    for (i = 0; i < 10 && (serial == 0 || !node_was_told(late, serial)); i++) {
+        net_run_ms(net, 5 * SECOND);
+        serial = node_tell(evicted, late, NULL);
+        net_run_ms(net, SECOND);
+    }
+    assert_true(serial != 0 && node_was_told(late, serial));
+    chatter(&domain, 4);
+    manager_poly(domain.manager, 1 + random_below(&net->random, 3), true);
+    assert_int_equal(domain.manager->registry->durable.poly.gentle, 1);
+    assert_int_equal(domain.manager->registry->durable.poly.carried, 1);
+    chatter(&domain, 20);
+    pairs_wait(&domain, MINUTE);
+    check_refused(&domain, evicted);
+    assert_int_equal(late->share_generation, 1);
+    domain_back(&domain, late); /* the others talk to it under the old one, in which they refuse the evicted one */
+    chatter(&domain, 10);
+    assert_true(net_run_until(net, net_answered, NULL, 2 * MINUTE));
+    late->deaf_to = NULL;
+    pairs_wait(&domain, 2 * HOUR);
+    assert_non_null(node_share(late, 1));
+    check_refused(&domain, evicted);
+    chatter(&domain, 10);
+    assert_true(net_run_until(net, net_answered, NULL, 2 * MINUTE));
+    for (i = 0; i < domain.count; i++) {
+        if (domain_has(&domain, i)) {
+            /* no session of those who stay has ended or come to nothing for it */
+            assert_int_equal(node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_CLOSED, NULL, IOTSEC_ERR_GENERATION), 0);
+            assert_int_equal(node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_FAILED, NULL, IOTSEC_ERR_GENERATION), 0);
+        }
+    }
+    /* the overlap is over */
+    net_run_ms(net, 10 * MINUTE);
+    for (i = 0; i < domain.count; i++) {
+        if (domain_has(&domain, i)) {
+            assert_null(node_share(domain.devices[i], 1));
+            assert_int_equal(domain.devices[i]->device.revoked_count, 1);
+        }
+    }
+    check_refused(&domain, evicted);
+    /* and the next polynomial does not know it any more, nor needs to */
+    manager_poly(domain.manager, 3, true);
+    assert_int_equal(domain.manager->registry->durable.poly.revoked_count, 0);
+    pairs_wait(&domain, 2 * HOUR);
+    net_run_ms(net, 10 * MINUTE);
+    check_refused(&domain, evicted);
+    for (i = 0; i < domain.count; i++) {
+        if (domain_has(&domain, i)) {
+            assert_int_equal(domain.devices[i]->device.revoked_count, 0);
+        }
+    }
+    net_check_secrets(net);
+}
+
+static void test_renewal_after_eviction(void **state)
+{
+    (void)state;
+    scenario_seeds(2, run_renewal_after_eviction);
 }
 
 /* Without an overlap: what stands ends with the new share, and the next message makes a new session. */
@@ -771,10 +942,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         scenario(test_hundred),        scenario(test_every_two),      scenario(test_few_places),
-        scenario(test_at_once),        scenario(test_renewal),        scenario(test_hard_renewal),
+        scenario(test_at_once),        scenario(test_power_cuts),     scenario(test_renewal),        scenario(test_hard_renewal),
         scenario(test_hasty_renewals), scenario(test_many_evictions), scenario(test_kill_everywhere),
         scenario(test_restarts),       scenario(test_resumed),        scenario(test_backup),
-        scenario(test_moves),
+        scenario(test_moves),          scenario(test_renewal_after_eviction),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,13 +292,13 @@ static void learn_secrets(struct node *node, struct node *peer)
     add_secret(node->net, point);
 }
 
-static unsigned count_bits(const uint8_t *bytes, size_t len)
+static unsigned count_open(const struct node *node)
 {
     unsigned count = 0;
     size_t i;
 
-    for (i = 0; i < len * 8; i++) {
-        count += (bytes[i / 8] >> (i % 8)) & 1u;
+    for (i = 0; i < NET_NODES_MAX; i++) {
+        count += node->open_peers[i];
     }
     return count;
 }
@@ -306,8 +306,7 @@ static unsigned count_bits(const uint8_t *bytes, size_t len)
 void talk_event(struct node *node, const struct iotsec_device_event *event)
 {
     struct node *peer = event->peer != NULL ? node_named(node->net, event->peer->identity, event->peer->identity_len) : NULL;
-    uint8_t *byte = peer != NULL ? &node->open_peers[(peer->number - 1) / 8] : NULL;
-    uint8_t bit = peer != NULL ? (uint8_t)(1u << ((peer->number - 1) % 8)) : 0;
+    bool *open = peer != NULL ? &node->open_peers[peer->number - 1] : NULL;
 
     node->event_peers = net_grow(node->event_peers, &node->event_peer_room, node->event_count, sizeof node->event_peers[0]);
     node->event_peers[node->event_count] = peer;
@@ -318,17 +317,17 @@ void talk_event(struct node *node, const struct iotsec_device_event *event)
     case IOTSEC_DEVICE_PEER_OPEN:
         assert_non_null(peer);
         assert_ptr_not_equal(peer, node);
-        *byte |= bit;
+        *open = true;
         learn_secrets(node, peer);
         if (node_pair_sessions(node) > node->device_config.pair_count ||
-            count_bits(node->open_peers, sizeof node->open_peers) > node->device_config.pair_count) {
+            count_open(node) > node->device_config.pair_count) {
             fail_msg("%s has more sessions than places", node->name);
         }
         break;
     case IOTSEC_DEVICE_PEER_CLOSED:
         assert_non_null(peer);
-        assert_true((*byte & bit) != 0);
-        *byte &= (uint8_t)~bit;
+        assert_true(*open);
+        *open = false;
         break;
     case IOTSEC_DEVICE_EVICTED:
     case IOTSEC_DEVICE_LEFT:
@@ -435,7 +434,7 @@ void talk_receive(void *user, const struct iotsec_peer *peer, const uint8_t *dat
     struct node_told told;
 
     assert_non_null(from);
-    if ((node->open_peers[(from->number - 1) / 8] & (1u << ((from->number - 1) % 8))) == 0) {
+    if (!node->open_peers[from->number - 1]) {
         fail_msg("%s is handed a message of %s without a session", node->name, from->name);
     }
     if (len != TELL_BYTES || data[0] != 't') {
