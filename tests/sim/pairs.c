@@ -66,8 +66,8 @@ void pairs_tell_shares(const struct domain *domain)
 
         print_message("%s%s%s: generation %u, next %u with %u of it, %u and %u revocations;", device->name,
                       domain_has(domain, i) ? "" : " (out)", device->joined ? "" : " (not joined)",
-                      (unsigned)device->share_generation, (unsigned)device->device.share[1].generation, device->device.share[1].held, device->device.revoked_before,
-                      device->device.revoked_count);
+                      (unsigned)device->share_generation, (unsigned)device->device.share[1].generation,
+                      device->device.share[1].held, device->device.revoked_before, device->device.revoked_count);
         for (k = 0; k < device->event_count; k++) {
             if (device->event_peers[k] == NULL) {
                 print_message(" %d/%s", device->events[k].kind, iotsec_status_name(device->events[k].reason));

@@ -795,9 +795,15 @@ static void test_replay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        scenario(test_evicted), scenario(test_outdated), scenario(test_other_at_the_address),
-        scenario(test_mirror),  scenario(test_flood),    scenario(test_garbage),
-        scenario(test_forged),  scenario(test_old_hellos), scenario(test_forged_alerts),
+        scenario(test_evicted),
+        scenario(test_outdated),
+        scenario(test_other_at_the_address),
+        scenario(test_mirror),
+        scenario(test_flood),
+        scenario(test_garbage),
+        scenario(test_forged),
+        scenario(test_old_hellos),
+        scenario(test_forged_alerts),
         scenario(test_replay),
     };
 
