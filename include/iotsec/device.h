@@ -43,9 +43,9 @@ enum iotsec_device_event_kind {
     IOTSEC_DEVICE_MOVED,         /**< the session goes on from this device's own address to the manager's: what iotsec_moved began is done; or `reason` is NO_ANSWER: the manager did not confirm it, and the old way is used again, or the session ended meanwhile */
     IOTSEC_DEVICE_SHARE,         /**< this device's share of the domain's polynomial: `key_number` is the generation that serves from now on; or `reason` is NOT_FOUND (the domain has no polynomial), DEGREE (that of `key_number` is beyond share_degree_max, or what came contradicts itself: no share serves until there is another polynomial), DECODE (a coefficient of `key_number` is no element; the one before goes on serving) */
     IOTSEC_DEVICE_PEER_OPEN,     /**< a session with `peer`, authenticated, stands: whoever began it. What was queued has left. Comes again when a newer session has taken the place of one: after the peer was restarted, say */
-    IOTSEC_DEVICE_PEER_FAILED,   /**< the handshake that iotsec_send began with `peer` came to nothing, and the queued message is lost: `reason` is PEER_IDENTITY, WRONG_PSK (the device there does not hold that identity's share of this generation, or has revoked this device), GENERATION, NO_ANSWER, REVOKED, or another of JOIN_FAILED's */
+    IOTSEC_DEVICE_PEER_FAILED,   /**< the handshake that iotsec_send began with `peer`, or that was to renew a session which the peer seems to have lost, came to nothing. The queued message is lost; a session, if one stands, goes on. `reason` is PEER_IDENTITY, WRONG_PSK (the device there does not hold that identity's share of this generation, or has revoked this device), GENERATION, NO_ANSWER, REVOKED, or another of JOIN_FAILED's */
     IOTSEC_DEVICE_PEER_REFUSED,  /**< somebody's handshake with this device was refused: `reason` is REVOKED, PEER_IDENTITY (hello and PSK identity name different devices, or this device itself), GENERATION, UNKNOWN_IDENTITY (a PSK identity without the hello extension, or one that is no device's), CRYPTO, or WRONG_PSK (`peer` is NULL: the look-up had found nothing wrong); `peer` is who it said it was, not authenticated. Anybody can cause these. Of somebody who is authenticated: FULL (no place, and no pair that is idle), or EXISTS (it sits at the manager's address, or a relay's that this device has joined through) */
-    IOTSEC_DEVICE_PEER_CLOSED    /**< the session with `peer` has ended: `reason` is CLOSED, ALERT, TIMEOUT (idle), NO_ANSWER or another of PEER_FAILED's (the peer seems to have lost it, and a new one came to nothing), REVOKED, GENERATION (its polynomial no longer serves) or FULL (another peer needed the place, which it makes after 10 s of silence; this one may come inside iotsec_send). The next iotsec_send opens a new one; a message that was queued meanwhile is not lost */
+    IOTSEC_DEVICE_PEER_CLOSED    /**< the session with `peer` has ended: `reason` is CLOSED, ALERT, TIMEOUT (idle), REVOKED, GENERATION (its polynomial no longer serves) or FULL (another peer needed the place, which it makes after 10 s of silence; this one may come inside iotsec_send). The next iotsec_send opens a new one; a message that was queued meanwhile is not lost */
 };
 
 /** Another device: who it is expected, or known, to be and where. */
@@ -245,6 +245,14 @@ static inline enum iotsec_status iotsec_device_init(struct iotsec_device *device
     return iotsec_device_init_checked(device, config, IOTSEC_CONFIG_ID, sizeof(struct iotsec_device_group),
                                       sizeof(struct iotsec_dtls_handshake));
 }
+
+/**
+ * Sends close_notify on every session, the manager's and other devices', and gives every handshake up, before the device goes
+ * down: the others then know, and do not send into the void. Closing is not leaving. No callback runs. Wipe the context afterwards,
+ * or poll it again: then it makes contact anew.
+ * @param device an initialised device
+ */
+void iotsec_device_close(struct iotsec_device *device);
 
 /**
  * Wipes every key, session and handshake. Nothing is sent and no callback runs. NVM and the link layer's keys are left alone.

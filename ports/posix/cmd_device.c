@@ -848,21 +848,6 @@ static void device_input(void *user, const struct iotsec_addr *from, const struc
     (void)iotsec_input(&device->device, from, to, data, len);
 }
 
-/* Tells the manager and other devices that we are gone, though still a member: closing is not leaving. */
-static void close_sessions(struct device *device)
-{
-    iotsec_dtls_handle session = iotsec_dtls_find(&device->device.dtls, &device->manager);
-
-    if (session == 0 && device->access_told) {
-        session = iotsec_dtls_find(&device->device.dtls, &device->access.manager);
-    }
-    if (session != 0) {
-        (void)iotsec_dtls_close(&device->device.dtls, session, IOTSEC_ALERT_CLOSE_NOTIFY);
-    }
-    peers_close(&device->peers, &device->device);
-    (void)iotsec_dtls_flush(&device->device.dtls);
-}
-
 static void start_join(struct device *device)
 {
     enum iotsec_status status = iotsec_join(&device->device, &device->manager, device->wanted, device->wanted_count);
@@ -936,7 +921,7 @@ static int device_loop(struct device *device)
     }
     hook_kill(&device->hook);
     relay_port_stop(&device->relay);
-    close_sessions(device);
+    iotsec_device_close(&device->device); /* still a member: closing is not leaving */
     if (device->common.verbose) {
         out_stats("device", &device->device.stats);
         out_stats("dtls", &device->device.dtls.stats);

@@ -171,21 +171,6 @@ void peers_end(struct peers *peers)
     peers->messages = NULL;
 }
 
-void peers_close(const struct peers *peers, struct iotsec_device *device)
-{
-    uint16_t i;
-
-    for (i = 0; peers->pairs != NULL && i < peers->count; i++) {
-        uint8_t identity[IOTSEC_IDENTITY_MAX];
-        size_t len = peers->pairs[i].identity_len;
-
-        memcpy(identity, peers->pairs[i].identity, sizeof identity);
-        if (len > 0) {
-            (void)iotsec_peer_close(device, identity, len);
-        }
-    }
-}
-
 /* ---- Events ---- */
 
 static void out_peer(const struct iotsec_peer *peer)

@@ -50,9 +50,6 @@ bool peer_take(char **rest, bool alone, struct peer_name *name, struct peer_prob
 int peers_start(struct peers *peers, struct iotsec_device_config *config);
 /* Wipes and frees it. */
 void peers_end(struct peers *peers);
-/* Tells whoever a session stands with that it has ended. */
-void peers_close(const struct peers *peers, struct iotsec_device *device);
-
 /* Prints a SHARE or PEER_ event. */
 void peers_event(struct peers *peers, const struct iotsec_device_event *event);
 /* `send ID@[ADDR]:PORT TEXT` and `close ID`, without their first words. */

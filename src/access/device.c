@@ -265,6 +265,18 @@ enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, cons
     return IOTSEC_OK;
 }
 
+void iotsec_device_close(struct iotsec_device *device)
+{
+    if (device == NULL || device->config == NULL) {
+        return;
+    }
+    iotsec_dev_renew_session(device); /* if it is polled again */
+#if IOTSEC_PAIRWISE
+    iotsec_dev_pairs_forget(device);
+#endif
+    (void)iotsec_dtls_flush(&device->dtls);
+}
+
 void iotsec_device_wipe(struct iotsec_device *device)
 {
     const struct iotsec_device_config *config;

@@ -681,6 +681,37 @@ static void leaves(void **state)
     assert_int_equal(w.dtls.sessions_used, 0);
 }
 
+/* Closing is not leaving. */
+static void closes(void **state)
+{
+    struct device *a = join();
+    unsigned joined;
+
+    (void)state;
+    iotsec_device_close(NULL);
+    w.heard_count = 0;
+    iotsec_device_close(&a->device);
+    deliver_all();
+    assert_int_equal(w.dtls.sessions_used + a->device.dtls.sessions_used, 0);
+    assert_int_equal(group_of(a)->state, GROUP_HELD);
+    assert_int_equal(a->events[IOTSEC_DEVICE_CONTACT_LOST] + a->events[IOTSEC_DEVICE_LEFT], 0);
+    iotsec_device_close(&a->device); /* nothing more to say */
+    assert_int_equal(w.queued, 0);
+    run(2000); /* polled again, it makes contact */
+    assert_int_equal(w.dtls.sessions_used, 1);
+    assert_int_equal(w.heard[0].kind, IOTSEC_KM_STATUS);
+    /* in the middle of a join */
+    iotsec_device_wipe(&a->device);
+    iotsec_device_close(&a->device);
+    boot(a);
+    joined = a->events[IOTSEC_DEVICE_JOINED];
+    assert_int_equal(iotsec_join(&a->device, &w.manager_addr, NULL, 0), IOTSEC_OK);
+    iotsec_device_close(&a->device);
+    assert_int_equal(a->device.dtls.handshakes_used, 0);
+    run(2000);
+    assert_int_equal(a->events[IOTSEC_DEVICE_JOINED], joined + 1);
+}
+
 static void leaves_without_an_answer(void **state)
 {
     struct device *a = join();
@@ -1251,6 +1282,7 @@ int main(void)
         cmocka_unit_test_setup(is_put_out, setup),
         cmocka_unit_test_setup(is_not_authorised, setup),
         cmocka_unit_test_setup(leaves, setup),
+        cmocka_unit_test_setup(closes, setup),
         cmocka_unit_test_setup(leaves_without_an_answer, setup),
         cmocka_unit_test_setup(finds_the_manager_again, setup),
         cmocka_unit_test_setup(joins_anew_where_it_is_unknown, setup),
