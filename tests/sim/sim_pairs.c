@@ -624,16 +624,23 @@ static void test_hard_renewal(void **state)
     scenario_seeds(2, run_hard_renewal);
 }
 
-/* One after another is renewed, faster than they can be handed out. */
+/* One after another is renewed, faster than they can be handed out, and there are evictions meanwhile. */
 static void run_hasty_renewals(struct net *net)
 {
     struct domain domain;
     unsigned i;
+    unsigned k;
 
     net_rough(net, 200);
     pairs_start(&domain, net, 6, 6, 7);
     for (i = 0; i < 8; i++) {
         manager_poly(domain.manager, 1 + random_below(&net->random, 7), random_below(&net->random, 2) != 0);
+        for (k = random_below(&net->random, 12); k != 0; k--) {
+            struct node *ghost = net_device(net);
+
+            net_enroll(domain.manager, ghost);
+            manager_evict(domain.manager, ghost);
+        }
         chatter(&domain, random_below(&net->random, 4));
         if (random_below(&net->random, 4) == 0) {
             node_reboot(domain.devices[0]);
