@@ -195,6 +195,9 @@ static void tell(struct iotsec_device *dev, enum iotsec_device_event_kind kind, 
     }
     if (kind == IOTSEC_DEVICE_PEER_CLOSED) {
         close_session(dev, pair);
+        if (pair->queued == 0) {
+            end_attempt(dev, pair); /* it was to take the session's place: nobody asked for another one */
+        }
         free_if_done(pair);
     } else if (kind == IOTSEC_DEVICE_PEER_FAILED) {
         end_attempt(dev, pair);
@@ -219,18 +222,6 @@ static void tell_pair(struct iotsec_device *dev, struct iotsec_pair *pair, enum 
         peer.addr = tried;
     }
     tell(dev, kind, reason, &peer, pair);
-}
-
-/* This device's own handshake comes to nothing. Runs the application's code. */
-static void fail_attempt(struct iotsec_device *dev, struct iotsec_pair *pair, enum iotsec_status reason)
-{
-    enum iotsec_device_event_kind kind = IOTSEC_DEVICE_PEER_FAILED;
-
-    if (pair->session != 0 && pair->queued == 0) { /* it was to take the place of a session that was doubted */
-        end_attempt(dev, pair);
-        kind = IOTSEC_DEVICE_PEER_CLOSED;
-    }
-    tell_pair(dev, pair, kind, reason);
 }
 
 /* Somebody's handshake comes to nothing, and so does the session if it has brought one. `identity` is what it said; of no
@@ -723,7 +714,7 @@ void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handsh
     struct iotsec_pair *pair = find_handle(dev, handshake);
 
     if (pair != NULL) {
-        fail_attempt(dev, pair, reason);
+        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
     } else if (reason == IOTSEC_ERR_WRONG_PSK) {
         /* An unknown identity was told, with its reason, at the look-up; the rest may be loss. */
         refuse(dev, handshake, reason, NULL, 0);
@@ -739,8 +730,8 @@ void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle sessio
     }
 }
 
-/* Anybody can make an alert in plaintext. What it brings about is one handshake now and then, in which a peer that has lost the
- * session gets a new one, and one that has not gets a newer one; until then the session stands. */
+/* Anybody can make an alert in plaintext, and what makes a handshake fail. What they bring about is one handshake now and then, in
+ * which a peer that has lost the session gets a new one, and one that has not gets a newer one; the session stands until then. */
 void iotsec_dev_pair_doubted(void *user, iotsec_dtls_handle session)
 {
     struct iotsec_device *dev = user;
@@ -749,6 +740,7 @@ void iotsec_dev_pair_doubted(void *user, iotsec_dtls_handle session)
 
     if (pair != NULL && pair->handshake == 0 && pair->flags == 0 && now - pair->doubted_at >= PAIR_DOUBT_MS) {
         pair->doubted_at = now;
+        (void)iotsec_dtls_peer(&dev->dtls, session, &pair->addr, NULL); /* not where a message could not be queued for */
         (void)begin(dev, pair); /* if there is no room now, the next message brings the next doubt */
         dev->flags |= DEVICE_TOUCHED;
     }
@@ -842,7 +834,7 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
             enum iotsec_status status = begin(dev, pair);
 
             if (status != IOTSEC_OK) {
-                fail_attempt(dev, pair, status == IOTSEC_ERR_AGAIN ? IOTSEC_ERR_RESOURCES : status);
+                tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, status == IOTSEC_ERR_AGAIN ? IOTSEC_ERR_RESOURCES : status);
             }
         }
         if (pair->flags != 0) {

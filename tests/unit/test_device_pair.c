@@ -1751,12 +1751,118 @@ static void a_peer_is_restarted_and_has_no_share(void **state)
     assert_true(stands(a, b)); /* as long as the handshake may still succeed */
     assert_int_equal(a->told_count, 0);
     run(2000);
-    expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_NO_ANSWER, "beta");
-    assert_null(pair_of(a, "beta"));
+    expect_told(a, IOTSEC_DEVICE_PEER_FAILED, IOTSEC_ERR_NO_ANSWER, "beta");
+    assert_true(stands(a, b)); /* silence, too, is what somebody may have brought about */
+    assert_int_equal(a->told_count, 1);
     give_shares(b, 1, false);
-    assert_int_equal(say(a, b, "again"), IOTSEC_OK);
+    assert_int_equal(say(a, b, "lost"), IOTSEC_OK);
     run(1000);
+    assert_int_equal(say(a, b, "again"), IOTSEC_OK);
+    run(0);
     expect_heard(b, 1, "alpha", "again");
+}
+
+/* A ServerHello of beta's and a ServerHelloDone, which anybody can write: neither shows that its sender has seen our hello. */
+static size_t forge_server_hello(uint8_t *out, uint16_t seq)
+{
+    static const uint8_t tail[] = { 0,    0xC0, 0xA8, 0, 0, 22, 0xFF, 1, 0, 1, 0,   0,   23, 0,
+                                    0,    0xFF, 0x11, 0, 9, 0,  0,    0, 1, 0, 'b', 'e', 't', 'a' };
+    const size_t hello = 2 + 32 + sizeof tail;
+
+    memset(out, 0, 13 + 12 + hello + 12);
+    out[0] = IOTSEC_CONTENT_HANDSHAKE;
+    out[1] = out[25] = 0xFE;
+    out[2] = out[26] = 0xFD;
+    iotsec_put_u16(out + 11, (uint16_t)(12 + hello + 12));
+    out[13] = IOTSEC_HS_SERVER_HELLO;
+    iotsec_put_u16(out + 15, (uint16_t)hello);
+    iotsec_put_u16(out + 17, seq);
+    iotsec_put_u16(out + 23, (uint16_t)hello);
+    memcpy(out + 25 + 34, tail, sizeof tail);
+    out[25 + hello] = IOTSEC_HS_SERVER_HELLO_DONE;
+    iotsec_put_u16(out + 25 + hello + 4, (uint16_t)(seq + 1));
+    return 25 + hello + 12;
+}
+
+/* Whoever makes a device doubt a session, and then its handshake fail, ends nothing. */
+static void a_doubt_is_no_end(void **state)
+{
+    uint8_t alert[] = { 21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 10 };
+    struct node *a = node(0);
+    struct node *b = node(1);
+    uint8_t forged[128];
+    unsigned i;
+
+    (void)state;
+    open_between(a, b);
+    run(10000);
+    forget_told();
+    post(&b->addr, &a->addr, alert, sizeof alert);
+    deliver(0);
+    for (i = 0; i < 300; i++) {
+        while (w.queued != 0) {
+            if (iotsec_addr_equal(&w.queue[0].to, &b->addr) && w.queue[0].data[0] == IOTSEC_CONTENT_HANDSHAKE) {
+                /* sent all the time, they are there before what beta answers */
+                post(&b->addr, &a->addr, forged, forge_server_hello(forged, 0));
+                post(&b->addr, &a->addr, forged, forge_server_hello(forged, 1));
+            }
+            deliver(0);
+        }
+        (void)iotsec_poll(&a->device);
+        (void)iotsec_poll(&b->device);
+        w.base.now += 100;
+    }
+    assert_true(stands(a, b) && stands(b, a));
+    assert_int_equal(count_told(b, IOTSEC_DEVICE_PEER_CLOSED, NULL), 0);
+    run(60000);
+    assert_int_equal(say(a, b, "here"), IOTSEC_OK);
+    assert_int_equal(say(b, a, "there"), IOTSEC_OK);
+    run(0);
+    expect_heard(b, 1, "alpha", "here");
+    expect_heard(a, 1, "beta", "there");
+}
+
+/* The session's end ends the handshake that was to renew it: nobody has asked for another one. */
+static void a_doubted_session_ends(void **state)
+{
+    uint8_t alert[] = { 21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 10 };
+    struct node *a = node(0);
+    struct node *b = node(1);
+
+    (void)state;
+    open_between(a, b);
+    run(10000);
+    forget_told();
+    post(&b->addr, &a->addr, alert, sizeof alert);
+    deliver(0);
+    assert_int_not_equal(pair_of(a, "beta")->handshake, 0);
+    w.queued = 0;
+    assert_int_equal(iotsec_peer_close(&b->device, a->config.identity, a->config.identity_len), IOTSEC_OK);
+    run(30000);
+    expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_CLOSED, "beta");
+    assert_int_equal(a->told_count + b->told_count, 1);
+    assert_null(pair_of(a, "beta"));
+}
+
+/* It is renewed where it is, not where a message could not be queued for. */
+static void a_doubted_session_stays_where_it_is(void **state)
+{
+    uint8_t alert[] = { 21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 10 };
+    struct iotsec_addr nowhere = address(50);
+    struct node *a = node(0);
+    struct node *b = node(1);
+
+    (void)state;
+    open_between(a, b);
+    run(10000);
+    forget_told();
+    assert_int_equal(say_at(a, "gamma", &nowhere, "x"), IOTSEC_OK);
+    assert_int_equal(say_at(a, "beta", &nowhere, "x"), IOTSEC_ERR_AGAIN);
+    assert_int_equal(iotsec_peer_close(&a->device, (const uint8_t *)"gamma", 5), IOTSEC_OK);
+    post(&b->addr, &a->addr, alert, sizeof alert);
+    run(30000);
+    expect_told(a, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, "beta");
+    assert_int_equal(a->told_count, 1);
 }
 
 /* Anybody can forge the alert. */
@@ -1952,6 +2058,23 @@ static void a_session_ends_by_an_alert(void **state)
     run(0);
     expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_ALERT, "beta");
     assert_true(iotsec_addr_equal(&a->told[0].addr, &b->addr));
+}
+
+static void it_closes_before_it_goes_down(void **state)
+{
+    struct node *a = node(0);
+    struct node *b = node(1);
+
+    (void)state;
+    open_between(a, b);
+    assert_int_equal(say(a, node(2), "queued"), IOTSEC_OK);
+    iotsec_device_close(&a->device);
+    run(0);
+    expect_told(b, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_CLOSED, "alpha");
+    assert_int_equal(a->told_count, 0);
+    assert_null(pair_of(a, "beta"));
+    assert_null(pair_of(a, "beta2"));
+    assert_int_equal(a->device.dtls.sessions_used + a->device.dtls.handshakes_used, 0);
 }
 
 static void revoked_peers_are_cut_off(void **state)
@@ -2797,12 +2920,16 @@ int main(void)
         TEST(a_peer_is_restarted),
         TEST(a_peer_is_restarted_and_has_no_share),
         TEST(a_session_is_doubted_in_vain),
+        TEST(a_doubt_is_no_end),
+        TEST(a_doubted_session_ends),
+        TEST(a_doubted_session_stays_where_it_is),
         TEST(strangers_are_told_once_a_second),
         TEST(idle_sessions_are_closed),
         TEST(forged_records_do_not_count_as_use),
         TEST(many_forgeries_are_told),
         TEST(statuses_of_close),
         TEST(a_session_ends_by_an_alert),
+        TEST(it_closes_before_it_goes_down),
         TEST(revoked_peers_are_cut_off),
         TEST(both_of_a_revoked_peer_end),
         TEST(a_generation_ends),
