@@ -145,15 +145,13 @@ static enum iotsec_km_result add_elements(struct iotsec_device *dev, const struc
     return IOTSEC_KM_DONE;
 }
 
-/* Where among the first `count` marks the one of this point stands; `count`: nowhere. */
-static unsigned find_mark(const struct iotsec_device *dev, const uint8_t *point, unsigned count)
+/* Where among the first `count` marks the one of this point stands; -1: nowhere. */
+static int find_mark(const struct iotsec_device *dev, const uint8_t *point, int count)
 {
-    unsigned i = 0;
-
-    while (i < count && memcmp(dev->revoked[i], point, IOTSEC_REVOKED_BYTES) != 0) {
-        i++;
-    }
-    return i;
+    do {
+        count--;
+    } while (count >= 0 && memcmp(dev->revoked[count], point, IOTSEC_REVOKED_BYTES) != 0);
+    return count;
 }
 
 /* M -> D  REVOKED, of the newest generation; the first `known` marks are held already. */
@@ -162,10 +160,10 @@ static void add_marks(struct iotsec_device *dev, const struct iotsec_km_message 
     const uint8_t *mark = message->tail + IOTSEC_REVOKED_BYTES * known;
 
     for (; known < message->count; known++, mark += IOTSEC_REVOKED_BYTES) {
-        unsigned i = find_mark(dev, mark, dev->revoked_before);
+        int i = find_mark(dev, mark, dev->revoked_before);
 
-        if (i < dev->revoked_before) {
-            drop_marks(dev, i, 1); /* carried over */
+        if (i >= 0) {
+            drop_marks(dev, (unsigned)i, 1); /* carried over */
         } else if (dev->revoked_count == IOTSEC_REVOKED_MAX) {
             end_older(dev); /* whichever that is: no mark is ever left out. Those of one generation always fit */
         }
@@ -327,7 +325,7 @@ const struct iotsec_share *iotsec_dev_share(const struct iotsec_device *dev, uin
 
 bool iotsec_dev_is_revoked(const struct iotsec_device *dev, const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
 {
-    return find_mark(dev, point, dev->revoked_count) < dev->revoked_count;
+    return find_mark(dev, point, dev->revoked_count) >= 0;
 }
 
 #endif
