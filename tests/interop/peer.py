@@ -970,7 +970,7 @@ class Shares:
             return None
         new = marks[held - first:]
         older = self.old_marks + [mark for old in (self.previous, self.coming and self.in_use) if old for mark in old.marks]
-        if len(older) + held + len(new) > MARKS_MAX:
+        if len([mark for mark in older if mark not in share.marks + new]) + held + len(new) > MARKS_MAX:
             self.end_older()
         share.marks += new
         return DONE
