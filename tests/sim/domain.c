@@ -127,8 +127,8 @@ void domain_retry(struct domain *domain)
         struct node *device = domain->devices[i];
 
         if (domain_has(domain, i) && device->powered && !device->joined) {
-            (void)node_join_groups(device, domain->manager, &group, 1); /* STATE: it is at it already */
-        } else if (domain_has(domain, i) && device->powered && !node_is_member(device, DOMAIN_GROUP)) {
+            (void)node_join_groups(device, domain->manager, &group, !domain->groupless); /* STATE: it is at it already */
+        } else if (!domain->groupless && domain_has(domain, i) && device->powered && !node_is_member(device, DOMAIN_GROUP)) {
             (void)iotsec_group_join(&device->device, DOMAIN_GROUP); /* EXISTS: likewise */
             node_after(device);
         }

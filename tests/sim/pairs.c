@@ -29,9 +29,14 @@ void pairs_start(struct domain *domain, struct net *net, size_t devices, uint16_
 
 void pairs_wait(struct domain *domain, uint64_t ms)
 {
-    if (!net_run_until(domain->net, pairs_have_shares, domain, ms)) {
-        pairs_tell_shares(domain);
-        fail_msg("not everybody has a share");
+    uint64_t end = domain->net->now + ms;
+
+    while (!net_run_until(domain->net, pairs_have_shares, domain, 1000)) {
+        if (domain->net->now >= end) {
+            pairs_tell_shares(domain);
+            fail_msg("not everybody has a share");
+        }
+        domain_retry(domain); /* a stale alert and three rounds without an answer end a join */
     }
 }
 

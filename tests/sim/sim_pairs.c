@@ -27,7 +27,7 @@ struct figures {
     unsigned datagrams;
     unsigned questions;
     unsigned tries;
-    unsigned handshakes;
+    unsigned opened; /* at each end */
     uint64_t share_ms;
     uint64_t answer_ms;
     uint64_t longest_ms;
@@ -44,7 +44,7 @@ static void add_figures(const struct net *net, size_t first)
     for (i = 0; i < net->node_count; i++) {
         const struct node *node = net->nodes[i];
 
-        figures.handshakes += node_count(node, IOTSEC_DEVICE_PEER_OPEN);
+        figures.opened += node_count(node, IOTSEC_DEVICE_PEER_OPEN);
         for (k = 0; k < node->question_count; k++) {
             uint64_t took = node->questions[k].answered_at - node->questions[k].asked_at;
 
@@ -108,10 +108,10 @@ static void test_hundred(void **state)
     memset(&figures, 0, sizeof figures);
     scenario_seeds(10, run_hundred);
     print_message("%u times 100 devices at 20 %% loss: the last share after %u ms; %u questions, %u tries, %u ms to an answer "
-                  "on average, at most %u ms; %u datagrams, none to or from the manager; %u session ends\n",
+                  "on average, at most %u ms; %u datagrams, none to or from the manager; %u sessions opened\n",
                   figures.runs, (unsigned)(figures.share_ms / figures.runs), figures.questions, figures.tries,
                   (unsigned)(figures.answer_ms / figures.questions), (unsigned)figures.longest_ms, figures.datagrams,
-                  figures.handshakes);
+                  figures.opened / 2);
 }
 
 /* Every two of twelve, with a place for each; then silence, which closes all of it. */
@@ -410,7 +410,9 @@ static void run_renewal(struct net *net)
         assert_int_equal(node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_FAILED, NULL, 1),
                          node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_FAILED, NULL, IOTSEC_ERR_NO_ANSWER));
         assert_int_equal(node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_CLOSED, NULL, IOTSEC_ERR_GENERATION), 0);
-        assert_int_equal(node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_REFUSED, NULL, 1), 0);
+        /* a Finished may belong to the try before the present one */
+        assert_int_equal(node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_REFUSED, NULL, 1),
+                         node_peer_count(domain.devices[i], IOTSEC_DEVICE_PEER_REFUSED, NULL, IOTSEC_ERR_WRONG_PSK));
         assert_true(domain.devices[i] == late || node_share(domain.devices[i], 1) != NULL);
     }
     /* the overlap ends, and with it the old sessions */
