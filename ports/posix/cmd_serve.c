@@ -638,6 +638,9 @@ static void look_at_registry(struct serve *serve, uint32_t *wait)
     if (changed >= 0 && !serve->wishes_left) {
         serve->reported = NULL;
     }
+    if (changed >= 0) {
+        registry_clean(&serve->registry);
+    }
     serve->look_at = port_now_ms() + REGISTRY_LOOK_MS;
     *wait = *wait > REGISTRY_LOOK_MS ? REGISTRY_LOOK_MS : *wait;
 }

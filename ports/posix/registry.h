@@ -90,6 +90,7 @@ struct registry {
     const char *problem;     /* name of the last storage error, until somebody reports and clears it */
     unsigned cursor_group;   /* index that the open statement brings next */
     unsigned cursor_member;
+    bool leftovers;          /* deleted keys may stand in the log of changes, and in what that is to replace */
     unsigned commits;        /* so far */
     unsigned crash_commit;   /* test aid: die at this commit; 0: never */
     bool crash_after;        /* after it is durable, not before */
@@ -112,6 +113,9 @@ int registry_changed(struct registry *registry);
 int registry_next_wish(struct registry *registry, int64_t after, struct wish *wish);
 /* Deletes a wish that no transaction has fulfilled, with the effects it has by itself. 0, or < 0. */
 int registry_settle(struct registry *registry, const struct wish *wish);
+/* After a transaction that deleted keys: overwrites them in the file too, unless somebody reads it just now. Then the next
+ * call does. */
+void registry_clean(struct registry *registry);
 /* The key number up to which a removed group of this ID had got; 0: there was none. */
 uint32_t registry_retired(struct registry *registry, uint16_t gid);
 /* A device's identity; 0 bytes if it has none any more. */

@@ -216,6 +216,7 @@ static enum iotsec_status write_poly(struct registry *registry, const struct iot
     registry_bind_int(statement, 2, poly->degree);
     registry_bind_int(statement, 3, poly->gentle);
     registry_bind_int(statement, 4, poly->carried);
+    registry->leftovers = true;
     return done(registry, statement);
 }
 

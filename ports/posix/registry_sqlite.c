@@ -558,6 +558,7 @@ int registry_open(struct registry *registry, const char *path, enum registry_acc
 
     memset(registry, 0, sizeof *registry);
     registry->lock = -1;
+    registry->leftovers = access_mode == REGISTRY_SERVE; /* of a server that was killed */
     registry->path = realpath(path, NULL);
     if (registry->path == NULL) {
         if (errno == ENOENT) {
@@ -819,6 +820,7 @@ static enum iotsec_status delete_member(void *user, uint32_t device, uint16_t gr
 
     registry_bind_int(statement, 1, device);
     registry_bind_int(statement, 2, group_id);
+    registry->leftovers = true; /* its group gets another key */
     return finish(registry, statement);
 }
 
@@ -903,6 +905,7 @@ static enum iotsec_status fulfil(struct registry *registry, const struct wish *w
     sqlite3_stmt *statement = NULL;
     enum iotsec_status status = IOTSEC_OK;
 
+    registry->leftovers = true;
     if (wish->kind == WISH_REMOVE || wish->kind == WISH_READMIT) {
         statement = registry_statement(registry, wish->kind == WISH_REMOVE ? ST_FORGET_DEVICE : ST_READMIT);
         registry_bind_int(statement, 1, wish->device);
@@ -1058,6 +1061,16 @@ int registry_settle(struct registry *registry, const struct wish *wish)
     status = commit(registry);
     registry->wish = NULL;
     return status == IOTSEC_OK ? 0 : -1;
+}
+
+void registry_clean(struct registry *registry)
+{
+    if (!registry->leftovers) {
+        return;
+    }
+    sqlite3_busy_timeout(registry->db, 0); /* devices are not kept waiting for whoever reads */
+    registry->leftovers = sqlite3_wal_checkpoint_v2(registry->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK;
+    sqlite3_busy_timeout(registry->db, BUSY_TIMEOUT_SERVE_MS);
 }
 
 uint32_t registry_retired(struct registry *registry, uint16_t gid)

@@ -1187,6 +1187,76 @@ static bool file_has(const char *path, const void *bytes, size_t len)
     return found;
 }
 
+/* Whether it stands in a registry's file or in the log of its changes. */
+static bool registry_has(const char *name, const void *bytes, size_t len)
+{
+    char log[64];
+
+    snprintf(log, sizeof log, "%s-wal", name);
+    return file_has(path_of(name), bytes, len) || (access(path_of(log), F_OK) == 0 && file_has(path_of(log), bytes, len));
+}
+
+/* A server that goes on running leaves nothing behind of a device that is gone, of an old polynomial, of a key that
+ * somebody who left had. */
+static void test_registry_clean(void **state)
+{
+    static const struct psk psk = { .key = "a key of a device that goes away", .len = 32 };
+    const struct iotsec_registry_member member = { .device = 1, .group_id = 7, .sender_id = 1 };
+    struct iotsec_registry_group group = { .group_id = 7, .addr = { .ip = { 0xFF }, .port = 7 }, .key_number = 0x101, .next_sender = 2 };
+    struct iotsec_registry_poly poly;
+    struct registry admin;
+    struct wish wish;
+    uint8_t element[16];
+    uint32_t number;
+
+    (void)state;
+    open_new("clean.db");
+    assert_int_equal(registry_open(&admin, path_of("clean.db"), REGISTRY_USE), 0);
+    assert_int_equal(registry_add_device(&admin, "stays", &psk, NULL, 0, &number), 0);
+    assert_int_equal(number, member.device);
+    memcpy(group.tgk, "the old groupkey", 16);
+    fill_poly(&poly, 0x77, 63, 0, 0);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&poly);
+    assert_int_equal(registry_functions.put_group(&registry, &group), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_member(&registry, &member), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    assert_int_equal(registry_remove(&admin, "stays", &wish), 0);
+    fill_element(element, 0x77, 60, 17);
+    assert_true(registry_has("clean.db", psk.key, psk.len));
+    registry_close(&registry);
+    assert_int_equal(registry_open(&registry, path_of("clean.db"), REGISTRY_SERVE), 0);
+    registry_clean(&registry); /* what another server has left */
+    assert_false(registry_has("clean.db", psk.key, psk.len));
+    assert_true(registry_has("clean.db", element, sizeof element));
+    assert_int_equal(registry_add_device(&admin, "goes", &psk, NULL, 0, &number), 0);
+    assert_int_equal(registry_remove(&admin, "goes", &wish), 0);
+    assert_true(registry_has("clean.db", psk.key, psk.len));
+    assert_int_equal(registry_settle(&registry, &wish), 0);
+    registry_clean(&registry);
+    assert_false(registry_has("clean.db", psk.key, psk.len));
+    assert_int_equal(sqlite3_exec(admin.db, "BEGIN; SELECT count(*) FROM poly", NULL, NULL, NULL), SQLITE_OK);
+    fill_poly(&poly, 0x78, 1, 0, 0);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    write_poly(&poly);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry_clean(&registry); /* somebody reads: nothing is waited for */
+    assert_true(registry_has("clean.db", element, sizeof element));
+    assert_int_equal(sqlite3_exec(admin.db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    registry_clean(&registry);
+    assert_false(registry_has("clean.db", element, sizeof element));
+    assert_true(registry_has("clean.db", "the old groupkey", 16));
+    memcpy(group.tgk, "the new groupkey", 16);
+    assert_int_equal(registry_functions.begin(&registry), IOTSEC_OK);
+    assert_int_equal(registry_functions.delete_member(&registry, member.device, member.group_id), IOTSEC_OK);
+    assert_int_equal(registry_functions.put_group(&registry, &group), IOTSEC_OK);
+    assert_int_equal(registry_functions.commit(&registry), IOTSEC_OK);
+    registry_clean(&registry);
+    assert_false(registry_has("clean.db", "the old groupkey", 16));
+    registry_close(&admin);
+    registry_close(&registry);
+}
+
 /* An old polynomial is not left behind in the file. */
 static void test_registry_poly_erased(void **state)
 {
@@ -1667,6 +1737,7 @@ int main(void)
         cmocka_unit_test(test_registry_poly_damaged),
         cmocka_unit_test(test_registry_poly_refused),
         cmocka_unit_test(test_registry_poly_erased),
+        cmocka_unit_test(test_registry_clean),
         cmocka_unit_test(test_registry_points),
         cmocka_unit_test(test_registry_poly_wishes),
         cmocka_unit_test(test_registry_upgrade),
