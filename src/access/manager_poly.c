@@ -313,6 +313,8 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, str
 {
     uint32_t newest = message->next_generation > message->key_number ? message->next_generation : message->key_number;
     uint32_t generation = m->poly.generation;
+    uint32_t device = contact->device;
+    bool behind = false;
     bool owed;
 
     if (m->config->registry->poly != NULL && newest > generation) {
@@ -320,10 +322,10 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, str
         if (newest - generation <= IOTSEC_GENERATIONS_AHEAD_MAX && newest > m->poly_above) {
             m->poly_above = newest;
         }
-        iotsec_mgr_tell_number(m, IOTSEC_MANAGER_AHEAD, IOTSEC_ERR_EPOCH, contact->device, newest);
+        iotsec_mgr_tell_number(m, IOTSEC_MANAGER_AHEAD, IOTSEC_ERR_EPOCH, device, newest);
         return IOTSEC_KM_FAILED;
     }
-    iotsec_mgr_cancel_shares(m, contact->device); /* it says itself where to go on */
+    iotsec_mgr_cancel_shares(m, device); /* it says itself where to go on */
     contact->share_flags |= CONTACT_SHARE_WANTED;
     contact->share_next = 0;
     contact->revoked_to = 0;
@@ -334,10 +336,15 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, str
         /* more than there is counts as all of it */
         contact->share_next = message->key_number == generation ? IOTSEC_POLY_DEGREE_MAX + 1u : message->held;
         contact->revoked_to = message->revoked;
+        /* An older copy as well: who is evicted next gets a number in the list that the device has passed. */
+        behind = message->revoked > m->poly.revoked_count;
     }
     owed = is_owed(m, contact);
     if (!owed) {
         go_on(m, contact);
+    }
+    if (behind) {
+        iotsec_mgr_tell_number(m, IOTSEC_MANAGER_AHEAD, IOTSEC_ERR_EPOCH, device, generation);
     }
     return owed ? IOTSEC_KM_KEYS_FOLLOW : IOTSEC_KM_DONE;
 }
