@@ -92,7 +92,7 @@ struct iotsec_dtls_info {
     size_t identity_len;             /**< its length */
     const uint8_t *exported;         /**< IOTSEC_EXPORTED_BYTES of keying material (RFC 5705), of this session alone; NULL if `peer` is 0 or there is no `client_psk` */
 #endif
-    iotsec_dtls_handle replaced;     /**< the session of the same identity and address that it replaces (already gone), or 0 */
+    iotsec_dtls_handle replaced;     /**< the session of the same identity and address that it replaces (already gone), or 0. With `client_psk`, of any identity whose number is not 0 */
 };
 
 /** What the endpoint tells its application. Constant, owned by the caller; members may be NULL where noted. */

@@ -336,6 +336,9 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
     }
     device->manager = *manager;
     device->interface = manager->interface;
+#if IOTSEC_PAIRWISE
+    iotsec_dev_pairs_yield(device, manager);
+#endif
 #if IOTSEC_ACCESS
     device->joined_at = *manager;
     device->flags &= (uint8_t)~(DEVICE_OLD_WAY | DEVICE_MOVE_LOST);

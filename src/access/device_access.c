@@ -140,6 +140,9 @@ enum iotsec_status iotsec_moved(struct iotsec_device *device, const struct iotse
         return IOTSEC_ERR_STATE;
     }
     device->flags = (uint8_t)((device->flags & ~DEVICE_MOVE_LOST) | DEVICE_TOUCHED);
+#if IOTSEC_PAIRWISE
+    iotsec_dev_pairs_yield(device, manager);
+#endif
 #if MOVES
     if (iotsec_dtls_readdress(&device->dtls, device->session, manager) == IOTSEC_OK) {
         struct iotsec_device_group *group = iotsec_dev_group(device, device->request_group);

@@ -495,6 +495,9 @@ static enum iotsec_status begin(struct iotsec_device *dev, struct iotsec_pair *p
     if (status != IOTSEC_OK || must_wait(dev, pair, point)) {
         return status;
     }
+    if (is_managers(dev, &pair->addr)) {
+        return IOTSEC_ERR_EXISTS; /* since it was asked for */
+    }
     pair->flags = 0;
     status = iotsec_dtls_connect(&dev->dtls, &pair->addr, config->identity, config->identity_len, NULL, 0, number_of(point),
                                  &pair->handshake);
@@ -542,8 +545,8 @@ static enum iotsec_status check_session(const struct iotsec_device *dev, const s
     return is_managers(dev, info->addr) ? IOTSEC_ERR_EXISTS : IOTSEC_OK;
 }
 
-/* A -> B, B -> A  Finished. (If the session has replaced one of another identity with the same number, at the same address,
- * that one's handle names nothing any more: its pair finds out when it sends, or is idle.) */
+/* A -> B, B -> A  Finished. (If the session has replaced one of another identity at the same address, that one's handle names
+ * nothing any more: iotsec_dev_pair_poll tells.) */
 void iotsec_dev_pair_established(struct iotsec_device *dev, const struct iotsec_dtls_info *info)
 {
     struct iotsec_pair *pair =
@@ -662,6 +665,7 @@ enum iotsec_status iotsec_send(struct iotsec_device *device, const struct iotsec
             return status;
         }
         close_session(device, pair); /* it is used up, and gone */
+        free_if_done(pair);
     }
     status = get_point(device, peer->identity, peer->identity_len, point);
     if (status != IOTSEC_OK) {
@@ -731,7 +735,7 @@ void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle sessio
 }
 
 /* Anybody can make an alert in plaintext, and what makes a handshake fail. What they bring about is one handshake now and then, in
- * which a peer that has lost the session gets a new one, and one that has not gets a newer one; the session stands until then. */
+ * which a peer that has lost the session gets a new one, and one that has not a newer one; the session stands until then. */
 void iotsec_dev_pair_doubted(void *user, iotsec_dtls_handle session)
 {
     struct iotsec_device *dev = user;
@@ -772,6 +776,24 @@ void iotsec_dev_pair_forgeries(struct iotsec_device *dev, iotsec_dtls_handle ses
 
     if (pair != NULL) {
         tell_pair(dev, pair, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES);
+    }
+}
+
+void iotsec_dev_pairs_yield(struct iotsec_device *dev, const struct iotsec_addr *addr)
+{
+    struct iotsec_pair *pair = dev->config->pairs;
+    uint16_t left = dev->config->pair_count;
+
+    for (; left != 0; left--, pair++) {
+        if (stands_at(dev, pair, addr)) {
+            (void)iotsec_dtls_close(&dev->dtls, pair->session, IOTSEC_ALERT_CLOSE_NOTIFY);
+        }
+        if (pair->handshake != 0 && iotsec_addr_equal(&pair->addr, addr)) {
+            (void)iotsec_dtls_cancel(&dev->dtls, pair->handshake);
+            pair->handshake = 0;
+            pair->flags = PAIR_WAITS;
+            pair->wait_until = iotsec_dev_now(dev);
+        }
     }
 }
 
@@ -827,8 +849,13 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
     for (i = 0; i < dev->config->pair_count; i++) {
         struct iotsec_pair *pair = &dev->config->pairs[i];
 
-        if (pair->session != 0 && iotsec_time_reached(now, pair->used_at + idle)) {
-            tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_TIMEOUT);
+        if (pair->session != 0) {
+            /* somebody else has its address now */
+            bool gone = iotsec_dtls_peer(&dev->dtls, pair->session, NULL, NULL) != IOTSEC_OK;
+
+            if (gone || iotsec_time_reached(now, pair->used_at + idle)) {
+                tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, gone ? IOTSEC_ERR_EXISTS : IOTSEC_ERR_TIMEOUT);
+            }
         }
         if (pair->flags != 0) {
             enum iotsec_status status = begin(dev, pair);

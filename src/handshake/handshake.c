@@ -206,6 +206,19 @@ static bool take_held(const struct iotsec_dtls *dtls, struct iotsec_dtls_handsha
     return iotsec_dtls_parse(dtls, record, &next, &left) == IOTSEC_OK;
 }
 
+/* Whether a session makes room for one of another peer at the same address. Between devices it does: who has authenticated
+ * itself there is there now, and the other one is not any more. The manager's, which has the number 0, never does. */
+static bool gives_way(const struct iotsec_dtls *dtls, const struct iotsec_dtls_session *session)
+{
+#if IOTSEC_PAIRWISE
+    return dtls->config->callbacks->client_psk != NULL && session->peer != 0;
+#else
+    (void)dtls;
+    (void)session;
+    return false;
+#endif
+}
+
 /* C <-> S  {Finished}: verify_data. The session exists. */
 static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint64_t sequence)
 {
@@ -220,7 +233,7 @@ static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_ha
         if (session == NULL) {
             return refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
         }
-    } else if (session->peer != hs->peer) {
+    } else if (session->peer != hs->peer && !gives_way(dtls, session)) {
         return refuse_session(dtls, hs, IOTSEC_ERR_EXISTS);
     } else {
         info.replaced = session->slot.handle;

@@ -2229,6 +2229,75 @@ static void a_peer_comes_from_another_address(void **state)
     expect_heard(b, 1, "alpha", "to elsewhere");
 }
 
+/* Two devices at one address, one after the other: the first is there no longer. */
+static void another_device_has_the_address_now(void **state)
+{
+    unsigned begins;
+
+    (void)state;
+    for (begins = 0; begins < 2; begins++) {
+        struct node *a = node(0);
+        struct node *b = node(1);
+        struct node *c = node(2);
+        struct iotsec_addr first;
+
+        start(1);
+        first = b->addr;
+        open_between(a, b);
+        b->addr = address(77);
+        c->addr = first;
+        if (begins == 0) {
+            assert_int_equal(say(a, c, "to the new one"), IOTSEC_OK);
+        } else {
+            assert_int_equal(say(c, a, "of the new one"), IOTSEC_OK);
+        }
+        run(1000);
+        if (begins == 0) {
+            expect_heard(c, 1, "alpha", "to the new one");
+        } else {
+            expect_heard(a, 1, "beta2", "of the new one");
+        }
+        expect_told(a, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, "beta2");
+        expect_told(a, IOTSEC_DEVICE_PEER_CLOSED, IOTSEC_ERR_EXISTS, "beta");
+        assert_int_equal(a->told_count, 2);
+        assert_null(pair_of(a, "beta"));
+        assert_int_equal(a->device.dtls.sessions_used, 1);
+        assert_int_equal(say(a, c, "more"), IOTSEC_OK);
+        run(0);
+        assert_string_equal(c->heard[c->heard_count - 1].text, "more");
+        /* the first one finds out, and comes back from where it is */
+        run(10000);
+        assert_int_equal(say(b, a, "lost"), IOTSEC_OK);
+        run(1000);
+        assert_int_equal(say(b, a, "here"), IOTSEC_OK);
+        run(0);
+        expect_heard(a, begins + 1, "beta", "here");
+        assert_int_equal(a->device.dtls.sessions_used, 2);
+    }
+}
+
+/* No sequence number is left: what cannot be queued either leaves nothing behind. */
+static void a_session_is_used_up(void **state)
+{
+    struct node *a = node(0);
+    struct node *b = node(1);
+    char text[TEXT_MAX + 2];
+
+    (void)state;
+    open_between(a, b);
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = '\0';
+    a->sessions[(pair_of(a, "beta")->session & 0xFFFFu) - 1].write_sequence = IOTSEC_SEQUENCE_LIMIT;
+    assert_int_equal(say(a, b, text), IOTSEC_ERR_TOO_LONG);
+    assert_null(pair_of(a, "beta"));
+    open_between(a, b);
+    a->sessions[(pair_of(a, "beta")->session & 0xFFFFu) - 1].write_sequence = IOTSEC_SEQUENCE_LIMIT;
+    assert_int_equal(say(a, b, "in the next"), IOTSEC_OK);
+    run(1000);
+    expect_told(a, IOTSEC_DEVICE_PEER_OPEN, IOTSEC_OK, "beta");
+    assert_string_equal(b->heard[b->heard_count - 1].text, "in the next");
+}
+
 static void a_peer_is_tried_at_another_address(void **state)
 {
     struct node *a = node(0);
@@ -2552,6 +2621,75 @@ static void nobody_takes_the_managers_place(void **state)
     assert_int_equal(a->device.dtls.sessions_used, 0);
     assert_null(pair_of(a, "gamma"));
     join(a);
+}
+
+/* It was a member's before: nobody knew that the manager is, or will be, there. */
+static void the_manager_gets_its_address(void **state)
+{
+    static const struct {
+        const char *what;
+        bool moved;     /* by iotsec_moved; else iotsec_join */
+        bool session;   /* a session stands there; else one is tried */
+        uint8_t policy; /* of Connection IDs */
+        enum iotsec_status status;
+    } rows[] = {
+        { "joins at a session's address", false, true, IOTSEC_CONNECTION_ID_OFF, IOTSEC_OK },
+        { "joins where one is tried", false, false, IOTSEC_CONNECTION_ID_OFF, IOTSEC_OK },
+#if IOTSEC_ACCESS
+        { "moves to a session's address", true, true, IOTSEC_CONNECTION_ID_OFF, IOTSEC_ERR_UNSUPPORTED },
+        { "moves where one is tried", true, false, IOTSEC_CONNECTION_ID_OFF, IOTSEC_ERR_UNSUPPORTED },
+#if IOTSEC_CONNECTION_ID
+        { "moves to a session's address, with an ID", true, true, IOTSEC_CONNECTION_ID_ON, IOTSEC_OK },
+#endif
+#endif
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct iotsec_addr there = address(98);
+        struct node *a = node(0);
+        enum iotsec_status status;
+
+        start(1);
+        a->config.connection_id = w.rogue_config.connection_id = rows[i].policy;
+        boot(a);
+        give_shares(a, 1, false);
+        if (rows[i].moved) {
+            join(a);
+        }
+        w.rogue_addr = there;
+        if (rows[i].session) {
+            rogue_connect(a, "gamma");
+            run(100);
+            assert_non_null(pair_of(a, "gamma"));
+        } else {
+            assert_int_equal(say_at(a, "gamma", &there, "x"), IOTSEC_OK);
+        }
+        forget_told();
+        w.is_manager = true;
+#if IOTSEC_ACCESS
+        if (rows[i].moved) {
+            status = iotsec_moved(&a->device, &there);
+        } else
+#endif
+        {
+            status = iotsec_join(&a->device, &there, NULL, 0);
+        }
+        if (status != rows[i].status) {
+            fail_msg("%s: %s", rows[i].what, iotsec_status_name(status));
+        }
+        (void)iotsec_poll(&a->device);
+        expect_told(a, rows[i].session ? IOTSEC_DEVICE_PEER_CLOSED : IOTSEC_DEVICE_PEER_FAILED, IOTSEC_ERR_EXISTS, "gamma");
+        assert_null(pair_of(a, "gamma"));
+        if (rows[i].moved && status != IOTSEC_OK) {
+            iotsec_dev_renew_session(&a->device); /* the next session is opened there */
+        }
+        run(2000);
+        if (iotsec_dtls_find(&a->device.dtls, &there) != a->device.session || a->device.session == 0) {
+            fail_msg("%s: not the manager's", rows[i].what);
+        }
+    }
 }
 
 static void pairs_outlive_the_managers_session(void **state)
@@ -2935,6 +3073,8 @@ int main(void)
         TEST(a_generation_ends),
         TEST(a_session_is_checked_when_it_begins),
         TEST(a_peer_comes_from_another_address),
+        TEST(another_device_has_the_address_now),
+        TEST(a_session_is_used_up),
         TEST(a_peer_is_tried_at_another_address),
         TEST(the_session_closes_while_another_is_tried),
 #if IOTSEC_CONNECTION_ID
@@ -2945,6 +3085,7 @@ int main(void)
         TEST(everything_is_wiped),
         TEST(the_managers_session_is_untouched),
         TEST(nobody_takes_the_managers_place),
+        TEST(the_manager_gets_its_address),
         TEST(pairs_outlive_the_managers_session),
         TEST(a_flood_does_not_keep_the_manager_away),
         TEST(callbacks_on_messages),

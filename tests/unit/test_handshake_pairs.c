@@ -1046,16 +1046,12 @@ static void crosses_in_all_orders(void **state)
         const char *name;
         bool same;
         uint8_t cid;
-        unsigned orders;
-        unsigned agreed; /* where both ends are left with the same session */
     } rows[] = {
-        /* They may replace one another in different orders at the two ends: settling is the application's. */
-        { "equal numbers", true, 0, 924, 420 },
-        /* Who has one under another number refuses: two datagrams more. Where both do, no session is left. */
-        { "different numbers", false, 0, 1932, 924 },
+        { "equal numbers", true, 0 },
+        { "different numbers", false, 0 }, /* who is there now counts, not who was */
 #if IOTSEC_CONNECTION_ID
-        { "equal numbers, Connection IDs", true, IOTSEC_CONNECTION_ID_ON, 924, 420 },
-        { "different numbers, Connection IDs", false, IOTSEC_CONNECTION_ID_ON, 1932, 924 },
+        { "equal numbers, Connection IDs", true, IOTSEC_CONNECTION_ID_ON },
+        { "different numbers, Connection IDs", false, IOTSEC_CONNECTION_ID_ON },
 #endif
     };
     size_t i;
@@ -1083,21 +1079,20 @@ static void crosses_in_all_orders(void **state)
             assert_int_equal(server.established + server.failed, 2);
             assert_int_equal(end_drops(&client) + end_drops(&server), 0);
             assert_int_equal(client.forgeries + server.forgeries, 0);
-            if (rows[i].same) {
-                /* all four ends of the two handshakes succeed */
-                assert_int_equal(client.dtls.sessions_used, 1);
-                assert_int_equal(client.failed + server.failed + client.closed + server.closed, 0);
-                assert_int_not_equal(client.info.replaced, 0);
-                assert_int_equal(iotsec_dtls_find(&client.dtls, &server.addr), client.info.session);
-            }
-            if (client.dtls.sessions_used == 1 && sessions_agree()) {
+            /* all four ends of the two handshakes succeed */
+            assert_int_equal(client.dtls.sessions_used, 1);
+            assert_int_equal(client.failed + server.failed + client.closed + server.closed, 0);
+            assert_int_not_equal(client.info.replaced, 0);
+            assert_int_equal(iotsec_dtls_find(&client.dtls, &server.addr), client.info.session);
+            if (sessions_agree()) {
                 agreed++;
                 assert_talk();
             }
         } while (order != 0);
         print_message("%s: %u orders, %u end with one session\n", rows[i].name, orders, agreed);
-        assert_int_equal(orders, rows[i].orders);
-        assert_int_equal(agreed, rows[i].agreed);
+        assert_int_equal(orders, 924);
+        /* They may replace one another in different orders at the two ends: settling is the application's. */
+        assert_int_equal(agreed, 420);
     }
 }
 
