@@ -2319,6 +2319,33 @@ def check_example(text):
         equal(other.receive(next(split_datagram(sealed)), 0), ('deliver', text), 'group record of the example')
 
 
+def check_pair_example(text):
+    """Everything that the example of section 14 computes, from its coefficients and randoms."""
+    found = {}
+    for label, digits in re.findall(r'^(\S[^\n]*):\n((?:    [0-9a-f ]+\n)+)', text, re.M):
+        found.setdefault(label.split(',')[0], []).append(bytes.fromhex(digits))
+
+    lamp, switch = b'lamp-in-hallway', b'switch-at-door'
+    a = {(int(i), int(j)): int.from_bytes(found[f'a[{i}][{j}]'][0], 'big')
+         for i, j in re.findall(r'^a\[(\d)\]\[(\d)\]:$', text, re.M)}
+    equal(sorted(a), [(i, j) for i in range(3) for j in range(i + 1)], 'coefficients of the example')
+    for number, (own, other) in enumerate(((lamp, switch), (switch, lamp))):
+        x = point_of(own)
+        equal(x.to_bytes(ELEMENT_BYTES, 'big'), found['x'][number], f'point of {own}')
+        share = Share(1, 2)
+        share.elements = [evaluate([a[max(i, j), min(i, j)] for i in range(3)], x) for j in range(3)]
+        equal([element.to_bytes(ELEMENT_BYTES, 'big') for element in share.elements],
+              [found[f'share[{j}]'][number] for j in range(3)], f'share of {own}')
+        equal(evaluate(share.elements, point_of(other)).to_bytes(ELEMENT_BYTES, 'big'), found['K'][0], 'K of the example')
+        equal(pair_keys(share, own, other), (found['PSK'][0], found['TGK'][0]), 'keys of the example')
+    randoms = [found[hello][0][27:59] for hello in ('ClientHello', 'ServerHello')]
+    bundle = derive_exported(found['now the master secret is'][0], *randoms)
+    equal(bundle, found['CSB_ID'][0] + found['RAND'][0], 'bundle of the example')
+    equal(derive_purpose_key(found['TGK'][0], 2, bundle), found['key(2)'][0], 'key of the purpose 2')
+    master_secret = tls_prf(premaster_secret(found['PSK'][0]), b'extended master secret', found['session_hash'][0], 48)
+    equal(master_secret, found['now the master secret is'][0], 'master secret of the example')
+
+
 def draw_shares(generation, degree, identities):
     """Shares of a polynomial of this generation, as a manager makes them."""
     rows = [[secrets.randbelow(PRIME) for _ in range(row + 1)] for row in range(degree + 1)]
@@ -2382,10 +2409,11 @@ def check_shares():
     equal(take(draw_shares(7, 6, ids)[0], 0, 3), (NO_ROOM, False, (0, 0, 0, 0)), 'a degree too high')
     equal(take(draw_shares(8, 5, ids)[0], 0, 6), (DONE, True, (8, 0, 0, 0)), 'a later one that fits')
     marks = [bytes([number]) * MARK_BYTES for number in range(MARKS_MAX)]
-    equal(shares.receive_revoked(8, 0, 2, marks[:2]), DONE, 'two marks')
+    equal(shares.receive_revoked(8, 0, 3, [marks[0], b'one more', b'and more']), DONE, 'three marks')
     equal(take(draw_shares(9, 5, ids)[0], 0, 1), (DONE, False, (8, 9, 1, 0)), 'a renewal that begins')
     equal((shares.receive_revoked(9, 0, 32, marks[:20]), shares.status()), (DONE, (8, 9, 1, 20)), 'room for marks')
-    equal((shares.receive_revoked(9, 15, 32, marks[15:]), shares.status()), (DONE, (0, 9, 1, 32)), 'none for more')
+    equal((shares.receive_revoked(9, 15, 32, marks[15:30]), shares.status()), (DONE, (8, 9, 1, 30)), 'one that both have counts once')
+    equal((shares.receive_revoked(9, 30, 32, marks[30:]), shares.status()), (DONE, (0, 9, 1, 32)), 'none for more')
 
     header = struct.pack(SHARE_LAYOUT, SHARE, 1, 2, 5, 4, 0, 0)
     equal([parse_message(MASTER_KEY_DATA, header + bytes(count)) is None for count in (0, 15, 16, 17, 32, 48)],
@@ -2485,7 +2513,8 @@ def self_test():
         equal(keys, (bytes.fromhex(row['psk']), bytes.fromhex(row['tgk'])), f"keys of {row['identity1']}, {row['identity2']}")
 
     document = Path(__file__).parent.parent.parent / 'docs' / 'protocol.md'
-    check_example(document.read_text().partition('<!-- example begins -->')[2])
+    check_example(document.read_text().partition('<!-- example begins -->')[2].partition('<!-- example ends -->')[0])
+    check_pair_example(document.read_text().partition('<!-- pair example begins -->')[2].partition('<!-- pair example ends -->')[0])
 
     # Sizes
     handshake = JoinHandshake(b'x' * 15, bytes(16), [1])
