@@ -168,7 +168,7 @@ struct iotsec_device_config {
     uint8_t *shares;                                /**< storage: 2 * IOTSEC_POLY_ELEMENT_BYTES * (share_degree_max + 1) bytes */
     uint8_t *pair_messages;                         /**< storage: pair_count * pair_message_size bytes, messages that wait for a session; NULL if pair_message_size is 0 */
     uint16_t pair_count;                            /**< 0: no pairwise keys. Else session_count is pair_count + 1 or more (one more lets a new peer take an idle one's place), handshake_count 2 or more */
-    uint16_t pair_message_size;                     /**< longest message that is queued, at most tx_size less 38; 0: none: sessions are opened by others only */
+    uint16_t pair_message_size;                     /**< longest message that is queued, at most tx_size less 38, and IOTSEC_RECORD_PAYLOAD_MAX; 0: none: sessions are opened by others only */
     uint8_t share_degree_max;                       /**< largest degree of the polynomial that there is room for, 1 or more */
     uint32_t pair_idle_ms;                          /**< 0: IOTSEC_PAIR_IDLE_MS; below 2^30 */
     uint32_t share_overlap_ms;                      /**< 0: IOTSEC_SHARE_OVERLAP_MS; below 2^30 */

@@ -185,7 +185,8 @@ static bool config_is_sound(const struct iotsec_device_config *config)
            (config->pair_count == 0 ||
             (config->pairs != NULL && config->shares != NULL && config->share_degree_max != 0 &&
              (config->pair_messages != NULL || config->pair_message_size == 0) &&
-             config->pair_message_size + PAIR_OVERHEAD <= config->tx_size && config->session_count > config->pair_count &&
+             config->pair_message_size + PAIR_OVERHEAD <= config->tx_size &&
+             config->pair_message_size <= IOTSEC_RECORD_PAYLOAD_MAX && config->session_count > config->pair_count &&
              config->handshake_count >= 2 && ((config->pair_idle_ms | config->share_overlap_ms) >> 30) == 0)) &&
 #endif
            (config->sender_count == 0 ||

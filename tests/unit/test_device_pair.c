@@ -864,6 +864,12 @@ static void bad_configurations_are_refused(void **state)
         }
     }
     n->config = good;
+    n->config.tx_size = 65535; /* nothing is sent here */
+    n->config.pair_message_size = IOTSEC_RECORD_PAYLOAD_MAX;
+    assert_int_equal(iotsec_device_init(&n->device, &n->config), IOTSEC_OK);
+    n->config.pair_message_size = IOTSEC_RECORD_PAYLOAD_MAX + 1;
+    assert_int_equal(iotsec_device_init(&n->device, &n->config), IOTSEC_ERR_ARGUMENT);
+    n->config = good;
     n->config.pairs = NULL;
     assert_int_equal(iotsec_device_init(&n->device, &n->config), IOTSEC_ERR_ARGUMENT);
     n->config = good;
