@@ -99,6 +99,16 @@ static bool was_named(const uint8_t *scratch, uint16_t group_id)
 
 /* ---- Contact ---- */
 
+static bool make_room(struct iotsec_device *dev)
+{
+#if IOTSEC_PAIRWISE
+    return iotsec_dev_pairs_make_room(dev);
+#else
+    (void)dev;
+    return false;
+#endif
+}
+
 enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
 {
     const struct iotsec_device_config *config = dev->config;
@@ -111,8 +121,10 @@ enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
     }
 #endif
     dev->flags &= (uint8_t)~DEVICE_ANSWERED;
-    status = iotsec_dtls_connect(&dev->dtls, to, config->identity, config->identity_len, config->psk, config->psk_len, 0,
-                                 &dev->handshake);
+    do {
+        status = iotsec_dtls_connect(&dev->dtls, to, config->identity, config->identity_len, config->psk, config->psk_len, 0,
+                                     &dev->handshake);
+    } while (status == IOTSEC_ERR_FULL && make_room(dev));
 #if IOTSEC_PAIRWISE
     if (status == IOTSEC_ERR_FULL) {
         /* of handshakes with other devices, which end: iotsec_dev_join_poll tries again */

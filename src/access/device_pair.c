@@ -483,6 +483,20 @@ static bool must_wait(struct iotsec_device *dev, struct iotsec_pair *pair, const
     return false;
 }
 
+bool iotsec_dev_pairs_make_room(struct iotsec_device *dev)
+{
+    struct iotsec_pair *pair = dev->config->pairs;
+    uint16_t left = dev->config->pair_count;
+
+    for (; left != 0; left--, pair++) {
+        if (pair->handshake != 0 && pair->queued == 0) {
+            end_attempt(dev, pair);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A handshake to where the peer is expected, in place of the one that may run; or the peer's own is waited for. */
 static enum iotsec_status begin(struct iotsec_device *dev, struct iotsec_pair *pair)
 {
@@ -499,8 +513,10 @@ static enum iotsec_status begin(struct iotsec_device *dev, struct iotsec_pair *p
         return IOTSEC_ERR_EXISTS; /* since it was asked for */
     }
     pair->flags = 0;
-    status = iotsec_dtls_connect(&dev->dtls, &pair->addr, config->identity, config->identity_len, NULL, 0, number_of(point),
-                                 &pair->handshake);
+    do {
+        status = iotsec_dtls_connect(&dev->dtls, &pair->addr, config->identity, config->identity_len, NULL, 0, number_of(point),
+                                     &pair->handshake);
+    } while (status == IOTSEC_ERR_FULL && pair->queued != 0 && iotsec_dev_pairs_make_room(dev));
     /* a handshake with another one at that address is as good as no free slot: it passes */
     return status == IOTSEC_ERR_EXISTS || status == IOTSEC_ERR_FULL ? IOTSEC_ERR_AGAIN : status;
 }
@@ -734,8 +750,8 @@ void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle sessio
     }
 }
 
-/* Anybody can make an alert in plaintext, and what makes a handshake fail. What they bring about is one handshake now and then, in
- * which a peer that has lost the session gets a new one, and one that has not a newer one; the session stands until then. */
+/* Anybody can make an alert in plaintext, and what makes a handshake fail. What they bring about is one handshake now and
+ * then, in which a peer that has lost the session gets a new one, and one that has not a newer one; it stands until then. */
 void iotsec_dev_pair_doubted(void *user, iotsec_dtls_handle session)
 {
     struct iotsec_device *dev = user;

@@ -232,6 +232,8 @@ void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handsh
 void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle session, enum iotsec_status reason);
 void iotsec_dev_pair_content(struct iotsec_device *dev, iotsec_dtls_handle session, const uint8_t *data, size_t len);
 void iotsec_dev_pair_forgeries(struct iotsec_device *dev, iotsec_dtls_handle session);
+/* Gives a handshake up that only renews a session, if there is one: anybody can cause it. What somebody waits for goes first. */
+bool iotsec_dev_pairs_make_room(struct iotsec_device *dev);
 /* The manager is to be at that address: who is there, or is tried there, gives way. iotsec_poll tells. */
 void iotsec_dev_pairs_yield(struct iotsec_device *dev, const struct iotsec_addr *addr);
 /* Forgets every pair: sessions are closed, handshakes cancelled, messages wiped. Nobody is told. */

@@ -10,6 +10,7 @@
 
 #include "access/device_state.h"
 #include "base/bytes.h"
+#include "handshake/engine.h"
 
 #if IOTSEC_PAIRWISE
 
@@ -2791,6 +2792,46 @@ static void a_flood_does_not_keep_the_manager_away(void **state)
     expect_heard(node(1), 1, "alpha", "x");
 }
 
+/* What an alert has made a device begin, anybody can keep from ending. It does not keep the slot from what somebody waits for. */
+static void a_renewal_gives_its_slot_up(void **state)
+{
+    uint8_t alert[] = { 21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 10 };
+    unsigned join;
+
+    (void)state;
+    for (join = 0; join < 2; join++) {
+        struct node *a = node(0);
+        struct node *b = node(1);
+        struct iotsec_addr gone = address(60);
+
+        start(1);
+        a->config.handshake_count = 2;
+        boot(a);
+        give_shares(a, 1, false);
+        open_between(a, b);
+        run(10000);
+        rogue_connect(a, "gamma");
+        deliver(0); /* its hello has the place for strangers */
+        a->handshakes[0].slot.flags |= HS_PROVED;
+        w.queued = 0;
+        assert_int_equal(a->device.dtls.half_open, 1);
+        post(&b->addr, &a->addr, alert, sizeof alert);
+        deliver(0);
+        w.queued = 0;
+        assert_int_not_equal(pair_of(a, "beta")->handshake, 0);
+        forget_told();
+        if (join == 1) {
+            assert_int_equal(iotsec_join(&a->device, &gone, NULL, 0), IOTSEC_OK);
+            assert_int_not_equal(a->device.handshake, 0);
+        } else {
+            assert_int_equal(say(a, node(2), "x"), IOTSEC_OK);
+        }
+        assert_int_equal(pair_of(a, "beta")->handshake, 0);
+        assert_true(stands(a, b));
+        assert_int_equal(a->told_count, 0);
+    }
+}
+
 /* ---- Callbacks that call back in ---- */
 
 static void close_peer(struct node *n, const struct iotsec_peer *peer)
@@ -3094,6 +3135,7 @@ int main(void)
         TEST(the_manager_gets_its_address),
         TEST(pairs_outlive_the_managers_session),
         TEST(a_flood_does_not_keep_the_manager_away),
+        TEST(a_renewal_gives_its_slot_up),
         TEST(callbacks_on_messages),
         TEST(callbacks_on_open),
         TEST(callbacks_on_ends),
