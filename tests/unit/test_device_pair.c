@@ -2832,6 +2832,46 @@ static void a_renewal_gives_its_slot_up(void **state)
     }
 }
 
+static void try_the_next(struct node *n, const struct iotsec_device_event *event)
+{
+    struct iotsec_addr gone = address(60);
+
+    if (event->kind == IOTSEC_DEVICE_PEER_FAILED) {
+        said = say_at(n, "gamma", &gone, "x");
+    }
+}
+
+/* An application that goes on at once with a peer that does not answer, beside a stranger that keeps the other slot. */
+static void the_manager_is_next(void **state)
+{
+    struct node *a = node(0);
+    struct iotsec_addr gone = address(60);
+    unsigned seconds;
+
+    (void)state;
+    a->config.handshake_count = 2;
+    boot(a);
+    give_shares(a, 1, false);
+    a->on_event = try_the_next;
+    rogue_connect(a, "gamma");
+    deliver(0);
+    a->handshakes[0].slot.flags |= HS_PROVED;
+    iotsec_dtls_wipe(&w.rogue);
+    assert_int_equal(iotsec_dtls_init(&w.rogue, &w.rogue_config), IOTSEC_OK);
+    w.is_manager = true;
+    assert_int_equal(say_at(a, "gamma", &gone, "x"), IOTSEC_OK);
+    assert_int_equal(iotsec_join(&a->device, &w.rogue_addr, NULL, 0), IOTSEC_OK);
+    for (seconds = 0; seconds < 50 && a->device.session == 0; seconds++) {
+        a->handshakes[0].started = w.base.now; /* or another one in its place */
+        run(1000);
+        a->told_count = 0;
+    }
+    assert_int_equal(a->device.dtls.half_open, 1);
+    assert_int_not_equal(a->device.session, 0);
+    assert_int_equal(said, IOTSEC_ERR_AGAIN);
+    assert_int_equal(say_at(a, "gamma", &gone, "x"), IOTSEC_OK);
+}
+
 /* ---- Callbacks that call back in ---- */
 
 static void close_peer(struct node *n, const struct iotsec_peer *peer)
@@ -3136,6 +3176,7 @@ int main(void)
         TEST(pairs_outlive_the_managers_session),
         TEST(a_flood_does_not_keep_the_manager_away),
         TEST(a_renewal_gives_its_slot_up),
+        TEST(the_manager_is_next),
         TEST(callbacks_on_messages),
         TEST(callbacks_on_open),
         TEST(callbacks_on_ends),
