@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # README.md: its example is examples/embedding/lamp.c, which is built against this build's library and
-# joins a domain; the lines that it shows a device's user do what it says; the files that it and the other documents
+# joins a domain, as does switch.c beside it; the lines that it shows a device's user do what it says; the files that it and the other documents
 # point to exist.
 set -euo pipefail
 
@@ -81,6 +81,22 @@ run_lines() {
     wait "${devices[@]}" || fail "a device or the manager ended with status $?"
 }
 
+# The other example, in the switch's place.
+run_switch() {
+    local devices=()
+    rm -f ./*.log ./*.in
+    "$bin" manager serve domain.db --listen '[fd01::1]:5684' >manager.log 2>&1 &
+    devices+=("$!")
+    wait_for manager.log '^serving '
+    device lamp-1 fd01::21
+    ./switch fd01::1 5684 br0 "$(tr -d '\n' <switch.psk)" >switch.log 2>&1 &
+    devices+=("$!")
+    wait_for lamp-1.log '^message from=switch addr=.* text="dim slowly"$'
+    kill "${devices[@]}"
+    wait "${devices[@]}" || fail "the other example, a device or the manager ended with status $?"
+    printf 'ok: examples/embedding/switch.c talks to one device alone\n'
+}
+
 wait_for() {
     local tries=200
     until grep -qs -e "$2" "$1"; do
@@ -96,6 +112,7 @@ wait_for() {
 if [[ ${1:-} == --inside ]]; then
     run_example
     run_lines
+    run_switch
     exit 0
 fi
 
@@ -114,8 +131,10 @@ printf 'ok: every file that the documents point to exists\n'
 
 crypto=$(sed -n 's/^IotsecMbedTLS_CRYPTO_LIBRARY:FILEPATH=//p' "$build_dir/CMakeCache.txt")
 library=$(find "$build_dir" -maxdepth 1 -name 'libiotsec.*' | head -n 1)
-"${CC:-cc}" -std=gnu99 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -I"$source_dir/include" -I"$build_dir/include" \
-    "$example/lamp.c" "$example/board_linux.c" "$library" "$crypto" -o "$work/lamp"
+for product in lamp switch; do
+    "${CC:-cc}" -std=gnu99 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -I"$source_dir/include" -I"$build_dir/include" \
+        "$example/$product.c" "$example/board_linux.c" "$library" "$crypto" -o "$work/$product"
+done
 printf 'ok: it compiles without a warning\n'
 
 for way in 'unshare -rn' 'unshare -n'; do
