@@ -310,7 +310,7 @@ static void report_ahead(struct serve *serve, const struct iotsec_manager_event 
 {
     if (event->group_id == 0) {
         out_share(serve, "registry-behind", event, false);
-        warn("REGISTRY_BEHIND", "a member holds a newer share than the registry's polynomial: was an old copy restored? "
+        warn("REGISTRY_BEHIND", "a member has a newer share, or knows of more evictions, than the registry: was an old copy restored? "
                                 "`iotsec manager poly renew` moves the domain on");
         return;
     }
@@ -361,7 +361,9 @@ static void serve_event(void *user, const struct iotsec_manager_event *event)
         out_event(serve, "unreachable", event, false);
         break;
     case IOTSEC_MANAGER_AHEAD:
-        report_ahead(serve, event);
+        if (may_report_failure(serve)) { /* a member can go on and on */
+            report_ahead(serve, event);
+        }
         break;
     case IOTSEC_MANAGER_MOVED:
         out_event(serve, "moved", event, false);

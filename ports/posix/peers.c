@@ -246,12 +246,16 @@ static void out_no(const char *what, const struct peer_problem *problem, const s
     out_end();
 }
 
+typedef char the_sentence_names_the_length[PEER_MESSAGE_MAX == 1024 ? 1 : -1];
+
 static void out_outcome(const char *what, enum iotsec_status status, const struct peer_name *name)
 {
     static const struct {
         enum iotsec_status status;
         const char *sentence;
     } sentences[] = {
+        { IOTSEC_ERR_ARGUMENT, "this is the address of the domain manager or of the relay to it" },
+        { IOTSEC_ERR_TOO_LONG, "it is more than a record holds, or than waits for a session: 1024 bytes" },
         { IOTSEC_ERR_UNSUPPORTED, "pairwise keys are switched off: --pairs 0" },
         { IOTSEC_ERR_NO_SHARE, "we have no share of the domain's polynomial: not in the domain, or it has none yet" },
         { IOTSEC_ERR_REVOKED, "that device was evicted from the domain" },
