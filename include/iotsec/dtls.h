@@ -150,8 +150,8 @@ struct iotsec_dtls_callbacks {
      */
     enum iotsec_status (*client_psk)(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
     /**
-     * A fatal alert in plaintext came from the address of a session: its peer may have lost it, or anybody may have sent
-     * that. Nothing has changed. Who begins a new handshake with that address finds out, and loses nothing. May be NULL.
+     * A fatal alert in plaintext came from the address of a session in which this end has sent something since it heard
+     * the peer last: the peer may have lost the session, or anybody may have sent that. Nothing has changed. Who begins a new handshake with that address finds out, and loses nothing. May be NULL.
      */
     void (*doubted)(void *user, iotsec_dtls_handle session);
 #endif

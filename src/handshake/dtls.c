@@ -148,7 +148,7 @@ static enum iotsec_status take_plain(struct iotsec_dtls *dtls, const struct iots
         if (alert && record->body[0] == IOTSEC_ALERT_FATAL && dtls->config->callbacks->doubted != NULL) {
             const struct iotsec_dtls_session *session = iotsec_session_find(dtls, from);
 
-            if (session != NULL) {
+            if (session != NULL && (session->slot.flags & SESSION_UNANSWERED) != 0) { /* else nothing that it could answer has left */
                 dtls->config->callbacks->doubted(dtls->config->user, session->slot.handle);
             }
         }

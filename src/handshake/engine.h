@@ -77,6 +77,7 @@ enum { POOL_SESSIONS, POOL_HANDSHAKES, POOL_CIDS };
 #define SESSION_CCM 0x02u       /* 16-byte tag */
 #define SESSION_CID 0x08u       /* the peer's records carry our Connection ID: it is in the index */
 #define SESSION_CONFIRMED 0x04u /* the client went on after Finished: it has our last flight */
+#define SESSION_UNANSWERED (IOTSEC_PAIRWISE ? 0x10u : 0u) /* something was sent since the peer was heard last */
 
 /* Handles: index + 1, generation in the 15 bits above, and one bit that tells the two kinds apart. */
 #define HANDLE_HANDSHAKE 0x80000000u

@@ -231,6 +231,7 @@ enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct io
 #endif
     if (fresh) {
         iotsec_replay_commit(&session->replay, record->sequence);
+        session->slot.flags &= (uint16_t)~SESSION_UNANSWERED;
         session->last_heard = iotsec_dtls_now(dtls);
     }
     status = take_content(dtls, session, type, content, len);
@@ -313,6 +314,7 @@ enum iotsec_status iotsec_dtls_send(struct iotsec_dtls *dtls, iotsec_dtls_handle
         close_session(dtls, s, IOTSEC_ALERT_CLOSE_NOTIFY);
         return IOTSEC_ERR_COUNTER;
     }
+    s->slot.flags |= SESSION_UNANSWERED;
     return iotsec_tx(dtls, path_of(dtls, s), &seal, type, s->write_sequence++, data, len);
 }
 

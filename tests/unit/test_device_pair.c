@@ -1883,8 +1883,18 @@ static void a_session_is_doubted_in_vain(void **state)
 
     (void)state;
     open_between(a, b);
+    assert_int_equal(say(b, a, "heard"), IOTSEC_OK);
     run(10000);
+    a->heard_count = b->heard_count = 0;
     forget_told();
+    /* there is nothing that it could answer */
+    sent = w.sent;
+    post(&b->addr, &a->addr, alert, sizeof alert);
+    run(100);
+    assert_int_equal(w.sent - sent, 1);
+    assert_int_equal(say(a, b, "unanswered"), IOTSEC_OK);
+    run(0);
+    b->heard_count = 0;
     sent = w.sent;
     for (i = 0; i < 50; i++) {
         post(&b->addr, &a->addr, alert, sizeof alert);
