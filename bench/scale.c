@@ -2,18 +2,21 @@
 /*
  * One manager and up to ten thousand devices, all of them real, in virtual time and in memory.
  *
- *     scale sizes                         bytes that the manager's tables have for a device: session, contact, membership
- *     scale air                           one line for each length of a datagram up to 1280: frames, and microseconds on the air
- *     scale cost SIZE                     10 000 in groups of SIZE join one after the other; for callgrind, which counts what the
- *                                         manager does for some of them, and for records of devices that are there
+ *     scale sizes                   bytes that the manager's tables have for a device: session, contact, membership
+ *     scale air                     one line for each length of a datagram up to 1280: frames, and microseconds on the air
+ *     scale cost SIZE               10 000 in groups of SIZE join one after the other; for callgrind, which counts what the
+ *                                   manager does for some of them, and for records of devices that are there
  *     scale group MEMBERS LOSS SEED DELIVERIES
- *                                         a group: one more joins, then one is evicted; so many messages of the manager's at once
- *     scale storm DEVICES LOSS SEED WAIT  all come back at once, and the manager with them; one line a second, then a summary.
- *                                         Who has failed begins anew after a random time up to WAIT ms
+ *                                   a group: one more joins, then one is evicted; DELIVERIES: messages of the manager's that
+ *                                   are under way at once
+ *     scale storm DEVICES LOSS SEED WAIT SPREAD
+ *                                   all come back within SPREAD ms, and the manager with them; one line a second, then a
+ *                                   summary. Who has failed begins anew after a random time up to WAIT ms
  *
- * LOSS in permille, of each datagram at each receiver. The link: one of 250 kbit/s that all share, and on which one datagram is at
- * a time; what is sent meanwhile waits in a queue of QUEUE_MAX datagrams, and is dropped when that is full. Times are those of
- * IEEE 802.15.4 frames under 6LoWPAN as bench/part_messages.py counts them, without acknowledgements, gaps and back-off.
+ * LOSS in permille, of each datagram at each receiver. The link: one of 250 kbit/s that all share, and on which one datagram
+ * is at a time; what is sent meanwhile waits in a queue of QUEUE_MAX datagrams, and is dropped when that is full. Times are
+ * those of IEEE 802.15.4 frames under 6LoWPAN as bench/part_messages.py counts them, without acknowledgements, gaps and
+ * back-off.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -40,7 +43,6 @@
 #define DEVICES_MAX 10000u
 #define GROUP_SIZE 100u /* in a storm */
 #define QUEUE_MAX 256u
-#define SPREAD_MS 1000u /* within this time the power is back everywhere */
 #define HANDSHAKES 256u
 #define DELIVERIES_MAX 64u
 #define SENDERS 4u
@@ -151,8 +153,11 @@ static struct {
 
 /* What a datagram is, by its first record. */
 enum kind { HELLO, HELLO_VERIFY, SERVER_HELLO, KEY_EXCHANGE, FINISHED, KEYS, ACKNOWLEDGEMENT, GROUP, OTHER, KINDS };
-static const char *const kind_names[KINDS] = { "ClientHello", "HelloVerifyRequest", "ServerHello", "ClientKeyExchange", "Finished of the manager, with keys",
-                                               "keys alone", "acknowledgements and requests", "group messages", "other" };
+static const char *const kind_names[KINDS] = {
+    "ClientHello",       "HelloVerifyRequest", "ServerHello",
+    "ClientKeyExchange", "Finished of the manager, with keys", "keys alone",
+    "acknowledgements and requests", "group messages", "other",
+};
 static uint64_t kind_count[KINDS], kind_air[KINDS];
 
 static enum kind kind_of(uint32_t from, const struct iotsec_addr *to, const uint8_t *data)
@@ -623,6 +628,17 @@ static void start_at(struct lamp *lamp, uint64_t time)
 
 /* ---- What is measured ---- */
 
+static void print_values(const char *what, const int64_t *values, size_t count)
+{
+    size_t i;
+
+    printf("%s", what);
+    for (i = 0; i < count; i++) {
+        printf(" %" PRId64, values[i]);
+    }
+    printf("\n");
+}
+
 static uint32_t wanted;
 
 static bool all_joined(void)
@@ -700,8 +716,12 @@ static void report(const char *what, uint32_t members, uint64_t began, bool done
     for (i = 0; i < lamp_count; i++) {
         current += lamps[i].joined && lamps[i].key_number == key;
     }
-    printf("%s %" PRIu32 " %u %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRIu64 "\n", what, members, link_.loss,
-           done ? (int64_t)((now - began) / MS) : -1, link_.datagrams, link_.bytes, link_.air / MS, current, link_.dropped);
+    {
+        const int64_t values[] = { members, link_.loss, done ? (int64_t)((now - began) / MS) : -1, (int64_t)link_.datagrams,
+                                   (int64_t)link_.bytes, (int64_t)(link_.air / MS), current, (int64_t)link_.dropped };
+
+        print_values(what, values, sizeof values / sizeof values[0]);
+    }
 }
 
 static int measure_group(uint32_t members, unsigned loss, uint64_t seed, uint16_t deliveries)
@@ -752,7 +772,7 @@ static void fill_registry(void)
     }
 }
 
-static int measure_storm(uint32_t count, unsigned loss, uint64_t seed, uint32_t wait)
+static int measure_storm(uint32_t count, unsigned loss, uint64_t seed, uint32_t wait, uint32_t spread)
 {
     uint64_t horizon = 1800;
     uint64_t second;
@@ -769,23 +789,34 @@ static int measure_storm(uint32_t count, unsigned loss, uint64_t seed, uint32_t 
     poll_boss();
     wanted = count;
     for (i = 0; i < count; i++) {
-        start_at(&lamps[i], now + (uint64_t)below(SPREAD_MS) * MS);
+        start_at(&lamps[i], now + (uint64_t)below(spread) * MS);
     }
     for (second = 1; second <= horizon; second++) {
         bool done = run((10 + second) * 1000u * MS, all_joined);
 
-        printf("second %" PRIu64 " %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRIu32 "\n", second, joined_count, members_joined,
-               link_.datagrams, link_.dropped, joins_failed, groups_refused);
+        const int64_t values[] = { (int64_t)second, joined_count, members_joined, (int64_t)link_.datagrams,
+                                   (int64_t)link_.dropped, joins_failed, groups_refused };
+
+        print_values("second", values, sizeof values / sizeof values[0]);
         if (done || joined_count == count) {
             break;
         }
     }
-    printf("storm %" PRIu32 " %u %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRIu32 "\n", count, loss,
-           joined_count, second, link_.datagrams, link_.bytes, link_.air / MS, link_.dropped, joins_failed, steps);
+    {
+        const int64_t values[] = { count, loss, joined_count, (int64_t)second, (int64_t)link_.datagrams, (int64_t)link_.bytes,
+                                   (int64_t)(link_.air / MS), (int64_t)link_.dropped, joins_failed, steps };
+
+        print_values("storm", values, sizeof values / sizeof values[0]);
+    }
     for (i = 0; i < KINDS; i++) {
         printf("kind %" PRIu64 " %" PRIu64 " %s\n", kind_count[i], kind_air[i] / MS, kind_names[i]);
     }
     return 0;
+}
+
+static uint32_t number(const char *text)
+{
+    return (uint32_t)strtoul(text, NULL, 10);
 }
 
 int main(int argc, char **argv)
@@ -793,9 +824,9 @@ int main(int argc, char **argv)
     size_t len;
 
     if (argc == 2 && strcmp(argv[1], "sizes") == 0) {
-        printf("session %zu\ncontact %zu\nmember %zu\ndelivery %zu\nhandshake %zu\ngroup %zu\nlamp %zu\n", sizeof(struct iotsec_dtls_session),
-               sizeof(struct iotsec_manager_contact), sizeof(struct iotsec_manager_member), sizeof(struct iotsec_manager_delivery),
-               sizeof(struct iotsec_dtls_handshake), sizeof(struct iotsec_manager_group), sizeof(struct lamp));
+        printf("session %zu\ncontact %zu\nmember %zu\n", sizeof(struct iotsec_dtls_session),
+               sizeof(struct iotsec_manager_contact), sizeof(struct iotsec_manager_member));
+        printf("delivery %zu\nhandshake %zu\n", sizeof(struct iotsec_manager_delivery), sizeof(struct iotsec_dtls_handshake));
         return 0;
     }
     if (argc == 2 && strcmp(argv[1], "air") == 0) {
@@ -808,14 +839,14 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc == 3 && strcmp(argv[1], "cost") == 0) {
-        return measure_cost((uint32_t)atoi(argv[2]));
+        return measure_cost(number(argv[2]));
     }
     if (argc == 6 && strcmp(argv[1], "group") == 0) {
-        return measure_group((uint32_t)atoi(argv[2]), (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 10), (uint16_t)atoi(argv[5]));
+        return measure_group(number(argv[2]), number(argv[3]), number(argv[4]), (uint16_t)number(argv[5]));
     }
-    if (argc == 6 && strcmp(argv[1], "storm") == 0) {
-        return measure_storm((uint32_t)atoi(argv[2]), (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 10), (uint32_t)atoi(argv[5]));
+    if (argc == 7 && strcmp(argv[1], "storm") == 0) {
+        return measure_storm(number(argv[2]), number(argv[3]), number(argv[4]), number(argv[5]), number(argv[6]));
     }
-    fprintf(stderr, "usage: scale sizes | air | cost SIZE | group MEMBERS LOSS SEED DELIVERIES | storm DEVICES LOSS SEED WAIT\n");
+    fprintf(stderr, "usage: scale sizes | air | cost SIZE | group MEMBERS LOSS SEED DELIVERIES | storm DEVICES LOSS SEED WAIT SPREAD\n");
     return 2;
 }

@@ -355,7 +355,8 @@ static void run_ms(uint32_t ms)
                 continue;
             }
             if (iotsec_addr_equal(&queue[at].to, &boss.addr)) {
-                DEEP("iotsec_manager_input", (void)iotsec_manager_input(&boss.manager, &queue[at].from, queue[at].data, queue[at].len));
+                DEEP("iotsec_manager_input",
+                     (void)iotsec_manager_input(&boss.manager, &queue[at].from, queue[at].data, queue[at].len));
                 DEEP("iotsec_manager_poll", (void)iotsec_manager_poll(&boss.manager));
             }
             for (i = 0; i < lamps_used; i++) {
@@ -365,7 +366,8 @@ static void run_ms(uint32_t ms)
 
                 if (multicast || iotsec_addr_equal(&queue[at].to, &lamp->addr)) {
                     memcpy(copy, queue[at].data, queue[at].len);
-                    DEEP("iotsec_input", (void)iotsec_input(&lamp->device, &queue[at].from, &queue[at].to, copy, queue[at].len));
+                    DEEP("iotsec_input",
+                         (void)iotsec_input(&lamp->device, &queue[at].from, &queue[at].to, copy, queue[at].len));
                     DEEP("iotsec_poll", (void)iotsec_poll(&lamp->device));
                 }
             }
