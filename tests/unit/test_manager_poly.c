@@ -1570,6 +1570,64 @@ static void keys_come_before_the_next_piece(void **state)
 }
 
 /* More contacts than one call looks at: the manager wants to be called again at once. */
+static uint32_t meddler;
+static unsigned meddlings;
+
+/* An application that renews and evicts from within whatever it is told. */
+static void meddle(const struct iotsec_manager_event *event)
+{
+    rig.event_count = 0; /* there are more of them than the rig keeps */
+    if (meddlings == 0) {
+        return;
+    }
+    meddlings--;
+    meddler = meddler * 1664525u + 1013904223u;
+    switch (meddler >> 24 & 3) {
+    case 0:
+        assert_int_equal(iotsec_manager_poly_renew(&rig.manager, 1 + (meddler >> 16) % DEGREE, (int)(meddler >> 12 & 1)), IOTSEC_OK);
+        break;
+    case 1:
+        if (event->device > 4) {
+            (void)iotsec_manager_evict(&rig.manager, event->device);
+        }
+        break;
+    case 2:
+        assert_int_equal(iotsec_manager_evict(&rig.manager, 100 + (meddler >> 16) % 50), IOTSEC_OK);
+        break;
+    default:
+        (void)iotsec_manager_group_renew(&rig.manager, GROUP_A, 0);
+        break;
+    }
+}
+
+static void callbacks_may_call_back_in(void **state)
+{
+    uint32_t seed;
+    size_t i;
+
+    for (seed = 1; seed <= 40; seed++) {
+        again(state);
+        join(0, 6);
+        meddler = seed;
+        meddlings = 30;
+        rig.on_event = meddle;
+        for (i = 0; i < 6; i++) {
+            ask(DEV(i));
+        }
+        run(20000);
+        assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 1), IOTSEC_OK);
+        run(20000);
+        assert_int_equal(meddlings, 0);
+        assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 0), IOTSEC_OK);
+        run(20000);
+        for (i = 0; i < 4; i++) { /* the others may be evicted */
+            assert_share(DEV(i));
+        }
+        assert_int_equal(rig.manager.deliveries_used, 0);
+        rig.on_event = NULL;
+    }
+}
+
 static void many_contacts_take_several_looks(void **state)
 {
     static struct iotsec_manager_contact contacts[200];
@@ -1635,6 +1693,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(survives_power_loss_around_every_commit, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(shares_leave_room_for_keys, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(keys_come_before_the_next_piece, setup_poly, teardown),
+        cmocka_unit_test_setup_teardown(callbacks_may_call_back_in, setup_poly, teardown),
         cmocka_unit_test_setup_teardown(many_contacts_take_several_looks, setup_poly, teardown),
     };
 
