@@ -391,6 +391,7 @@ def measure(quick):
         total = sum(one.rooms.values()) - one.libc
         steps.append([name, total - last, device_ram(one.ram) - device_ram(last_ram)])
         last, last_ram = total, one.ram
+    out["memory-ram-everything.csv"] = (["what", "bytes"], ram_rows(last_ram))
     out["memory-files.csv"] = (["build", "file", "bytes"], files)
     out["memory-functions.csv"] = (["build", "function", "bytes"], functions)
     out["memory-steps.csv"] = (["what", "rom", "ram"], steps)
@@ -526,15 +527,14 @@ def document(results):
     rows += [["stack", "not told", stack, tight_stack],
              ["total", "%.0f" % (DRAFT_RAM * 1024), sum(held.values()) + stack, sum(tight.values()) + tight_stack]]
     out += frame.table(["", "draft", "device only", "device only, tight"], rows)
-    whats = []
-    for row in results["memory-ram.csv"]:
-        if row["what"] not in whats and row["build"] in names:
-            whats.append(row["what"])
-    out += ["", "Each structure, bytes:", ""]
+    everything = {row["what"]: row["bytes"] for row in results["memory-ram-everything.csv"] or []}
+    whats = list(everything) or sorted({row["what"] for row in results["memory-ram.csv"]})
+    out += ["", "Each structure, bytes; \"everything\" has the features above:", ""]
     columns = ["device", "device, tight", "device and manager"]
     found = [[results.find("memory-ram.csv", build=name, what=what) for name in columns] for what in whats]
-    out += frame.table(["", "device only", "tight", "device and manager"],
-                       [[what] + [row["bytes"] if row else "" for row in line] for what, line in zip(whats, found)])
+    out += frame.table(["", "device only", "tight", "device and manager", "everything"],
+                       [[what] + [row["bytes"] if row else "" for row in line] + [everything.get(what, "")]
+                        for what, line in zip(whats, found)])
     out += ["", "A manager's session and handshake are the same structures as a device's. For each device that stays in contact and is in one",
             "group it keeps a session, a contact and a membership.", "", "### Stack", "",
             "The worst case over the call graph that the compiler writes (`-fcallgraph-info`), with calls through pointers resolved by a list in",

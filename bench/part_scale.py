@@ -29,7 +29,7 @@ SHARES = [50, 90, 99, 100]
 MEMORY_TARGET = 256
 CHECKS = {
     "scale-memory.csv": frame.Check(["name"], {"value": ("less", 0, 0)}, []),
-    "scale-cost.csv": frame.Check(["group_size", "joined", "what"], {"instructions": ("less", 0.02, 100)}, ["speed-libraries.csv"]),
+    "scale-cost.csv": frame.Check(["group_size", "joined", "what"], {"instructions": ("less", 0.02, 100)}, ["scale-libraries.csv"]),
     "scale-group.csv": frame.Check(["what", "members", "loss", "deliveries"],
                                    {"ms": ("less", 0.25, 500), "datagrams": ("less", 0.10, 3), "current": ("more", 0.05, 2)}, []),
     "scale-storm-check.csv": frame.Check(["devices"], {"joined": ("more", 0, 0), "seconds": ("less", 0.25, 5), "datagrams": ("less", 0.15, 50)}, []),
@@ -119,7 +119,7 @@ def measure(quick):
     sizes.append(["a device with a session and one membership", sum(int(values[name]) for name in ("session", "contact", "member"))])
     costs = frame.parallel(cost, GROUP_SIZES)
     groups = frame.parallel(group, [(members, loss, deliveries) for deliveries in DELIVERIES for loss in LOSSES for members in MEMBERS])
-    out = {"speed-libraries.csv": frame.libraries(),
+    out = {"scale-libraries.csv": frame.libraries(),
            "scale-memory.csv": (["name", "value"], sizes),
            "scale-cost.csv": (["group_size", "joined", "what", "instructions"], [row for rows in costs for row in rows]),
            "scale-group.csv": (["what", "members", "loss", "deliveries", "seeds", "ms", "datagrams", "bytes", "air_ms", "current", "dropped"],
