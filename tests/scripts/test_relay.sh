@@ -12,27 +12,15 @@ set -euo pipefail
 
 iotsec=${IOTSEC_BIN:?the iotsec program}
 work=${IOTSEC_BUILD_DIR:?}/tests/relay
-programs=$(realpath "$(dirname "$0")")/programs.sh
 eavesdrop=$(realpath "${IOTSEC_SOURCE_DIR:-$(dirname "$0")/../..}")/scripts/eavesdrop
 
-if [[ -z ${IOTSEC_IN_NAMESPACE:-} ]]; then
-    export IOTSEC_IN_NAMESPACE=1
-    self=$(realpath "$0")
-    for enter in 'unshare -rnmp' 'unshare -nmp'; do
-        read -r -a enter <<<"$enter --fork --kill-child --mount-proc"
-        if "${enter[@]}" sh -c 'mount -t tmpfs tmpfs /run && ip link add br0 type bridge' 2>/dev/null; then
-            exec "${enter[@]}" "$self"
-        fi
-    done
-    printf 'SKIP: no relay was tested: this machine lets us make no network namespaces\n'
-    exit 0
-fi
+. "$(dirname "$0")/programs.sh"
+enter_namespace 'no relay was tested'
 
 rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
 umask 077
-. "$programs"
 
 # ---- Hosts ----
 
