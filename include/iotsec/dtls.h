@@ -311,7 +311,7 @@ struct iotsec_dtls_config {
     uint8_t connection_id;                          /**< enum iotsec_connection_id_policy */
     uint8_t relayed;                                /**< 1: a server takes datagrams that stateless relays have wrapped (docs/protocol.md, section 12) and answers in kind; 0: they are dropped */
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
-    uint8_t tell_strangers;                         /**< 1: a protected record from an address with which there is neither a session nor a handshake is answered with a plaintext alert, once a second at most: whoever has lost no session but this end has then finds out */
+    uint8_t tell_strangers;                         /**< 1: a protected record (but an alert or a Finished) from an address with which there is neither a session nor a handshake is answered with a plaintext alert, once a second at most: whoever has lost no session but this end has then finds out */
     uint16_t client_handshakes;                     /**< handshake slots that this end keeps for handshakes which it begins itself, however many hellos come; below handshake_count */
 #endif
     uint16_t relay_handshakes;                      /**< half-open handshakes that one relay's address may have; 0: half of handshake_count, at least 1 */

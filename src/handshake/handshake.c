@@ -633,7 +633,8 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
             failed = true;
         }
     }
-    if (reason == IOTSEC_DROP_NO_SESSION) {
+    /* what answers our own close_notify, or repeats a Finished, comes from nobody who goes on sending */
+    if (reason == IOTSEC_DROP_NO_SESSION && record->type != IOTSEC_CONTENT_ALERT && record->type != IOTSEC_CONTENT_HANDSHAKE) {
         tell_stranger(dtls, from);
     }
     return failed ? refuse_forgery(dtls, failed_handshake, record->type, failed_session) : iotsec_dtls_drop(dtls, reason);

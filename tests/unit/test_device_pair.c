@@ -1935,6 +1935,16 @@ static void strangers_are_told_once_a_second(void **state)
         run(100);
     }
     assert_int_equal(w.sent - sent, 25 + 3);
+    /* what answers a close_notify is no reason to go on */
+    record[0] = 21;
+    run(1000);
+    sent = w.sent;
+    post(&w.rogue_addr, &a->addr, record, sizeof record);
+    record[0] = 22;
+    post(&w.rogue_addr, &a->addr, record, sizeof record);
+    run(0);
+    assert_int_equal(w.sent - sent, 2);
+    record[0] = 23;
     record[4] = 0; /* in the clear it says nothing of a session */
     run(1000);
     sent = w.sent;
