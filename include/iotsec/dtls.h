@@ -335,6 +335,9 @@ struct iotsec_dtls {
     iotsec_dtls_handle moved;       /**< private: the session of that record */
     uint32_t moved_allowance;       /**< private: bytes that may go there */
 #endif
+#if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
+    const struct iotsec_dtls_path *from; /**< private: during input, where the datagram's next record comes from */
+#endif
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */
     uint16_t sessions_used;         /**< private */

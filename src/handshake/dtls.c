@@ -200,6 +200,13 @@ enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iots
 }
 #endif
 
+/* A callback may have given the datagram's session another address (iotsec_dtls_readdress): then it comes from there. */
+#if IOTSEC_CONNECTION_ID
+#define FROM(dtls, path) ((dtls)->from)
+#else
+#define FROM(dtls, path) (path)
+#endif
+
 enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint8_t *datagram, size_t len)
 {
     enum iotsec_status result = IOTSEC_ERR_DECODE;
@@ -224,13 +231,16 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
 #if CID_OWN
     dtls->moved_allowance = 3 * (uint32_t)len; /* of the datagram, however many records it has */
 #endif
+#if IOTSEC_CONNECTION_ID
+    dtls->from = path;
+#endif
     dtls->busy = 1;
     do {
         struct iotsec_record record;
         enum iotsec_status status;
 
         if (iotsec_dtls_parse(dtls, &record, &datagram, &len) == IOTSEC_OK) {
-            status = take_record(dtls, path, &record);
+            status = take_record(dtls, FROM(dtls, path), &record);
         } else {
             status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
             len = 0;
@@ -239,6 +249,9 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
             result = status;
         }
     } while (len != 0);
+#if IOTSEC_CONNECTION_ID
+    dtls->from = NULL;
+#endif
     (void)iotsec_dtls_flush(dtls);
     dtls->busy = 0;
     return result;

@@ -394,6 +394,8 @@ enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_h
 {
     struct iotsec_dtls_session *s = get_session(dtls, session);
     struct iotsec_dtls_path room;
+    enum iotsec_status status;
+    bool follows;
 
     if (dtls == NULL || addr == NULL || iotsec_addr_is_multicast(addr)) {
         return IOTSEC_ERR_ARGUMENT;
@@ -404,7 +406,12 @@ enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_h
     if (s->peer_cid[0] == 0) {
         return IOTSEC_ERR_STATE;
     }
-    return refile(dtls, s, iotsec_path_of(addr, &room));
+    follows = dtls->from != NULL && iotsec_path_equal(dtls->from, &s->path);
+    status = refile(dtls, s, iotsec_path_of(addr, &room));
+    if (status == IOTSEC_OK && follows) {
+        dtls->from = &s->path; /* what is left of the datagram is of this session too */
+    }
+    return status;
 }
 #endif
 

@@ -476,6 +476,40 @@ static void the_last_flight_follows(void **state)
     assert_int_equal(iotsec_dtls_find(&server.dtls, &old), server.info.session);
 }
 
+static void readdress_to_other(struct end *end, iotsec_dtls_handle session)
+{
+    if (end->received == 1) {
+        assert_int_equal(iotsec_dtls_readdress(&end->dtls, session, &other), IOTSEC_OK);
+    }
+}
+
+/* What stands behind the record whose callback changes the address is of the same session. */
+static void readdressing_within_a_datagram(void **state)
+{
+    unsigned i;
+
+    (void)state;
+    begin();
+    client.addr = old;
+    client.received = 0;
+    client.on_receive = readdress_to_other;
+    for (i = 0; i < 3; i++) {
+        send_len(&server, server.info.session, 10);
+    }
+    flush(&server);
+    wire_settle(&wire);
+    assert_int_equal(client.received, 3);
+    assert_int_equal(client.dtls.stats.drops[IOTSEC_DROP_NO_SESSION], 0);
+    assert_true(iotsec_dtls_find(&client.dtls, &other) == client.info.session);
+    assert_int_equal(iotsec_dtls_find(&client.dtls, &server.addr), 0);
+    /* the next one comes from where it comes from */
+    send_len(&server, server.info.session, 10);
+    flush(&server);
+    wire_settle(&wire);
+    assert_int_equal(client.received, 3);
+    assert_int_equal(client.dtls.stats.drops[IOTSEC_DROP_NO_SESSION], 1);
+}
+
 static void readdressing(void **state)
 {
     struct iotsec_addr group;
@@ -632,6 +666,7 @@ int main(void)
         cmocka_unit_test(a_callback_may_close_it),
         cmocka_unit_test(the_last_flight_follows),
         cmocka_unit_test(readdressing),
+        cmocka_unit_test(readdressing_within_a_datagram),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
