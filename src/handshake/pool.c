@@ -51,7 +51,14 @@ static struct iotsec_dtls_path *path_of(struct iotsec_dtls_slot *slot)
 
 static uint32_t hash_path(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path)
 {
-    return iotsec_table_hash(dtls->hash_seed, path, sizeof *path);
+    size_t len = sizeof *path;
+
+#if IOTSEC_RELAYED
+    if (path->relayed == 0) {
+        len = sizeof path->addr; /* the rest is zero */
+    }
+#endif
+    return iotsec_table_hash(dtls->hash_seed, path, len);
 }
 
 static unsigned pool_of(iotsec_dtls_handle handle)
