@@ -145,7 +145,7 @@ struct iotsec_dtls_callbacks {
      * taken and ClientKeyExchange is due. IOTSEC_OK: `psk` is filled in (its `peer` is not looked at).
      * A status of the caller's or the platform's side (IOTSEC_ERR_ARGUMENT to IOTSEC_ERR_L2) ends the handshake at once.
      * Anything else counts as a fault of the server's hello, which anybody can have sent: the client begins again, asks
-     * for each new hello once, and ends with that status if none of three rounds brings a better one.
+     * for each new hello once, and ends with that status if none of three brings a better one.
      * May not call the library for this handshake, but to cancel it. NULL: there is no such handshake.
      */
     enum iotsec_status (*client_psk)(void *user, const struct iotsec_dtls_hello *hello, struct iotsec_dtls_psk *psk);
@@ -242,10 +242,10 @@ struct iotsec_dtls_handshake {
     uint8_t identity_len;          /**< private */
     uint8_t psk_len;               /**< private */
     uint16_t suite;                /**< private */
-    uint16_t round_trip;           /**< private: measured in this handshake, 0 unknown */
     uint16_t offered;              /**< private: bit a row: extensions that the client's hello had */
     uint16_t receive_seq;          /**< private: message_seq expected */
     uint16_t send_seq;             /**< private: message_seq of the next message built */
+    uint16_t unused;               /**< private: keeps `path` where a session has it */
     uint16_t flight_len;           /**< private */
     uint16_t held_len;             /**< private */
     struct iotsec_dtls_path path;  /**< private: stands where a session's does */

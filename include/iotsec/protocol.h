@@ -118,7 +118,7 @@
 
 /* ---- Time, in milliseconds unless the name says otherwise ---- */
 
-#define IOTSEC_RETRANSMIT_INITIAL_MS 500u   /**< first retransmission of a flight or of a key message */
+#define IOTSEC_RETRANSMIT_INITIAL_MS 400u   /**< first retransmission of a flight or of a key message */
 #define IOTSEC_RETRANSMIT_MAX_MS 4000u      /**< the back-off's ceiling */
 #define IOTSEC_HANDSHAKE_TIMEOUT_MS 20000u  /**< a client's handshake that brought nothing ends: NO_ANSWER */
 #define IOTSEC_HALF_OPEN_TIMEOUT_MS 30000u  /**< a server's half-open handshake is dropped */

@@ -216,7 +216,7 @@ void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
         }
         dev->request_rounds++;
         dev->request_at = now + interval - interval / 8 + iotsec_dev_random(dev, interval / 4 + 1);
-        dev->request_wait = iotsec_min_u32(interval + interval / 2, max);
+        dev->request_wait = iotsec_longer(interval, max);
         send_request(dev);
     }
     *wait = iotsec_min_u32(*wait, iotsec_time_left(now, dev->request_at));

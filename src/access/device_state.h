@@ -28,8 +28,8 @@
 /* Keys that were announced come within this (a step's longest interval is 8 s), else the manager is asked
  * again: one that was restarted meanwhile has to be noticed long before the join's time is over. */
 #define KEYS_WAIT_MS 10000u
-/* A request is repeated this often; then contact is lost. At a quarter lost each way, one in 20 000 gets here. */
-#define REQUEST_ROUNDS_MAX 8u
+/* A request is sent this often; then, after about 18 s, contact is lost. At half lost each way, one in 500 gets here. */
+#define REQUEST_ROUNDS_MAX 22u
 /* Who sent within this before a newer key became known is told. */
 #define SENT_LATELY_MS 10000u
 /* Attempts to reach a lost manager, doubling from one to the other. */

@@ -17,8 +17,8 @@
 
 #if IOTSEC_ROLE_MANAGER
 
-/* Times a message is sent: about 40 s with the default waits. One in a hundred fails at 50 % loss. */
-#define ROUNDS_MAX 16u
+/* Times a message is sent: about 40 s with the default waits. One in 10 000 fails at 50 % loss. */
+#define ROUNDS_MAX 32u
 /* Members that one call of the scan looks at. */
 #define SCAN_STRIDE 64u
 /* Heard within this time: served first. */
@@ -157,7 +157,7 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
 
     d->rounds++;
     d->repeat_at = iotsec_mgr_now(m) + add_jitter(m, d->wait);
-    d->wait = iotsec_min_u32(d->wait + d->wait / 4, iotsec_mgr_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
+    d->wait = iotsec_longer(d->wait, iotsec_mgr_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
     if (contact == NULL) {
         return;
     }

@@ -292,3 +292,8 @@ uint32_t iotsec_min_u32(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
 }
+
+uint32_t iotsec_longer(uint32_t wait, uint32_t max)
+{
+    return iotsec_min_u32(wait + wait / 16, max);
+}

@@ -155,6 +155,7 @@ void iotsec_client_retry(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake 
     hs->receive_seq = 0;
     hs->send_seq = 0;
     hs->held_len = 0;
+    hs->retransmit_wait = 0;
     iotsec_wipe(&hs->u, sizeof hs->u);
     memset(hs->scratch, 0, sizeof hs->scratch);
     iotsec_reassembly_clear(hs);
@@ -168,8 +169,10 @@ void iotsec_client_alert(struct iotsec_dtls_handshake *hs, const uint8_t alert[2
 {
     enum iotsec_status reason = iotsec_alert_meaning(alert[1], false);
 
-    if (alert[0] != IOTSEC_ALERT_FATAL) {
-        return;
+    if (alert[0] != IOTSEC_ALERT_FATAL ||
+        (hs->slot.state == HS_CLIENT_SENT_HELLO &&
+         (alert[1] == IOTSEC_ALERT_DECRYPT_ERROR || alert[1] == IOTSEC_ALERT_BAD_RECORD_MAC))) {
+        return; /* no answer to a hello: the Finished of an earlier try was refused so */
     }
     if (hs->slot.state == HS_CLIENT_SENT_FINISHED && reason != IOTSEC_ERR_RESOURCES) {
         /* The only thing that our last flight can have wrong is the key, whatever the server calls it:
@@ -210,6 +213,9 @@ static enum iotsec_status take_verify_request(struct iotsec_dtls *dtls, struct i
         /* The answer to our n-th hello has message_seq n, also where the server counts its requests from 0 again. */
         hs->receive_seq = (uint16_t)(hs->send_seq - 1);
         iotsec_reassembly_clear(hs);
+        if ((hs->slot.flags & HS_REPEATED) != 0) {
+            hs->retransmit_wait *= 2; /* it answers an earlier copy: the round trip is longer than the wait was */
+        }
         iotsec_flight_progress(dtls, hs);
         iotsec_flight_start(dtls, hs);
     }

@@ -251,25 +251,16 @@ static uint32_t max_wait(const struct iotsec_dtls *dtls)
 
 void iotsec_flight_start(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    uint32_t interval = iotsec_flight_interval(dtls);
-    uint32_t wait = 2 * interval;
-
-    if (hs->round_trip != 0) {
-        /* RFC 6298's first estimate, three round trips, without its floor of 1 s; not below the interval
-         * within which the server answers no repeat */
-        wait = iotsec_min_u32(3u * hs->round_trip, max_wait(dtls));
-        if (wait < interval) {
-            wait = interval;
-        }
+    if (hs->retransmit_wait == 0) { /* nothing measured, and no earlier flight's wait either */
+        hs->retransmit_wait = 2 * iotsec_flight_interval(dtls);
     }
-    hs->retransmit_wait = wait;
     iotsec_hs_unset(hs, HS_ALERTED | HS_REPEATED);
     send_flight(dtls, hs);
 }
 
 void iotsec_flight_repeat(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    hs->retransmit_wait = iotsec_min_u32(hs->retransmit_wait + hs->retransmit_wait / 4, max_wait(dtls));
+    hs->retransmit_wait = iotsec_longer(hs->retransmit_wait, max_wait(dtls));
     iotsec_hs_unset(hs, HS_ALERTED);
     hs->slot.flags |= HS_REPEATED;
     send_flight(dtls, hs);
@@ -285,9 +276,14 @@ void iotsec_flight_answer(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake
 
 void iotsec_flight_progress(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
 {
-    /* Karn: an answer to a repeated flight measures nothing */
+    /* Karn: an answer to a repeated flight measures nothing, and the wait stays what it has come to */
     if ((hs->slot.flags & HS_REPEATED) == 0) {
-        hs->round_trip = (uint16_t)iotsec_min_u32(iotsec_dtls_now(dtls) - hs->last_sent + 1, 0xFFFF);
+        /* RFC 6298's first estimate, three round trips, without its floor of 1 s; not below the interval
+         * within which the server answers no repeat */
+        uint32_t wait = iotsec_min_u32(3 * (iotsec_dtls_now(dtls) - hs->last_sent + 1), max_wait(dtls));
+        uint32_t interval = iotsec_flight_interval(dtls);
+
+        hs->retransmit_wait = wait < interval ? interval : wait;
     }
     if ((hs->slot.flags & HS_REFUSED) == 0) {
         hs->rounds = 0;

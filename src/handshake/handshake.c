@@ -343,6 +343,11 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
     /* a server without state counts from 0 each time */
     if (piece->type == IOTSEC_HS_HELLO_VERIFY_REQUEST && whole && piece->seq <= hs->receive_seq) {
         if (hs->slot.state == HS_CLIENT_SENT_HELLO) {
+            /* It has the record number of the hello that it answers (RFC 6347, section 4.2.1). If that was the last copy,
+             * Karn's doubt does not arise. */
+            if ((uint32_t)record->sequence + 1 == hs->plain_sequence) {
+                iotsec_hs_unset(hs, HS_REPEATED);
+            }
             return iotsec_client_take(dtls, hs, piece);
         }
         /* A server that wants a cookie has sent no ServerHello: this one is late, or that one was forged. */
@@ -677,8 +682,8 @@ static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uin
         return;
     }
 #if IOTSEC_DTLS_CLIENT
-    if (hs->rounds != 0) {
-        if ((hs->slot.flags & HS_DOUBTED) != 0 && ((hs->slot.flags & HS_REFUSED) == 0 || hs->rounds < HINT_ROUNDS)) {
+    if (hs->rounds >= ((hs->slot.flags & HS_REFUSED) != 0 ? 1u : HINT_ROUNDS)) {
+        if ((hs->slot.flags & HS_DOUBTED) != 0 && ((hs->slot.flags & HS_REFUSED) == 0 || hs->rounds < REFUSED_ROUNDS)) {
             iotsec_client_retry(dtls, hs, hs->slot.flags & (HS_RETRIED | HS_REFUSED));
             return;
         }
@@ -686,7 +691,7 @@ static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uin
             iotsec_client_retry(dtls, hs, HS_RETRIED);
             return;
         }
-        if (hs->hint != 0 && hs->rounds >= HINT_ROUNDS) {
+        if (hs->hint != 0 && hs->rounds >= REFUSED_ROUNDS) {
             iotsec_handshake_end(dtls, hs, (enum iotsec_status)hs->hint);
             return;
         }

@@ -95,7 +95,7 @@ static struct {
     bool no_extension; /* it is a server, but no manager */
     uint8_t hello[32]; /* body of the last group_request */
     size_t hello_len;
-    struct iotsec_km_message heard[32]; /* what it was sent */
+    struct iotsec_km_message heard[128]; /* what it was sent */
     size_t heard_count;
     bool own_silent;  /* nothing that is sent to manager_own arrives */
     bool link_silent; /* nor to manager_addr */

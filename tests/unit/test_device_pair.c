@@ -1182,7 +1182,7 @@ static void our_own_identity_is_reflected(void **state)
     assert_string_equal(a->told[0].identity, "alpha");
     assert_int_equal(a->device.dtls.half_open, 0);
     sent = w.sent;
-    run(400);
+    run(300);
     assert_int_equal(w.sent, sent); /* not even a refusal */
 
     /* everything that alpha says, sent back to it from the address that it went to */

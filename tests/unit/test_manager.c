@@ -206,7 +206,7 @@ static void names_a_wrong_psk(void **state)
     assert_int_equal(rig.events[0].device, 1);
     iotsec_put_u32(DEV(1)->identity, 500);
     device_join(DEV(1), GROUP_A, 0);
-    run(1000);
+    run(200); /* before the first one tries again */
     assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->reason, IOTSEC_ERR_UNKNOWN_IDENTITY);
     assert_int_equal(last_event(IOTSEC_MANAGER_JOIN_FAILED)->device, 0);
 }
@@ -1735,7 +1735,7 @@ static void poll_tells_its_next_deadline(void **state)
         assert_true(iotsec_manager_poll(&rig.manager) <= 1000);
     }
     settle();
-    assert_in_range(iotsec_manager_poll(&rig.manager), 500, 625);
+    assert_in_range(iotsec_manager_poll(&rig.manager), 400, 500);
 }
 
 int main(void)

@@ -177,7 +177,7 @@ static void who_never_takes_it_becomes_silent(void **state)
     run(120000);
     assert_int_equal(count_events(IOTSEC_MANAGER_UNREACHABLE, 1), 1);
     accesses = DEV(0)->accesses;
-    assert_int_equal(accesses, 16);
+    assert_int_equal(accesses, 32);
     run(120000);
     assert_int_equal(iotsec_manager_access_set(&rig.manager, 1, prefix, &own), IOTSEC_OK);
     run(1000);

@@ -1039,7 +1039,7 @@ static void who_fails_is_asked_again(void **state)
         DEV(0)->share_mute = true;
         assert_int_equal(iotsec_manager_evict(&rig.manager, 9), IOTSEC_OK);
         run(120000);
-        assert_int_equal(DEV(0)->marks, 16);
+        assert_int_equal(DEV(0)->marks, 32);
         assert_int_equal(count_events(IOTSEC_MANAGER_UNREACHABLE, 1), 1);
         assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 0), IOTSEC_OK);
         DEV(0)->shares = 0;
