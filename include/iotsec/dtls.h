@@ -336,7 +336,8 @@ struct iotsec_dtls {
     uint32_t moved_allowance;       /**< private: bytes that may go there */
 #endif
 #if IOTSEC_CONNECTION_ID || defined(DOXYGEN)
-    const struct iotsec_dtls_path *from; /**< private: during input, where the datagram's next record comes from */
+    const struct iotsec_dtls_path *from; /**< private: during input, where the record at hand came from */
+    iotsec_dtls_handle readdressed; /**< private: during input, its session, if it was readdressed meanwhile */
 #endif
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */

@@ -200,11 +200,22 @@ enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iots
 }
 #endif
 
-/* A callback may have given the datagram's session another address (iotsec_dtls_readdress): then it comes from there. */
 #if IOTSEC_CONNECTION_ID
-#define FROM(dtls, path) ((dtls)->from)
-#else
-#define FROM(dtls, path) (path)
+/* A callback has given the datagram's session another address: the records behind are looked for there. By handle, since the
+ * session may have ended since. */
+static const struct iotsec_dtls_path *follow(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path,
+                                             struct iotsec_dtls_path *room)
+{
+    const struct iotsec_dtls_session *session =
+        (const struct iotsec_dtls_session *)(const void *)iotsec_slot_get(dtls, dtls->readdressed);
+
+    dtls->readdressed = 0;
+    if (session == NULL) {
+        return path;
+    }
+    *room = session->path;
+    return room;
+}
 #endif
 
 enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iotsec_addr *from, uint8_t *datagram, size_t len)
@@ -231,16 +242,19 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
 #if CID_OWN
     dtls->moved_allowance = 3 * (uint32_t)len; /* of the datagram, however many records it has */
 #endif
-#if IOTSEC_CONNECTION_ID
-    dtls->from = path;
-#endif
     dtls->busy = 1;
     do {
         struct iotsec_record record;
         enum iotsec_status status;
 
+#if IOTSEC_CONNECTION_ID
+        if (dtls->readdressed != 0) {
+            path = follow(dtls, path, &room);
+        }
+        dtls->from = path;
+#endif
         if (iotsec_dtls_parse(dtls, &record, &datagram, &len) == IOTSEC_OK) {
-            status = take_record(dtls, FROM(dtls, path), &record);
+            status = take_record(dtls, path, &record);
         } else {
             status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
             len = 0;
@@ -251,6 +265,7 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
     } while (len != 0);
 #if IOTSEC_CONNECTION_ID
     dtls->from = NULL;
+    dtls->readdressed = 0;
 #endif
     (void)iotsec_dtls_flush(dtls);
     dtls->busy = 0;

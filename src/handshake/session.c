@@ -409,7 +409,7 @@ enum iotsec_status iotsec_dtls_readdress(struct iotsec_dtls *dtls, iotsec_dtls_h
     follows = dtls->from != NULL && iotsec_path_equal(dtls->from, &s->path);
     status = refile(dtls, s, iotsec_path_of(addr, &room));
     if (status == IOTSEC_OK && follows) {
-        dtls->from = &s->path; /* what is left of the datagram is of this session too */
+        dtls->readdressed = session; /* what is left of the datagram is of this session too */
     }
     return status;
 }
