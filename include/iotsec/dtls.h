@@ -339,6 +339,9 @@ struct iotsec_dtls {
     const struct iotsec_dtls_path *from; /**< private: during input, where the record at hand came from */
     iotsec_dtls_handle readdressed; /**< private: during input, its session, if it was readdressed meanwhile */
 #endif
+#if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
+    iotsec_dtls_handle keyed;       /**< private: a handshake as server that has keys since just now */
+#endif
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */
     uint16_t sessions_used;         /**< private */

@@ -255,6 +255,9 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
 #endif
         if (iotsec_dtls_parse(dtls, &record, &datagram, &len) == IOTSEC_OK) {
             status = take_record(dtls, path, &record);
+#if IOTSEC_DTLS_SERVER
+            iotsec_handshake_open_held(dtls);
+#endif
         } else {
             status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
             len = 0;
@@ -286,6 +289,12 @@ uint32_t iotsec_dtls_poll(struct iotsec_dtls *dtls)
     now = iotsec_dtls_now(dtls);
     wait = iotsec_session_tick(dtls, now); /* first: its callbacks may start handshakes */
     wait = iotsec_min_u32(wait, iotsec_handshake_tick(dtls, now));
+#if IOTSEC_DTLS_SERVER
+    if (dtls->keyed != 0) { /* a callback has answered a look-up */
+        iotsec_handshake_open_held(dtls);
+        wait = 0;
+    }
+#endif
     (void)iotsec_dtls_flush(dtls);
     dtls->busy = 0;
     return wait;

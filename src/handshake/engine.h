@@ -351,8 +351,10 @@ enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct 
 /* A record of epoch 1, for a session, a handshake or nobody. */
 enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                               const struct iotsec_record *record);
-/* Keys exist now: opens the record that waited for them, if there is one. */
-void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
+#if IOTSEC_DTLS_SERVER
+/* If `keyed` names a handshake, keys exist for it now: opens the record that waited for them, if there is one. */
+void iotsec_handshake_open_held(struct iotsec_dtls *dtls);
+#endif
 /* Does what is due; returns the wait until something is. */
 uint32_t iotsec_handshake_tick(struct iotsec_dtls *dtls, uint32_t now);
 

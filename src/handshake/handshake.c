@@ -509,22 +509,26 @@ static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iot
     return IOTSEC_OK;
 }
 
-void iotsec_handshake_open_held(struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
+#if IOTSEC_DTLS_SERVER
+void iotsec_handshake_open_held(struct iotsec_dtls *dtls)
 {
-    struct iotsec_dtls_handshake *hs = iotsec_handshake_get(dtls, handle);
-    struct iotsec_dtls_path from;
-    struct iotsec_record record;
+    while (dtls->keyed != 0) { /* a callback may have answered another look-up */
+        struct iotsec_dtls_handshake *hs = iotsec_handshake_get(dtls, dtls->keyed);
+        struct iotsec_dtls_path from;
+        struct iotsec_record record;
 
-    /* what is for the session waits on */
-    if (hs == NULL || hs->held_len == 0 || !is_early(hs->held[0]) || !take_held(dtls, hs, &record)) {
-        return;
-    }
-    from = hs->path;
-    if (open_record(dtls, &from, hs, &record) == IOTSEC_ERR_AUTH) {
-        /* a session with that address had its try before the record was held */
-        (void)refuse_forgery(dtls, hs, record.type, find_sealer(dtls, &from, &record));
+        dtls->keyed = 0;
+        /* what is for the session waits on */
+        if (hs != NULL && hs->held_len != 0 && is_early(hs->held[0]) && take_held(dtls, hs, &record)) {
+            from = hs->path;
+            if (open_record(dtls, &from, hs, &record) == IOTSEC_ERR_AUTH) {
+                /* a session with that address had its try before the record was held */
+                (void)refuse_forgery(dtls, hs, record.type, find_sealer(dtls, &from, &record));
+            }
+        }
     }
 }
+#endif
 
 /* Keeps one record that came too early. A Finished is worth more than what follows it. */
 static bool hold_record(struct iotsec_dtls_handshake *hs, const struct iotsec_record *record, size_t len)

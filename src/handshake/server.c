@@ -320,7 +320,7 @@ static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
     }
     hs->flight_len = FINISHED_BYTES;
     hs->slot.state = HS_SERVER_GOT_KEYS;
-    iotsec_handshake_open_held(dtls, handle);
+    dtls->keyed = handle; /* what it holds is opened by who called, not here, deep inside of what opens records */
 }
 
 /* C -> S  ClientKeyExchange: identity */
@@ -387,10 +387,11 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
     busy = dtls->busy;
     dtls->busy = 1;
     take_psk(dtls, hs, status, psk);
-    dtls->busy = busy;
-    if (!busy) {
+    if (!busy) { /* else who is busy goes on with it */
+        iotsec_handshake_open_held(dtls);
         (void)iotsec_dtls_flush(dtls);
     }
+    dtls->busy = busy;
     return IOTSEC_OK;
 }
 
