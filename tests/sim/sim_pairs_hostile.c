@@ -679,6 +679,7 @@ static void run_old_hellos(struct net *net)
         unsigned failed = 0;
         unsigned ms;
 
+        memset(&hello, 0, sizeof hello);
         /* a hello of the peer's is in the air */
         assert_int_not_equal(node_tell(b, a, NULL), 0);
         assert_true(find_message(net, first, b, &a->addr, IOTSEC_HS_CLIENT_HELLO, &hello));
