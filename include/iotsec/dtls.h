@@ -344,6 +344,8 @@ struct iotsec_dtls {
 #endif
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */
+    uint32_t hello_wait;            /**< private: a client's first wait, after a handshake for peer 0 in which nothing at all was heard; 0: the default */
+    uint32_t silent_at;             /**< private: when that ended */
     uint16_t sessions_used;         /**< private */
     uint16_t handshakes_used;       /**< private */
     uint16_t free_slot[2];          /**< private: heads of the lists of free slots */

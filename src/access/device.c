@@ -335,6 +335,9 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
     if (device->state != DEVICE_IDLE) {
         return IOTSEC_ERR_STATE;
     }
+    if (!iotsec_addr_equal(&device->manager, manager)) {
+        device->dtls.hello_wait = 0; /* it was another one that said nothing */
+    }
     device->manager = *manager;
     device->interface = manager->interface;
 #if IOTSEC_PAIRWISE

@@ -295,5 +295,5 @@ uint32_t iotsec_min_u32(uint32_t a, uint32_t b)
 
 uint32_t iotsec_longer(uint32_t wait, uint32_t max)
 {
-    return iotsec_min_u32(wait + wait / 16, max);
+    return wait < max ? iotsec_min_u32(wait + wait / 16, max) : wait;
 }

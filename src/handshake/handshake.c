@@ -13,6 +13,8 @@
 
 /* Strangers' records are answered this often at most. */
 #define TELL_INTERVAL_MS 1000u
+/* No first wait is longer, however long there has been no answer. */
+#define HELLO_WAIT_MAX_MS 32000u
 
 /* ---- Slots ---- */
 
@@ -679,6 +681,12 @@ static enum iotsec_status reason_at_deadline(const struct iotsec_dtls *dtls, con
 static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint32_t now)
 {
     if (iotsec_time_reached(now, deadline_of(dtls, hs))) {
+        if (hs->slot.state == HS_CLIENT_SENT_HELLO && hs->send_seq == 1 && hs->peer == 0) {
+            /* The next try goes on as if it were this one, twice as slowly: when all of a building are back at once, so many
+             * hellos fill the link that no handshake gets through. */
+            dtls->hello_wait = iotsec_min_u32(2 * hs->retransmit_wait, HELLO_WAIT_MAX_MS);
+            dtls->silent_at = now;
+        }
         iotsec_handshake_end(dtls, hs, reason_at_deadline(dtls, hs));
         return;
     }
