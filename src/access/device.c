@@ -348,8 +348,7 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
     device->flags &= (uint8_t)~(DEVICE_OLD_WAY | DEVICE_MOVE_LOST);
 #endif
     device->contact_wait = 0;
-    device->join_deadline = iotsec_dev_now(device) +
-                            (device->config->join_timeout_ms != 0 ? device->config->join_timeout_ms : IOTSEC_JOIN_TIMEOUT_MS);
+    device->join_deadline = iotsec_dev_now(device) + iotsec_value_or(device->config->join_timeout_ms, IOTSEC_JOIN_TIMEOUT_MS);
     device->state = DEVICE_SENT_HELLO;
     status = await_groups(device, groups, count);
     if (status == IOTSEC_OK) {

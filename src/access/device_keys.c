@@ -67,7 +67,7 @@ void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group
 
 uint32_t iotsec_dev_next_status(const struct iotsec_device *dev)
 {
-    uint32_t wait = dev->config->status_interval_ms != 0 ? dev->config->status_interval_ms : IOTSEC_STATUS_INTERVAL_MS;
+    uint32_t wait = iotsec_value_or(dev->config->status_interval_ms, IOTSEC_STATUS_INTERVAL_MS);
 
     return iotsec_dev_now(dev) + wait - wait / 8 + iotsec_dev_random(dev, wait / 4 + 1);
 }
@@ -105,8 +105,7 @@ void iotsec_dev_start_request(struct iotsec_device *dev, uint8_t kind, uint16_t 
     dev->request_group = group_id;
     dev->request_id = ++dev->next_id;
     dev->request_rounds = 0;
-    dev->request_wait = dev->config->retransmit_initial_ms != 0 ? dev->config->retransmit_initial_ms
-                                                                : IOTSEC_RETRANSMIT_INITIAL_MS;
+    dev->request_wait = iotsec_value_or(dev->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
     dev->request_at = iotsec_dev_now(dev);
 }
 
@@ -172,7 +171,7 @@ static bool is_in_a_group(const struct iotsec_device *dev)
 
 void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
 {
-    uint32_t max = dev->config->retransmit_max_ms != 0 ? dev->config->retransmit_max_ms : IOTSEC_RETRANSMIT_MAX_MS;
+    uint32_t max = iotsec_value_or(dev->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS);
     uint32_t now = iotsec_dev_now(dev);
     uint32_t interval = dev->request_wait;
 

@@ -41,11 +41,6 @@ uint32_t iotsec_mgr_now(const struct iotsec_manager *m)
     return m->config->hal->now_ms(m->config->hal->user);
 }
 
-uint32_t iotsec_mgr_or(uint32_t value, uint32_t otherwise)
-{
-    return value != 0 ? value : otherwise;
-}
-
 void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason)
 {
     if (m->stats.drops[reason] != 0xFFFF) {

@@ -42,7 +42,7 @@ static bool is_sound(const struct iotsec_registry_access *access)
 
 static uint32_t switch_deadline(const struct iotsec_manager *m)
 {
-    return iotsec_mgr_now(m) + iotsec_mgr_or(m->config->l2_switch_ms, IOTSEC_L2_SWITCH_MS);
+    return iotsec_mgr_now(m) + iotsec_value_or(m->config->l2_switch_ms, IOTSEC_L2_SWITCH_MS);
 }
 
 enum iotsec_status iotsec_mgr_access_load(struct iotsec_manager *m)
@@ -273,7 +273,7 @@ static void switch_keys(struct iotsec_manager *m)
     } else {
         m->flags |= MGR_L2_TIMED;
         m->l2_switch_at =
-            iotsec_mgr_now(m) + (iotsec_mgr_or(m->config->step_interval_ms, IOTSEC_STEP_INTERVAL_MS) << m->l2_failures);
+            iotsec_mgr_now(m) + (iotsec_value_or(m->config->step_interval_ms, IOTSEC_STEP_INTERVAL_MS) << m->l2_failures);
         if (m->l2_failures < FAILURES_MAX) {
             m->l2_failures++;
         }

@@ -157,7 +157,7 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
 
     d->rounds++;
     d->repeat_at = iotsec_mgr_now(m) + add_jitter(m, d->wait);
-    d->wait = iotsec_longer(d->wait, iotsec_mgr_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
+    d->wait = iotsec_longer(d->wait, iotsec_value_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
     if (contact == NULL) {
         return;
     }
@@ -207,7 +207,7 @@ void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *
     }
 #endif
     d->rounds = 0;
-    d->wait = iotsec_mgr_or(m->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
+    d->wait = iotsec_value_or(m->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
     send_delivery(m, d);
 }
 

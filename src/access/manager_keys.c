@@ -134,7 +134,7 @@ static enum iotsec_status stage_group(struct iotsec_manager *m, struct iotsec_ma
 
 static uint32_t step_interval(const struct iotsec_manager *m)
 {
-    return iotsec_mgr_or(m->config->step_interval_ms, IOTSEC_STEP_INTERVAL_MS);
+    return iotsec_value_or(m->config->step_interval_ms, IOTSEC_STEP_INTERVAL_MS);
 }
 
 /* The change is durable: now it holds. */

@@ -71,7 +71,6 @@ enum {
 /* ---- manager.c ---- */
 
 uint32_t iotsec_mgr_now(const struct iotsec_manager *m);
-uint32_t iotsec_mgr_or(uint32_t value, uint32_t otherwise);
 void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason);
 /* The index-th slot; NULL behind the last. */
 struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, uint16_t index);
