@@ -34,11 +34,12 @@ struct iotsec_csb_step {
 
 /** Private: a pair of which one half may have come. Secret. */
 struct iotsec_csb_half {
-    struct iotsec_csb_step step;   /**< private: K, 0 while nothing waits; TGK from the master key */
+    uint32_t key_number;            /**< private: K, 0 while nothing waits */
+    uint16_t sender_id;             /**< private: from the master key */
+    uint8_t flags;                  /**< private: which of them have come */
+    uint8_t tgk[IOTSEC_KEY_BYTES];  /**< private: from the master key */
     uint8_t rand[IOTSEC_KEY_BYTES]; /**< private: from the parameters */
-    struct iotsec_addr addr;       /**< private: from the parameters */
-    uint16_t sender_id;            /**< private: from the master key */
-    uint8_t flags;                 /**< private: which of them have come */
+    struct iotsec_addr addr;        /**< private: from the parameters */
 };
 
 /** One group's keys. Secret; members are private but for those marked readable. Wipe it with iotsec_csb_wipe. */
@@ -48,16 +49,16 @@ struct iotsec_csb {
     uint32_t key_number;    /**< readable: K, 0 while nothing is installed */
     uint32_t counter;       /**< private: next counter of this sender ID */
     struct iotsec_addr addr; /**< readable: the group's multicast address and port */
+    uint32_t previous_key_number; /**< private: 0 when no previous key is held */
+    uint32_t previous_until;      /**< private: when it is dropped */
+    uint32_t derived_at;          /**< private: when keys beyond K + 1 were derived last */
+    uint16_t previous_sender_id;  /**< private: this member's sender ID under the previous key */
     uint8_t rand[IOTSEC_KEY_BYTES]; /**< private: RAND of the generation */
     uint8_t tgk[IOTSEC_KEY_BYTES];  /**< private: TGK of K */
     uint8_t tek[IOTSEC_KEY_BYTES];  /**< private: TEK of K */
     uint8_t previous_tek[IOTSEC_KEY_BYTES]; /**< private */
-    uint32_t previous_key_number; /**< private: 0 when no previous key is held */
-    uint32_t previous_until;      /**< private: when it is dropped */
-    uint16_t previous_sender_id;  /**< private: this member's sender ID under it */
+    struct iotsec_csb_step ahead; /**< private: a candidate until a record proves it: K + 1, or a step further ahead */
     struct iotsec_csb_half half;  /**< private: the half that waits */
-    uint32_t derived_at;          /**< private: when keys beyond K + 1 were derived last */
-    struct iotsec_csb_step ahead[2]; /**< private: candidates until a record proves them: K + 1, and one step further ahead */
 };
 
 /** The bundle of two devices and one session between them. Secret; members are private. */
@@ -74,7 +75,8 @@ enum iotsec_csb_place {
     IOTSEC_CSB_AHEAD,      /**< same generation, 1 to 16 steps ahead: commit with iotsec_csb_advance once the tag is verified */
     IOTSEC_CSB_BEHIND,     /**< same generation, a step that is no longer held */
     IOTSEC_CSB_LATER,      /**< ahead, but keys were derived within the last second: drop the record */
-    IOTSEC_CSB_UNREACHABLE /**< another generation, or too far ahead: ask the domain manager */
+    IOTSEC_CSB_UNREACHABLE, /**< another generation, or too far ahead: ask the domain manager */
+    IOTSEC_CSB_FAILED      /**< ahead, but the HAL failed */
 };
 
 /**
@@ -141,41 +143,47 @@ void iotsec_csb_init(struct iotsec_csb *csb, uint16_t group_id);
 void iotsec_csb_wipe(struct iotsec_csb *csb);
 
 /**
- * Takes the first half of Figure 3: Master Key Data. Installs the pair when the other half with the
- * same key number waits.
+ * Takes the first half of Figure 3: Master Key Data. It waits for the other half with the same key number, and takes the
+ * place of one of the same or an older number.
  * @param csb an initialised bundle
- * @param hal crypto operations and clock
  * @param key_number K of the message
  * @param sender_id the sender ID it assigns, 1 to 65534
  * @param tgk the TGK; copied
- * @retval IOTSEC_OK the pair is installed: acknowledge. A new sender ID starts at counter 0, a kept one goes on
+ * @retval IOTSEC_OK taken: iotsec_csb_install tells whether the pair is complete
  * @retval IOTSEC_ERR_EXISTS K is installed already, or an older one came: acknowledge; nothing changed
- * @retval IOTSEC_ERR_PENDING it waits for the other half and replaces one of the same or an older number; or a half
- *         of a newer number waits, and nothing changed
+ * @retval IOTSEC_ERR_PENDING a half of a newer number waits; nothing changed
  * @retval IOTSEC_ERR_KEY_CONFLICT K is installed with another TGK: nothing changed; ask the domain manager
  * @retval IOTSEC_ERR_ARGUMENT sender ID or key number is not a legal one
- * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  */
-enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
-                                         uint16_t sender_id, const uint8_t tgk[IOTSEC_KEY_BYTES]);
+enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, uint32_t key_number, uint16_t sender_id,
+                                         const uint8_t tgk[IOTSEC_KEY_BYTES]);
 
 /**
  * Takes the second half: Security Parameters Data. Statuses as for iotsec_csb_master_key, without KEY_CONFLICT.
  * @param csb an initialised bundle
- * @param hal crypto operations and clock
  * @param key_number K of the message
  * @param rand RAND; copied
  * @param addr the group's multicast address and port; copied
  * @param eviction 1: the previous key is dropped at once; 0: it opens records for 5 s more, unless generations
  *        lie between, of which one may have been an eviction's
- * @retval IOTSEC_OK the pair is installed: acknowledge
+ * @retval IOTSEC_OK taken: iotsec_csb_install tells whether the pair is complete
  * @retval IOTSEC_ERR_EXISTS K is installed already, or an older one came: acknowledge; nothing changed
- * @retval IOTSEC_ERR_PENDING as for iotsec_csb_master_key
+ * @retval IOTSEC_ERR_PENDING a half of a newer number waits; nothing changed
  * @retval IOTSEC_ERR_ARGUMENT the key number is not a legal one, or the address is not multicast
- * @retval IOTSEC_ERR_CRYPTO the HAL failed; nothing changed
  */
-enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
-                                         const uint8_t rand[IOTSEC_KEY_BYTES], const struct iotsec_addr *addr, int eviction);
+enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, uint32_t key_number, const uint8_t rand[IOTSEC_KEY_BYTES],
+                                         const struct iotsec_addr *addr, int eviction);
+
+/**
+ * Installs the pair if both halves have come. A step of its own, so that nothing of the message is on the stack any more
+ * when keys are derived.
+ * @param csb an initialised bundle
+ * @param hal crypto operations and clock
+ * @retval IOTSEC_OK the pair is installed: acknowledge. A new sender ID starts at counter 0, a kept one goes on
+ * @retval IOTSEC_ERR_PENDING a half is missing
+ * @retval IOTSEC_ERR_CRYPTO the HAL failed; the halves still wait
+ */
+enum iotsec_status iotsec_csb_install(struct iotsec_csb *csb, const struct iotsec_hal *hal);
 
 /**
  * Forgets a waiting half: call it when the session that brought it ends, since the pair is sent again
@@ -185,30 +193,25 @@ enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct io
 void iotsec_csb_forget_half(struct iotsec_csb *csb);
 
 /**
- * Finds the TEK for a received record's epoch. Derives it where it lies ahead: the next step once, and
- * kept; further ones at most once a second, so that an outsider buys no key derivations.
- * @param csb an installed bundle
+ * Finds the TEK for a received record's epoch. Derives it where it lies ahead, and keeps it: the next step at any time,
+ * further ones at most once a second, so that an outsider buys no key derivations.
+ * @param csb a bundle, installed or not
  * @param hal crypto operations and clock
  * @param epoch the record's epoch
- * @param place set to where the epoch stands
- * @param tek set to the key, valid until the next call on this bundle; NULL for BEHIND, LATER and UNREACHABLE
- * @param key_number set to the full key number of the record; 0 when tek is NULL
- * @retval IOTSEC_OK answered
- * @retval IOTSEC_ERR_CRYPTO the HAL failed
+ * @param tek set to the key, valid until the next call on this bundle; NULL unless it is CURRENT, PREVIOUS or AHEAD
+ * @return where the epoch stands
  */
-enum iotsec_status iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint16_t epoch,
-                                  enum iotsec_csb_place *place, const uint8_t **tek, uint32_t *key_number);
+enum iotsec_csb_place iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint16_t epoch, const uint8_t **tek);
 
 /**
- * Moves to the step that iotsec_csb_key found AHEAD; call it only after a record's tag was verified
+ * Moves to the step that iotsec_csb_key found AHEAD last; call it only after a record's tag was verified
  * under it. The own key becomes the previous one for 5 s and older TGKs are wiped.
  * @param csb an installed bundle
  * @param hal crypto operations and clock
- * @param key_number the number that iotsec_csb_key gave
  * @retval IOTSEC_OK moved
- * @retval IOTSEC_ERR_STATE iotsec_csb_key did not just find that number ahead; nothing changed
+ * @retval IOTSEC_ERR_STATE no step ahead was found since the last move; nothing changed
  */
-enum iotsec_status iotsec_csb_advance(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number);
+enum iotsec_status iotsec_csb_advance(struct iotsec_csb *csb, const struct iotsec_hal *hal);
 
 /**
  * Takes the next counter of the own sender ID. A counter that was taken is spent, whatever becomes of the record.

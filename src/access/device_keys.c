@@ -417,11 +417,14 @@ static void take_half(struct iotsec_device *dev, struct iotsec_km_message *messa
     was.sender_id = group->csb.sender_id;
     was.addr = group->csb.addr;
     if (master) {
-        status = iotsec_csb_master_key(&group->csb, hal, message->key_number, message->sender_id, message->secret);
+        status = iotsec_csb_master_key(&group->csb, message->key_number, message->sender_id, message->secret);
     } else {
         message->addr.interface = dev->interface; /* the group is heard where the device joined */
-        status = iotsec_csb_parameters(&group->csb, hal, message->key_number, message->secret, &message->addr,
+        status = iotsec_csb_parameters(&group->csb, message->key_number, message->secret, &message->addr,
                                        message->kind == IOTSEC_KM_PARAMETERS_EVICTION);
+    }
+    if (status == IOTSEC_OK) {
+        status = iotsec_csb_install(&group->csb, hal);
     }
     if (status == IOTSEC_OK) {
         complete_pair(dev, group, message, &was);

@@ -124,8 +124,9 @@ static bool read_slot(struct iotsec_device *dev, struct iotsec_device_group *gro
             iotsec_rd_u32(&r, &crc) && crc == iotsec_crc32(slot, SLOT_CRC_AT) && iotsec_dev_group(dev, group_id) == NULL;
     if (sound) {
         iotsec_csb_init(&group->csb, group_id);
-        sound = iotsec_csb_parameters(&group->csb, hal, key_number, rand, &addr, 0) == IOTSEC_ERR_PENDING &&
-                iotsec_csb_master_key(&group->csb, hal, key_number, sender_id, tgk) == IOTSEC_OK;
+        sound = iotsec_csb_parameters(&group->csb, key_number, rand, &addr, 0) == IOTSEC_OK &&
+                iotsec_csb_master_key(&group->csb, key_number, sender_id, tgk) == IOTSEC_OK &&
+                iotsec_csb_install(&group->csb, hal) == IOTSEC_OK;
     }
     if (sound) {
         group->csb.counter = reserved; /* any below it may have been used */

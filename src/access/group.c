@@ -122,7 +122,6 @@ enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, st
     enum iotsec_csb_place place;
     enum iotsec_status status;
     const uint8_t *tek;
-    uint32_t key_number;
 
     if (sender_id < IOTSEC_SENDER_ID_MIN || sender_id > IOTSEC_SENDER_ID_MAX ||
         record->length < IOTSEC_TAG_CCM_8_BYTES) {
@@ -131,13 +130,16 @@ enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, st
     if (is_own(csb, record->epoch, sender_id)) {
         return IOTSEC_DROP_OWN;
     }
-    if (iotsec_csb_key(csb, hal, record->epoch, &place, &tek, &key_number) != IOTSEC_OK) {
-        return IOTSEC_DROP_NO_ROOM;
-    }
+    place = iotsec_csb_key(csb, hal, record->epoch, &tek);
     if (tek == NULL) {
-        /* LATER may be a forgery, and the next record gets its turn */
-        return place == IOTSEC_CSB_BEHIND ? IOTSEC_DROP_BEHIND :
-               place == IOTSEC_CSB_LATER ? IOTSEC_DROP_EPOCH : IOTSEC_DROP_UNREACHABLE;
+        static const uint8_t reasons[] = {
+            [IOTSEC_CSB_BEHIND] = IOTSEC_DROP_BEHIND,
+            [IOTSEC_CSB_LATER] = IOTSEC_DROP_EPOCH, /* it may be a forgery, and the next record gets its turn */
+            [IOTSEC_CSB_UNREACHABLE] = IOTSEC_DROP_UNREACHABLE,
+            [IOTSEC_CSB_FAILED] = IOTSEC_DROP_NO_ROOM,
+        };
+
+        return (enum iotsec_drop)reasons[place];
     }
     slot = find_slot(config, group, sender_id, record->epoch);
     if (slot == NULL) {
@@ -153,7 +155,7 @@ enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, st
         return status == IOTSEC_ERR_AUTH ? IOTSEC_DROP_AUTH : IOTSEC_DROP_NO_ROOM;
     }
     if (place == IOTSEC_CSB_AHEAD) {
-        (void)iotsec_csb_advance(csb, hal, key_number); /* the candidate that just opened the record is there */
+        (void)iotsec_csb_advance(csb, hal); /* the candidate that just opened the record is there */
     }
     commit_slot(slot, sender_id, record->epoch, counter);
     opened->sender_id = sender_id;

@@ -8,8 +8,8 @@
  *     TEK[K]   = PRF(TGK[K],   0x2AD01C64 || cs_id || CSB_ID || RAND)             two devices' purpose keys likewise
  *     TGK[K+1] = PRF(TGK[K],   0x197A9E97 || cs_id || CSB_ID || RAND || K+1)      steps of one generation
  *
- * K+1 is derived once, when it is first seen, and kept; what lies further ahead is derived at most once
- * a second, because anybody can send an epoch and only the tag tells a member's from a stranger's.
+ * What lies ahead is derived when it is seen and one step of it is kept: K+1 whenever it is not that one, others at most
+ * once a second, because anybody can send an epoch and only the tag tells a member's from a stranger's.
  */
 #include <iotsec/csb.h>
 
@@ -23,39 +23,65 @@
 #define HALF_PARAMETERS 2u
 #define HALF_EVICTION 4u /* the parameters drop the previous key at once */
 
-/* csb->ahead[]: what is kept, and what an outsider's epoch may replace once a second */
-#define NEXT 0u
-#define FURTHER 1u
-
+#define HASH_BLOCK 64u
+#define DIGEST 32u
 #define LABEL_BYTES (4u + 1u + 4u + IOTSEC_KEY_BYTES)
 
 #define GENERATION(key_number) ((key_number) >> 8)
 
-/* PRF over the one layout that the derivations share: the ratchet's with K in it, a key's (K = 0) without. */
-static enum iotsec_status derive(const struct iotsec_hal *hal, uint8_t cs_id, uint32_t csb_id, uint32_t key_number,
-                                 const uint8_t *rand, const uint8_t *from, uint8_t *to)
+/*
+ * RFC 3830's PRF over the one layout that the derivations share. `number` is a K of the ratchet, or below 256 the cs_id of a
+ * key. Inkey and output have 16 bytes here: one block, one round. P(inkey, label) is then
+ *
+ *     A = HMAC(inkey, label), out = HMAC(inkey, A || label)
+ *
+ * or four hashes, each over a padded inkey, what the hash before it gave, and, in the inner ones, the label. The padded
+ * inkeys are hashed twice, because their hash states would be the largest thing on the stack.
+ */
+static enum iotsec_status derive(const struct iotsec_hal *hal, uint32_t csb_id, uint32_t number, const uint8_t *rand,
+                                 const uint8_t *from, uint8_t *to)
 {
-    uint8_t label[LABEL_BYTES + 4u];
-    uint8_t out[IOTSEC_KEY_BYTES];
-    uint32_t constant = IOTSEC_TEK_CONSTANT;
-    size_t len = LABEL_BYTES;
-    enum iotsec_status status;
+    struct {
+        uint8_t pad[HASH_BLOCK];
+        uint8_t digest[DIGEST];
+        uint8_t label[LABEL_BYTES + 4u];
+    } s;
+    struct iotsec_slice parts[2];
+    size_t count = 2;
+    unsigned mask = 0x36;
+    unsigned left = 4;
+    enum iotsec_status status = IOTSEC_OK;
+    size_t i;
 
-    label[4] = cs_id;
-    iotsec_put_u32(label + 5, csb_id);
-    memcpy(label + 9, rand, IOTSEC_KEY_BYTES);
-    if (key_number != 0) {
-        iotsec_put_u32(label + LABEL_BYTES, key_number);
-        constant = IOTSEC_RATCHET_CONSTANT;
-        len += 4;
+    memset(&s, 0, sizeof s);
+    memcpy(s.pad, from, IOTSEC_KEY_BYTES);
+    parts[0].data = s.pad;
+    parts[0].len = sizeof s.pad;
+    parts[1].data = s.label;
+    parts[1].len = LABEL_BYTES;
+    iotsec_put_u32(s.label, IOTSEC_TEK_CONSTANT);
+    s.label[4] = (uint8_t)number;
+    iotsec_put_u32(s.label + 5, csb_id);
+    memcpy(s.label + 9, rand, IOTSEC_KEY_BYTES);
+    if (number >= 0x100u) {
+        iotsec_put_u32(s.label, IOTSEC_RATCHET_CONSTANT);
+        s.label[4] = IOTSEC_CS_ID_GROUP;
+        iotsec_put_u32(s.label + LABEL_BYTES, number);
+        parts[1].len += 4;
     }
-    iotsec_put_u32(label, constant);
-    status = iotsec_mikey_prf(hal, from, IOTSEC_KEY_BYTES, label, len, out, sizeof out);
+    while (left-- != 0 && status == IOTSEC_OK) {
+        for (i = 0; i < sizeof s.pad; i++) {
+            s.pad[i] = (uint8_t)(s.pad[i] ^ mask);
+        }
+        mask = 0x36 ^ 0x5C; /* from one to the other */
+        status = iotsec_sha256(hal, parts, count, s.digest);
+        parts[0].len = sizeof s.pad + sizeof s.digest;
+        count ^= 3u;
+    }
     if (status == IOTSEC_OK) {
-        memcpy(to, out, sizeof out);
+        memcpy(to, s.digest, IOTSEC_KEY_BYTES);
     }
-    iotsec_wipe(out, sizeof out);
-    iotsec_wipe(label, sizeof label); /* RAND is for members only */
+    iotsec_wipe(&s, sizeof s); /* RAND is for members only */
     return status;
 }
 
@@ -63,20 +89,20 @@ enum iotsec_status iotsec_csb_purpose_key(const struct iotsec_hal *hal, uint8_t 
                                           const uint8_t tgk[IOTSEC_KEY_BYTES], const uint8_t rand[IOTSEC_KEY_BYTES],
                                           uint8_t key[IOTSEC_KEY_BYTES])
 {
-    return cs_id != 0 ? derive(hal, cs_id, csb_id, 0, rand, tgk, key) : IOTSEC_ERR_ARGUMENT;
+    return cs_id != 0 ? derive(hal, csb_id, cs_id, rand, tgk, key) : IOTSEC_ERR_ARGUMENT;
 }
 
 enum iotsec_status iotsec_csb_derive_tek(const struct iotsec_hal *hal, uint16_t group_id, const uint8_t tgk[IOTSEC_KEY_BYTES],
                                          const uint8_t rand[IOTSEC_KEY_BYTES], uint8_t tek[IOTSEC_KEY_BYTES])
 {
-    return iotsec_csb_purpose_key(hal, IOTSEC_CS_ID_GROUP, group_id, tgk, rand, tek);
+    return derive(hal, group_id, IOTSEC_CS_ID_GROUP, rand, tgk, tek);
 }
 
 enum iotsec_status iotsec_csb_ratchet(const struct iotsec_hal *hal, uint16_t group_id, uint32_t key_number,
                                       const uint8_t rand[IOTSEC_KEY_BYTES], const uint8_t from[IOTSEC_KEY_BYTES],
                                       uint8_t to[IOTSEC_KEY_BYTES])
 {
-    return derive(hal, IOTSEC_CS_ID_GROUP, group_id, key_number, rand, from, to);
+    return derive(hal, group_id, key_number, rand, from, to);
 }
 
 uint32_t iotsec_csb_next_generation(uint32_t key_number)
@@ -113,8 +139,8 @@ static void drop_previous(struct iotsec_csb *csb)
     iotsec_wipe(csb->previous_tek, sizeof csb->previous_tek);
 }
 
-/* The one way in which K changes: the step's keys become the current ones, and no older TGK is left. */
-static void move_to(struct iotsec_csb *csb, const struct iotsec_hal *hal, const struct iotsec_csb_step *step, bool keep_previous)
+/* The one way in which K changes: the keys in `ahead` become the current ones, and no older TGK is left. */
+static void move(struct iotsec_csb *csb, const struct iotsec_hal *hal, bool keep_previous)
 {
     uint32_t now = hal->now_ms(hal->user);
 
@@ -125,59 +151,106 @@ static void move_to(struct iotsec_csb *csb, const struct iotsec_hal *hal, const 
         csb->previous_until = now + IOTSEC_PREVIOUS_KEY_MS;
         memcpy(csb->previous_tek, csb->tek, sizeof csb->previous_tek);
     }
-    csb->key_number = step->key_number;
-    memcpy(csb->tgk, step->tgk, sizeof csb->tgk);
-    memcpy(csb->tek, step->tek, sizeof csb->tek);
+    csb->key_number = csb->ahead.key_number;
+    memcpy(csb->tgk, csb->ahead.tgk, sizeof csb->tgk);
+    memcpy(csb->tek, csb->ahead.tek, sizeof csb->tek);
     csb->derived_at = now - IOTSEC_DERIVE_INTERVAL_MS;
-    iotsec_wipe(csb->ahead, sizeof csb->ahead);
-    if (csb->half.step.key_number <= csb->key_number) {
+    iotsec_wipe(&csb->ahead, sizeof csb->ahead);
+    if (csb->half.key_number <= csb->key_number) {
         iotsec_csb_forget_half(csb); /* it may be an older TGK */
     }
 }
 
-static bool key_number_legal(uint32_t key_number)
+/* The step's TGK stands in `ahead`: its TEK too, and only then it is a step's. */
+static enum iotsec_status finish_ahead(struct iotsec_csb *csb, const struct iotsec_hal *hal, const uint8_t *rand,
+                                       uint32_t key_number)
 {
-    return (key_number & 0xFF00u) != 0;
+    enum iotsec_status status = iotsec_csb_derive_tek(hal, csb->group_id, csb->ahead.tgk, rand, csb->ahead.tek);
+
+    csb->ahead.key_number = status == IOTSEC_OK ? key_number : 0;
+    return status;
 }
 
-/* Makes a half of this number the one that waits. False: a newer one does, which an older must not push out. */
-static bool start_half(struct iotsec_csb *csb, uint32_t key_number)
+/* Makes a half of this number the one that waits. */
+static enum iotsec_status start_half(struct iotsec_csb *csb, uint32_t key_number, unsigned flags)
 {
-    if (key_number < csb->half.step.key_number) {
-        return false;
+    struct iotsec_csb_half *half = &csb->half;
+
+    if ((key_number & 0xFF00u) == 0) {
+        return IOTSEC_ERR_ARGUMENT;
     }
-    if (key_number != csb->half.step.key_number) {
-        csb->half.step.key_number = key_number;
-        csb->half.flags = 0;
+    if (key_number <= csb->key_number) {
+        return IOTSEC_ERR_EXISTS;
     }
-    return true;
+    if (key_number < half->key_number) {
+        return IOTSEC_ERR_PENDING; /* a newer one waits, which an older must not push out */
+    }
+    if (key_number != half->key_number) {
+        half->key_number = key_number;
+        half->flags = 0;
+    }
+    half->flags = (uint8_t)(half->flags | flags);
+    return IOTSEC_OK;
 }
 
-/* Installs the pair, once both halves are there. */
-static enum iotsec_status install_pair(struct iotsec_csb *csb, const struct iotsec_hal *hal)
+enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, uint32_t key_number, uint16_t sender_id,
+                                         const uint8_t tgk[IOTSEC_KEY_BYTES])
 {
-    uint32_t generation = GENERATION(csb->half.step.key_number);
-    uint16_t sender_id = csb->half.sender_id;
+    enum iotsec_status status = IOTSEC_ERR_ARGUMENT;
+
+    if (sender_id >= IOTSEC_SENDER_ID_MIN && sender_id <= IOTSEC_SENDER_ID_MAX) {
+        status = start_half(csb, key_number, HALF_MASTER);
+    }
+    if (status == IOTSEC_OK) {
+        csb->half.sender_id = sender_id;
+        memcpy(csb->half.tgk, tgk, sizeof csb->half.tgk);
+    }
+    if (status == IOTSEC_ERR_EXISTS && key_number == csb->key_number && !iotsec_ct_equal(tgk, csb->tgk, sizeof csb->tgk)) {
+        status = IOTSEC_ERR_KEY_CONFLICT;
+    }
+    return status;
+}
+
+enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, uint32_t key_number, const uint8_t rand[IOTSEC_KEY_BYTES],
+                                         const struct iotsec_addr *addr, int eviction)
+{
+    enum iotsec_status status = IOTSEC_ERR_ARGUMENT;
+
+    if (iotsec_addr_is_multicast(addr)) {
+        status = start_half(csb, key_number, eviction ? HALF_PARAMETERS | HALF_EVICTION : HALF_PARAMETERS);
+    }
+    if (status == IOTSEC_OK) {
+        csb->half.addr = *addr;
+        memcpy(csb->half.rand, rand, sizeof csb->half.rand);
+    }
+    return status;
+}
+
+enum iotsec_status iotsec_csb_install(struct iotsec_csb *csb, const struct iotsec_hal *hal)
+{
+    const struct iotsec_csb_half *half = &csb->half;
+    uint32_t generation = GENERATION(half->key_number);
+    uint16_t sender_id = half->sender_id;
     enum iotsec_status status;
     bool keep_previous;
 
-    if ((csb->half.flags & (HALF_MASTER | HALF_PARAMETERS)) != (HALF_MASTER | HALF_PARAMETERS)) {
+    if ((half->flags & (HALF_MASTER | HALF_PARAMETERS)) != (HALF_MASTER | HALF_PARAMETERS)) {
         return IOTSEC_ERR_PENDING;
     }
-    status = iotsec_csb_derive_tek(hal, csb->group_id, csb->half.step.tgk, csb->half.rand, csb->half.step.tek);
+    memcpy(csb->ahead.tgk, half->tgk, sizeof csb->ahead.tgk); /* whatever stood there gives way */
+    status = finish_ahead(csb, hal, half->rand, half->key_number);
     if (status != IOTSEC_OK) {
-        return status; /* the halves stay: when they are repeated, this is tried again */
+        return status; /* the halves stay: this can be tried again */
     }
     /* Across a gap of generations an eviction may have been missed: the old key is kept only where there is none.
      * A manager with an old copy of its registry comes to a number for the second time: another RAND, another
      * generation, whose sender IDs belong to others. */
-    keep_previous = csb->key_number != 0 && (csb->half.flags & HALF_EVICTION) == 0 &&
-                    ((generation == GENERATION(csb->key_number) &&
-                      iotsec_ct_equal(csb->half.rand, csb->rand, sizeof csb->rand)) ||
+    keep_previous = csb->key_number != 0 && (half->flags & HALF_EVICTION) == 0 &&
+                    ((generation == GENERATION(csb->key_number) && iotsec_ct_equal(half->rand, csb->rand, sizeof csb->rand)) ||
                      generation == GENERATION(iotsec_csb_next_generation(csb->key_number)));
-    memcpy(csb->rand, csb->half.rand, sizeof csb->rand);
-    csb->addr = csb->half.addr;
-    move_to(csb, hal, &csb->half.step, keep_previous); /* wipes the half */
+    memcpy(csb->rand, half->rand, sizeof csb->rand);
+    csb->addr = half->addr;
+    move(csb, hal, keep_previous); /* wipes the half */
     if (csb->sender_id != sender_id) {
         csb->sender_id = sender_id;
         csb->counter = 0; /* a kept ID goes on instead: none of its counters is ever used again */
@@ -185,132 +258,67 @@ static enum iotsec_status install_pair(struct iotsec_csb *csb, const struct iots
     return IOTSEC_OK;
 }
 
-enum iotsec_status iotsec_csb_master_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
-                                         uint16_t sender_id, const uint8_t tgk[IOTSEC_KEY_BYTES])
-{
-    if (!key_number_legal(key_number) || sender_id < IOTSEC_SENDER_ID_MIN || sender_id > IOTSEC_SENDER_ID_MAX) {
-        return IOTSEC_ERR_ARGUMENT;
-    }
-    if (key_number == csb->key_number && !iotsec_ct_equal(tgk, csb->tgk, sizeof csb->tgk)) {
-        return IOTSEC_ERR_KEY_CONFLICT;
-    }
-    if (key_number <= csb->key_number) {
-        return IOTSEC_ERR_EXISTS;
-    }
-    if (!start_half(csb, key_number)) {
-        return IOTSEC_ERR_PENDING;
-    }
-    csb->half.flags |= HALF_MASTER;
-    csb->half.sender_id = sender_id;
-    memcpy(csb->half.step.tgk, tgk, sizeof csb->half.step.tgk);
-    return install_pair(csb, hal);
-}
-
-enum iotsec_status iotsec_csb_parameters(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number,
-                                         const uint8_t rand[IOTSEC_KEY_BYTES], const struct iotsec_addr *addr, int eviction)
-{
-    if (!key_number_legal(key_number) || !iotsec_addr_is_multicast(addr)) {
-        return IOTSEC_ERR_ARGUMENT;
-    }
-    if (key_number <= csb->key_number) {
-        return IOTSEC_ERR_EXISTS;
-    }
-    if (!start_half(csb, key_number)) {
-        return IOTSEC_ERR_PENDING;
-    }
-    csb->half.flags = (uint8_t)((csb->half.flags & HALF_MASTER) | HALF_PARAMETERS | (eviction ? HALF_EVICTION : 0));
-    csb->half.addr = *addr;
-    memcpy(csb->half.rand, rand, sizeof csb->half.rand);
-    return install_pair(csb, hal);
-}
-
 /* ---- A record's key ---- */
 
-/* Derives the keys of a step ahead, unless they are the ones that stand there already. */
-static enum iotsec_status derive_step(const struct iotsec_csb *csb, const struct iotsec_hal *hal, struct iotsec_csb_step *step,
-                                      uint32_t key_number)
+/* Derives the keys of a step ahead. */
+static enum iotsec_status derive_ahead(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number)
 {
-    const uint8_t *from = csb->tgk;
+    uint8_t *tgk = csb->ahead.tgk;
     enum iotsec_status status = IOTSEC_OK;
-    uint32_t k;
+    uint32_t k = csb->key_number;
 
-    if (step->key_number == key_number) {
-        return IOTSEC_OK;
-    }
-    step->key_number = 0; /* nothing half derived can be committed */
-    for (k = csb->key_number; status == IOTSEC_OK && k != key_number; from = step->tgk) {
+    csb->ahead.key_number = 0; /* nothing half derived can be committed */
+    memcpy(tgk, csb->tgk, sizeof csb->tgk);
+    while (status == IOTSEC_OK && k != key_number) {
         k++;
-        status = iotsec_csb_ratchet(hal, csb->group_id, k, csb->rand, from, step->tgk);
+        status = derive(hal, csb->group_id, k, csb->rand, tgk, tgk);
     }
-    if (status == IOTSEC_OK) {
-        status = iotsec_csb_derive_tek(hal, csb->group_id, step->tgk, csb->rand, step->tek);
-    }
-    if (status == IOTSEC_OK) {
-        step->key_number = key_number;
-    }
-    return status;
+    return status == IOTSEC_OK ? finish_ahead(csb, hal, csb->rand, key_number) : status;
 }
 
-/* Where one of our own generation's epochs stands that is not the current one: `distance` steps ahead, or (wrapped) behind. */
-static enum iotsec_csb_place find_ahead(struct iotsec_csb *csb, uint32_t now, uint32_t key_number, struct iotsec_csb_step **step)
+enum iotsec_csb_place iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint16_t epoch, const uint8_t **tek)
 {
-    uint32_t distance = key_number - csb->key_number;
+    uint32_t now = hal->now_ms(hal->user);
+    int steps = epoch - (int)(csb->key_number & 0xFFFFu);
+    uint32_t key_number = csb->key_number + (uint32_t)steps;
 
-    if (distance > IOTSEC_STEPS_AHEAD_MAX) {
-        return key_number < csb->key_number ? IOTSEC_CSB_BEHIND : IOTSEC_CSB_UNREACHABLE;
+    *tek = csb->previous_tek;
+    if (iotsec_csb_expire(csb, now) != UINT32_MAX && epoch == (uint16_t)csb->previous_key_number) {
+        return IOTSEC_CSB_PREVIOUS;
     }
-    *step = &csb->ahead[distance == 1 ? NEXT : FURTHER];
-    if (distance != 1 && (*step)->key_number != key_number) {
-        if (now - csb->derived_at < IOTSEC_DERIVE_INTERVAL_MS) {
-            return IOTSEC_CSB_LATER;
+    *tek = csb->tek;
+    if (csb->key_number != 0 && steps == 0) {
+        return IOTSEC_CSB_CURRENT;
+    }
+    *tek = NULL;
+    /* the epoch's high byte names a generation among its neighbours; its low byte is the step */
+    if (csb->key_number == 0 || GENERATION(key_number) != GENERATION(csb->key_number) || steps > (int)IOTSEC_STEPS_AHEAD_MAX) {
+        return IOTSEC_CSB_UNREACHABLE;
+    }
+    if (steps < 0) {
+        return IOTSEC_CSB_BEHIND;
+    }
+    if (csb->ahead.key_number != key_number) {
+        if (steps != 1) {
+            if (now - csb->derived_at < IOTSEC_DERIVE_INTERVAL_MS) {
+                return IOTSEC_CSB_LATER;
+            }
+            csb->derived_at = now;
         }
-        csb->derived_at = now;
+        if (derive_ahead(csb, hal, key_number) != IOTSEC_OK) {
+            return IOTSEC_CSB_FAILED;
+        }
     }
+    *tek = csb->ahead.tek;
     return IOTSEC_CSB_AHEAD;
 }
 
-enum iotsec_status iotsec_csb_key(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint16_t epoch,
-                                  enum iotsec_csb_place *place, const uint8_t **tek, uint32_t *key_number)
+enum iotsec_status iotsec_csb_advance(struct iotsec_csb *csb, const struct iotsec_hal *hal)
 {
-    /* the epoch's high byte names a generation among its neighbours; its low byte is the step */
-    uint32_t k = (csb->key_number & ~0xFFu) | (epoch & 0xFFu);
-    uint32_t now = hal->now_ms(hal->user);
-    enum iotsec_csb_place at = IOTSEC_CSB_UNREACHABLE;
-    enum iotsec_status status = IOTSEC_OK;
-    const uint8_t *found = NULL;
-    struct iotsec_csb_step *step;
-
-    (void)iotsec_csb_expire(csb, now);
-    if (csb->previous_key_number != 0 && epoch == (uint16_t)csb->previous_key_number) {
-        at = IOTSEC_CSB_PREVIOUS;
-        found = csb->previous_tek;
-        k = csb->previous_key_number;
-    } else if (csb->key_number != 0 && (uint16_t)k == epoch) {
-        if (k == csb->key_number) {
-            at = IOTSEC_CSB_CURRENT;
-            found = csb->tek;
-        } else {
-            at = find_ahead(csb, now, k, &step);
-            if (at == IOTSEC_CSB_AHEAD) {
-                status = derive_step(csb, hal, step, k);
-                found = status == IOTSEC_OK ? step->tek : NULL;
-            }
-        }
-    }
-    *place = at;
-    *tek = found;
-    *key_number = found != NULL ? k : 0;
-    return status;
-}
-
-enum iotsec_status iotsec_csb_advance(struct iotsec_csb *csb, const struct iotsec_hal *hal, uint32_t key_number)
-{
-    struct iotsec_csb_step *step = &csb->ahead[key_number == csb->key_number + 1u ? NEXT : FURTHER];
-
-    if (key_number == 0 || step->key_number != key_number) {
+    if (csb->ahead.key_number == 0) {
         return IOTSEC_ERR_STATE;
     }
-    move_to(csb, hal, step, true);
+    move(csb, hal, true);
     return IOTSEC_OK;
 }
 
@@ -328,12 +336,10 @@ enum iotsec_status iotsec_csb_take_counter(struct iotsec_csb *csb, uint32_t *cou
 
 uint32_t iotsec_csb_expire(struct iotsec_csb *csb, uint32_t now_ms)
 {
-    if (csb->previous_key_number == 0) {
-        return UINT32_MAX;
-    }
-    if (iotsec_time_reached(now_ms, csb->previous_until)) {
+    uint32_t left = iotsec_time_left(now_ms, csb->previous_until);
+
+    if (left == 0) {
         drop_previous(csb);
-        return UINT32_MAX;
     }
-    return csb->previous_until - now_ms;
+    return csb->previous_key_number != 0 ? left : UINT32_MAX;
 }

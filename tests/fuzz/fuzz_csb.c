@@ -37,8 +37,8 @@ static void take_step(struct iotsec_reader *script, struct iotsec_csb *csb, cons
     case 0:
         memset(secret, script_u8(script), sizeof secret);
         number = script_number(script);
-        status = iotsec_csb_master_key(csb, hal, number, script_u16(script), secret);
-        script_check(status != IOTSEC_OK || csb->key_number == number);
+        status = iotsec_csb_master_key(csb, number, script_u16(script), secret);
+        script_check(status != IOTSEC_OK || iotsec_csb_install(csb, hal) != IOTSEC_OK || csb->key_number == number);
         break;
     case 1:
         memset(secret, script_u8(script), sizeof secret);
@@ -46,26 +46,27 @@ static void take_step(struct iotsec_reader *script, struct iotsec_csb *csb, cons
         addr.ip[0] = script_u8(script);
         addr.port = 5683;
         number = script_number(script);
-        status = iotsec_csb_parameters(csb, hal, number, secret, &addr, script_u8(script) & 1);
-        script_check(status != IOTSEC_OK || csb->key_number == number);
+        status = iotsec_csb_parameters(csb, number, secret, &addr, script_u8(script) & 1);
+        script_check(status != IOTSEC_OK || iotsec_csb_install(csb, hal) != IOTSEC_OK || csb->key_number == number);
         break;
     case 2:
     case 3:
         if (csb->key_number == 0) {
             break;
         }
-        status = iotsec_csb_key(csb, hal, (uint16_t)script_number(script), &place, &tek, &number);
-        script_check(status == IOTSEC_OK);
-        script_check((tek != NULL) == (number != 0));
+        place = iotsec_csb_key(csb, hal, (uint16_t)script_number(script), &tek);
+        script_check(place != IOTSEC_CSB_FAILED);
+        script_check((tek != NULL) == (place <= IOTSEC_CSB_AHEAD));
         if (place == IOTSEC_CSB_AHEAD) {
+            number = csb->ahead.key_number;
             script_check(number > csb->key_number && number - csb->key_number <= IOTSEC_STEPS_AHEAD_MAX);
             if ((script_u8(script) & 1) != 0) {
-                script_check(iotsec_csb_advance(csb, hal, number) == IOTSEC_OK && csb->key_number == number);
+                script_check(iotsec_csb_advance(csb, hal) == IOTSEC_OK && csb->key_number == number);
             }
         }
         break;
     case 4:
-        (void)iotsec_csb_advance(csb, hal, script_number(script));
+        (void)iotsec_csb_advance(csb, hal);
         break;
     case 5:
         now += script_u16(script);
