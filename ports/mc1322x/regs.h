@@ -86,12 +86,93 @@
 #define UART_LEVEL_MASK 0x3Fu
 #define UART_UBRCNT REG32(UART1_BASE + 0x18)
 
-/* ---- MACA: only what a stop needs; the rest is the radio's ---- */
+/* ---- ASM: the AES module. Word i of a register of 16 bytes is its bytes 4i to 4i + 3, the first the highest ---- */
+
+#define ASM_BASE 0x80008000u
+#define ASM_KEY REG32(ASM_BASE + 0x00) /* the first of four, here and below; cannot be read */
+#define ASM_DATA REG32(ASM_BASE + 0x10)
+#define ASM_CTR REG32(ASM_BASE + 0x20)
+#define ASM_CTR_RESULT REG32(ASM_BASE + 0x30)
+#define ASM_CBC_RESULT REG32(ASM_BASE + 0x40)
+#define ASM_CONTROL0 REG32(ASM_BASE + 0x50) /* strobes */
+#define ASM_START (1u << 24)
+#define ASM_LOAD_MAC (1u << 26)
+#define ASM_CLEAR_IRQ (1u << 31)
+#define ASM_CONTROL1 REG32(ASM_BASE + 0x54)
+#define ASM_ON (1u << 0)
+#define ASM_NORMAL_MODE (1u << 1) /* 0: a key of the boot ROM's */
+#define ASM_BYPASS (1u << 2)
+#define ASM_CBC_MODE (1u << 24)
+#define ASM_CTR_MODE (1u << 25)
+#define ASM_SELF_TEST (1u << 26)
+#define ASM_MASK_IRQ (1u << 31)
+#define ASM_STATUS REG32(ASM_BASE + 0x58)
+#define ASM_DONE (1u << 24)
+#define ASM_TEST_PASS (1u << 25)
+#define ASM_MAC REG32(ASM_BASE + 0x60)
+
+/* ---- MACA: the radio. Its clock has to be on before anything but MACA_RESET is touched ---- */
 
 #define MACA_BASE 0x80004000u
 #define MACA_RESET REG32(MACA_BASE + 0x04)
 #define MACA_RESET_RST (1u << 0)
 #define MACA_RESET_CLKON (1u << 1)
+#define MACA_RANDOM REG32(MACA_BASE + 0x08) /* a shift register, no entropy */
+#define MACA_CONTROL REG32(MACA_BASE + 0x0C)
+#define MACA_SEQ_NOP 0u
+#define MACA_SEQ_ABORT 1u
+#define MACA_SEQ_TX 3u
+#define MACA_SEQ_RX 4u
+#define MACA_MODE_CCA (1u << 3) /* one look at the channel before sending, without slots */
+#define MACA_ASAP (1u << 9)
+#define MACA_PROMISCUOUS (1u << 11) /* 0: addresses are filtered, and frames that ask for it acknowledged */
+#define MACA_PRECOUNT(n) ((uint32_t)(n) << 16)
+#define MACA_STATUS REG32(MACA_BASE + 0x10)
+#define MACA_CODE(status) ((status) & 15u)
+#define MACA_CODE_OK 0u
+#define MACA_CODE_BUSY 2u
+#define MACA_CODE_NO_ACK 5u
+#define MACA_TMREN REG32(MACA_BASE + 0x40)
+#define MACA_TMRDIS REG32(MACA_BASE + 0x44)
+#define MACA_TMR_CPL (1u << 1)
+#define MACA_TMR_SFT (1u << 2)
+#define MACA_CLK REG32(MACA_BASE + 0x48) /* 250 kHz */
+#define MACA_CPLCLK REG32(MACA_BASE + 0x50)
+#define MACA_SFTCLK REG32(MACA_BASE + 0x54)
+#define MACA_SLOTOFFSET REG32(MACA_BASE + 0x64)
+#define MACA_DMARX REG32(MACA_BASE + 0x80)
+#define MACA_DMATX REG32(MACA_BASE + 0x84)
+#define MACA_TXLEN REG32(MACA_BASE + 0x8C)
+#define MACA_TXSEQNR REG32(MACA_BASE + 0x90)
+#define MACA_GETRXLVL REG32(MACA_BASE + 0x98)
+#define MACA_IRQ REG32(MACA_BASE + 0xC0)
+#define MACA_CLRIRQ REG32(MACA_BASE + 0xC4)
+#define MACA_MASKIRQ REG32(MACA_BASE + 0xCC) /* 1: may interrupt */
+#define MACA_IRQ_ACPL (1u << 0)
+#define MACA_IRQ_DI (1u << 2)
+#define MACA_IRQ_RST (1u << 4)
+#define MACA_IRQ_SFT (1u << 10)
+#define MACA_IRQ_FLT (1u << 11)
+#define MACA_IRQ_CRC (1u << 12)
+#define MACA_IRQ_CM (1u << 13)
+#define MACA_MACPANID REG32(MACA_BASE + 0x100)
+#define MACA_MAC16ADDR REG32(MACA_BASE + 0x104)
+#define MACA_MAC64HI REG32(MACA_BASE + 0x108)
+#define MACA_MAC64LO REG32(MACA_BASE + 0x10C)
+#define MACA_CLKDIV REG32(MACA_BASE + 0x114)
+#define MACA_WARMUP REG32(MACA_BASE + 0x118)
+#define MACA_FRAMESYNC0 REG32(MACA_BASE + 0x124)
+#define MACA_TXACKDELAY REG32(MACA_BASE + 0x140)
+#define MACA_RXACKDELAY REG32(MACA_BASE + 0x144)
+#define MACA_EOFDELAY REG32(MACA_BASE + 0x148)
+#define MACA_CCADELAY REG32(MACA_BASE + 0x14C)
+#define MACA_RXEND REG32(MACA_BASE + 0x150)
+#define MACA_TXCCADELAY REG32(MACA_BASE + 0x154)
+
+/* ---- Modem, transceiver and their power: registers without public meaning, written by radio_init.c ---- */
+
+#define MODEM_BASE 0x80009000u
+#define RF_BASE 0x8000A000u
 
 /* ---- ITC: interrupts ---- */
 
