@@ -193,21 +193,25 @@ struct iotsec_manager_callbacks {
 
 /** Private: a group in memory. Arrays of it are the caller's. */
 struct iotsec_manager_group {
-    struct iotsec_registry_group now;    /**< private: as in the registry */
-    struct iotsec_registry_group staged; /**< private: as it will be once the transaction is committed */
-    uint32_t rest_until;                 /**< private: no step before */
-    uint32_t above;                      /**< private: the next generation lies above this key number */
-    uint32_t gentle_from;                /**< private: nobody has left since this key number */
+    struct iotsec_link link;             /**< private: index by ID; chains free slots */
+    uint32_t id;                         /**< private: the group ID, 0 for a free slot. It stands where the others have their device */
     uint16_t waiting;                    /**< private: first member that waits for the next change */
+    uint16_t next;                       /**< private: the next group that has something to do */
     uint8_t state;                       /**< private */
     uint8_t flags;                       /**< private */
     uint8_t failures;                    /**< private: changes that failed in a row */
     int8_t reason;                       /**< private: of the change, a status */
+    int8_t failure;                      /**< private: of a change that failed, a status to be told; 0 none */
+    uint32_t rest_until;                 /**< private: no step before */
+    uint32_t above;                      /**< private: the next generation lies above this key number */
+    uint32_t gentle_from;                /**< private: nobody has left since this key number */
+    struct iotsec_registry_group now;    /**< private: as in the registry */
+    struct iotsec_registry_group staged; /**< private: as it will be once the transaction is committed */
 };
 
 /** Private: one device's membership in memory. Arrays of it are the caller's. */
 struct iotsec_manager_member {
-    struct iotsec_link link; /**< private: index by device and group; chains free slots */
+    struct iotsec_link link; /**< private: index by device; chains free slots */
     uint32_t device;         /**< private: 0 for a free slot */
     uint32_t acknowledged;   /**< private: newest key number acknowledged, 0 if not known */
     uint16_t group;          /**< private: index of the group */
@@ -220,41 +224,39 @@ struct iotsec_manager_member {
 struct iotsec_manager_contact {
     struct iotsec_link link;     /**< private: index by device; chains free slots */
     uint32_t device;             /**< private: 0 for a free slot */
-    iotsec_dtls_handle session;  /**< private */
-#if IOTSEC_ACCESS || defined(DOXYGEN)
-    uint32_t l2_stage;           /**< private: what it has acknowledged: twice the key number, plus 1 if it sends under it */
-#endif
-#if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
-    uint8_t candidate[IOTSEC_PATH_MARK_BYTES]; /**< private: mark of where the last path check went; zeros: nowhere */
-#endif
-    uint32_t heard_at;           /**< private: "active members first" */
-#if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
-    uint8_t path_check;          /**< private: message ID of that */
-#endif
+    uint8_t flags;               /**< private */
     uint8_t last_request;        /**< private: message ID of the last request taken */
     uint8_t last_result;         /**< private: what it was answered */
     uint8_t next_id;             /**< private: next message ID to this device */
-    uint8_t flags;               /**< private */
+    iotsec_dtls_handle session;  /**< private */
+    uint32_t heard_at;           /**< private: "active members first" */
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+    uint32_t l2_stage;           /**< private: what it has acknowledged: twice the key number, plus 1 if it sends under it */
+#endif
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint16_t share_next;         /**< private: the next coefficient of its share */
     uint8_t share_flags;         /**< private */
     uint8_t revoked_to;          /**< private: revocations that it has acknowledged */
-    uint16_t share_next;         /**< private: the next coefficient of its share */
+#endif
+#if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
+    uint8_t path_check;          /**< private: message ID of the last path check */
+    uint8_t candidate[IOTSEC_PATH_MARK_BYTES]; /**< private: mark of where that went; zeros: nowhere */
 #endif
 };
 
 /** Private: one message, or pair of halves, that waits for its acknowledgement. Arrays of it are the caller's. */
 struct iotsec_manager_delivery {
     uint32_t device;       /**< private */
-    uint32_t key_number;   /**< private */
-    uint32_t repeat_at;    /**< private */
-    uint32_t wait;         /**< private */
-    uint16_t group;        /**< private: index of the group, or group ID of any message but keys */
-    uint16_t sender_id;    /**< private */
-    uint8_t tgk[IOTSEC_KEY_BYTES]; /**< private: the snapshot, frozen until acknowledged or superseded */
     uint8_t kind;          /**< private */
     uint8_t code;          /**< private */
     uint8_t message;       /**< private: message ID */
     uint8_t rounds;        /**< private */
+    uint16_t group;        /**< private: index of the group, or group ID of any message but keys */
+    uint16_t sender_id;    /**< private */
+    uint32_t key_number;   /**< private */
+    uint32_t repeat_at;    /**< private */
+    uint32_t wait;         /**< private */
+    uint8_t tgk[IOTSEC_KEY_BYTES]; /**< private: the snapshot, frozen until acknowledged or superseded */
 };
 
 /** How a manager is set up. Constant during its life and owned by the caller; 0 takes the default. */
@@ -294,13 +296,16 @@ struct iotsec_manager_config {
 /** One domain manager. Members are private but for `stats` and `dtls.stats`. It is not to be moved or copied. */
 struct iotsec_manager {
     const struct iotsec_manager_config *config; /**< private */
-    struct iotsec_dtls dtls;               /**< private but for its stats */
-    struct iotsec_dtls_config dtls_config; /**< private */
+    uint8_t flags;                         /**< private */
+    uint16_t scan;                         /**< private: next member to look at for a delivery */
+    uint16_t deliveries_used;              /**< private: they stand at the front of their array */
+    uint16_t busy;                         /**< private: head of the list of groups that have something to do */
+    uint16_t free_slot[3];                 /**< private: heads of the lists of free slots: contacts, members, groups */
+    uint16_t *busy_end;                    /**< private: its end, where the next one is put */
+    uint32_t groups_due;                   /**< private: when the first of the busy groups has to be looked at */
     uint32_t hash_seed;                    /**< private */
     uint32_t scan_left;                    /**< private: members still to be looked at, in two passes */
 #if IOTSEC_ACCESS || defined(DOXYGEN)
-    struct iotsec_registry_access access;  /**< private: as in the registry */
-    struct iotsec_registry_access staged_access; /**< private: as it will be once the transaction is committed */
     uint32_t l2_switch_at;                 /**< private: when the next L2 key is used, whoever has it */
     uint16_t l2_scan;                      /**< private: contacts still to be looked at */
     uint16_t l2_slot;                      /**< private: the next of them */
@@ -308,20 +313,19 @@ struct iotsec_manager {
     uint16_t l2_hand;                      /**< private: the next one behind them */
     uint8_t l2_failures;                   /**< private: switches that failed in a row */
     int8_t l2_reason;                      /**< private: a status, of the L2_KEY event to be told */
+    struct iotsec_registry_access access;  /**< private: as in the registry */
+    struct iotsec_registry_access staged_access; /**< private: as it will be once the transaction is committed */
 #endif
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
-    struct iotsec_registry_poly poly;      /**< private: as in the registry */
-    struct iotsec_registry_poly staged_poly; /**< private: as it will be once the transaction is committed; generation 0: nothing is staged */
     uint32_t poly_above;                   /**< private: the next generation lies above this one */
     uint16_t share_scan;                   /**< private: contacts still to be looked at */
     uint16_t share_slot;                   /**< private: the next of them */
     int8_t poly_reason;                    /**< private: a status, of the POLY event to be told; 0 none */
+    struct iotsec_registry_poly poly;      /**< private: as in the registry */
+    struct iotsec_registry_poly staged_poly; /**< private: as it will be once the transaction is committed; generation 0: nothing is staged */
 #endif
-    uint16_t scan;                         /**< private: next member to look at for a delivery */
-    uint16_t deliveries_used;              /**< private: they stand at the front of their array */
-    uint16_t free_member;                  /**< private: head of the list of free member slots */
-    uint16_t free_contact;                 /**< private: head of the list of free contact slots */
-    uint8_t flags;                         /**< private */
+    struct iotsec_dtls dtls;               /**< private but for its stats */
+    struct iotsec_dtls_config dtls_config; /**< private */
     struct iotsec_stats stats;             /**< drops of key-management messages, by reason; read freely */
 };
 

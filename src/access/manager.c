@@ -50,25 +50,81 @@ void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason)
 
 /* ---- Tables ---- */
 
-static struct iotsec_table get_contacts(const struct iotsec_manager *m)
+static struct iotsec_table get_table(const struct iotsec_manager *m, unsigned table)
 {
-    return iotsec_table_of(m->config->contacts, sizeof m->config->contacts[0], offsetof(struct iotsec_manager_contact, link),
-                           m->config->contact_count);
+    const struct iotsec_manager_config *config = m->config;
+
+    if (table == TABLE_CONTACTS) {
+        return iotsec_table_of(config->contacts, sizeof config->contacts[0], 0, config->contact_count);
+    }
+    if (table == TABLE_MEMBERS) {
+        return iotsec_table_of(config->members, sizeof config->members[0], 0, config->member_count);
+    }
+    return iotsec_table_of(config->groups, sizeof config->groups[0], 0, config->group_count);
 }
 
-static struct iotsec_table get_members(const struct iotsec_manager *m)
+static struct iotsec_link *link_at(const struct iotsec_table *t, uint16_t index)
 {
-    return iotsec_table_of(m->config->members, sizeof m->config->members[0], offsetof(struct iotsec_manager_member, link),
-                           m->config->member_count);
+    return (struct iotsec_link *)(void *)(t->base + t->stride * index);
 }
 
-static uint32_t hash_pair(const struct iotsec_manager *m, uint32_t device, uint16_t group)
+/* What an entry is filed under stands behind its link. */
+static uint32_t *id_of(struct iotsec_link *link)
 {
-    uint32_t pair[2];
+    return (uint32_t *)(void *)(link + 1);
+}
 
-    pair[0] = device;
-    pair[1] = group;
-    return iotsec_table_hash(m->hash_seed, pair, sizeof pair);
+static uint32_t hash_of(const struct iotsec_manager *m, uint32_t id)
+{
+    return iotsec_table_hash(m->hash_seed, &id, sizeof id);
+}
+
+/* The next entry with that ID behind `after`, which has it too; NULL: the first one. NULL if there is none. */
+static void *find(const struct iotsec_manager *m, unsigned table, uint32_t id, const struct iotsec_link *after)
+{
+    struct iotsec_table t = get_table(m, table);
+    struct iotsec_link *link;
+    uint16_t i;
+
+    if (t.count == 0) {
+        return NULL;
+    }
+    i = after != NULL ? after->next : iotsec_table_first(&t, hash_of(m, id));
+    for (; i != MGR_NONE; i = link->next) {
+        link = link_at(&t, i);
+        if (*id_of(link) == id) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+/* A cleared entry, filed under its ID; NULL: there is none left. */
+static void *take(struct iotsec_manager *m, unsigned table, uint32_t id)
+{
+    struct iotsec_table t = get_table(m, table);
+    uint16_t i = m->free_slot[table];
+    struct iotsec_link *link;
+
+    if (i == MGR_NONE) {
+        return NULL;
+    }
+    link = link_at(&t, i);
+    m->free_slot[table] = link->next;
+    *id_of(link) = id;
+    iotsec_table_insert(&t, i, hash_of(m, id));
+    return link;
+}
+
+void iotsec_mgr_release(struct iotsec_manager *m, unsigned table, uint16_t index)
+{
+    struct iotsec_table t = get_table(m, table);
+    struct iotsec_link *link = link_at(&t, index);
+
+    iotsec_table_remove(&t, index, hash_of(m, *id_of(link)));
+    iotsec_wipe(link + 1, t.stride - sizeof *link);
+    link->next = m->free_slot[table];
+    m->free_slot[table] = index;
 }
 
 struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, uint16_t index)
@@ -93,125 +149,64 @@ uint16_t iotsec_mgr_member_index(const struct iotsec_manager *m, const struct io
 
 struct iotsec_manager_contact *iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device)
 {
-    struct iotsec_table table = get_contacts(m);
-    uint16_t i;
-
-    for (i = iotsec_table_first(&table, hash_pair(m, device, 0)); i != MGR_NONE; i = iotsec_table_next(&table, i)) {
-        if (m->config->contacts[i].device == device) {
-            return &m->config->contacts[i];
-        }
-    }
-    return NULL;
+    return find(m, TABLE_CONTACTS, device, NULL);
 }
 
 struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id)
 {
-    struct iotsec_manager_group *group;
-    uint16_t g;
+    struct iotsec_manager_group *group = find(m, TABLE_GROUPS, group_id, NULL);
 
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
-        if (group->state == GROUP_LIVE && group->now.group_id == group_id) {
-            break;
-        }
+    while (group != NULL && group->state != GROUP_LIVE) {
+        group = find(m, TABLE_GROUPS, group_id, &group->link);
     }
     return group;
+}
+
+/* The next membership of a device behind `after` (NULL: the first), in one group, or (NULL) in any; NULL: no more. */
+static struct iotsec_manager_member *next_membership(const struct iotsec_manager *m, uint32_t device,
+                                                     const struct iotsec_manager_group *only,
+                                                     const struct iotsec_manager_member *after)
+{
+    struct iotsec_manager_member *member = find(m, TABLE_MEMBERS, device, after != NULL ? &after->link : NULL);
+
+    while (member != NULL && only != NULL && iotsec_mgr_group_at(m, member->group) != only) {
+        member = find(m, TABLE_MEMBERS, device, &member->link);
+    }
+    return member;
 }
 
 struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device,
                                                 const struct iotsec_manager_group *group)
 {
-    struct iotsec_table table = get_members(m);
-    uint16_t g = iotsec_mgr_group_index(m, group);
-    struct iotsec_manager_member *member;
-    uint16_t i;
-
-    if (m->config->member_count == 0) {
-        return NULL;
-    }
-    i = iotsec_table_first(&table, hash_pair(m, device, g));
-    while ((member = iotsec_mgr_member_at(m, i)) != NULL && (member->device != device || member->group != g)) {
-        i = iotsec_table_next(&table, i);
-    }
-    return member;
-}
-
-static void file_member(struct iotsec_manager *m, const struct iotsec_manager_member *member)
-{
-    struct iotsec_table table = get_members(m);
-
-    iotsec_table_insert(&table, iotsec_mgr_member_index(m, member), hash_pair(m, member->device, member->group));
-}
-
-/* A free slot for a membership, not filed yet, or NULL. */
-static struct iotsec_manager_member *take_member(struct iotsec_manager *m, uint32_t device, const struct iotsec_manager_group *group)
-{
-    struct iotsec_manager_member *member = iotsec_mgr_member_at(m, m->free_member);
-
-    if (member != NULL) {
-        m->free_member = member->link.next;
-        member->link.next = MGR_NONE;
-        member->device = device;
-        member->group = iotsec_mgr_group_index(m, group);
-    }
-    return member;
+    return next_membership(m, device, group, NULL);
 }
 
 void iotsec_mgr_member_free(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
-    struct iotsec_table table = get_members(m);
-    uint16_t i = iotsec_mgr_member_index(m, member);
-
     iotsec_mgr_unwait(m, member);
     if ((member->flags & MEMBER_SENDING) != 0) {
         iotsec_mgr_cancel(m, member->device, member->group);
     }
-    iotsec_table_remove(&table, i, hash_pair(m, member->device, member->group));
-    memset(&member->device, 0, sizeof *member - offsetof(struct iotsec_manager_member, device));
-    member->link.next = m->free_member;
-    m->free_member = i;
+    iotsec_mgr_release(m, TABLE_MEMBERS, iotsec_mgr_member_index(m, member));
 }
 
 /* The contact's session ends, or has been replaced: what was begun with the device on it is forgotten. */
 static void free_contact(struct iotsec_manager *m, struct iotsec_manager_contact *contact)
 {
-    struct iotsec_table table = get_contacts(m);
-    uint16_t i = (uint16_t)(contact - m->config->contacts);
-    struct iotsec_manager_group *group;
-    uint16_t g;
+    struct iotsec_manager_member *next = next_membership(m, contact->device, NULL, NULL);
+    struct iotsec_manager_member *member;
 
     iotsec_mgr_cancel(m, contact->device, MGR_NONE);
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
-        struct iotsec_manager_member *member = iotsec_mgr_member(m, contact->device, group);
-
-        if (member != NULL && member->sender_id == 0) {
+    while ((member = next) != NULL) {
+        next = next_membership(m, contact->device, NULL, member);
+        if (member->sender_id == 0) {
             iotsec_mgr_member_free(m, member);
-        } else if (member != NULL) {
+        } else {
             iotsec_mgr_unwait(m, member);
             member->flags &= MEMBER_NEW | MEMBER_LOADED; /* what is still to be told and found out */
         }
     }
-    iotsec_table_remove(&table, i, hash_pair(m, contact->device, 0));
-    memset(&contact->device, 0, sizeof *contact - offsetof(struct iotsec_manager_contact, device));
-    contact->link.next = m->free_contact;
-    m->free_contact = i;
-}
-
-static struct iotsec_manager_contact *take_contact(struct iotsec_manager *m, uint32_t device, iotsec_dtls_handle session)
-{
-    struct iotsec_table table = get_contacts(m);
-    uint16_t i = m->free_contact;
-    struct iotsec_manager_contact *contact;
-
-    if (i == MGR_NONE) {
-        return NULL;
-    }
-    contact = &m->config->contacts[i];
-    m->free_contact = contact->link.next;
-    iotsec_table_insert(&table, i, hash_pair(m, device, 0));
-    contact->device = device;
-    contact->session = session;
-    contact->heard_at = iotsec_mgr_now(m);
-    return contact;
+    iotsec_mgr_release(m, TABLE_CONTACTS, (uint16_t)(contact - m->config->contacts));
 }
 
 /* A contact that may ask and be told things, or NULL. */
@@ -359,12 +354,12 @@ static void request_group(struct iotsec_manager *m, uint32_t device, uint16_t gr
     }
     member = iotsec_mgr_member(m, device, group);
     if (member == NULL) {
-        member = take_member(m, device, group);
+        member = take(m, TABLE_MEMBERS, device);
         if (member == NULL) {
             refuse_group(m, contact, group_id, IOTSEC_KM_REASON_RESOURCES, IOTSEC_ERR_RESOURCES);
             return;
         }
-        file_member(m, member);
+        member->group = iotsec_mgr_group_index(m, group);
     } else if ((member->flags & coming) == coming) {
         /* It asks again for what is on its way. A fresh ID of this session: its state cannot be lost before the session is. */
         iotsec_mgr_deliver(m, member);
@@ -430,12 +425,14 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
         tell_join_failed(m, info->addr, device, IOTSEC_ERR_NO_KEY_MANAGEMENT);
         return;
     }
-    contact = take_contact(m, device, info->session);
+    contact = take(m, TABLE_CONTACTS, device);
     if (contact == NULL) {
         refuse_once(m, info->session);
         tell_join_failed(m, info->addr, device, IOTSEC_ERR_RESOURCES);
         return;
     }
+    contact->session = info->session;
+    contact->heard_at = iotsec_mgr_now(m);
     status = m->config->registry->authorised(m->config->user, device);
     if (status != IOTSEC_OK) {
         dismiss(m, contact, IOTSEC_KM_REFUSED,
@@ -497,22 +494,6 @@ static enum iotsec_status on_psk(void *user, iotsec_dtls_handle handshake, const
 
 /* ---- Leaving ---- */
 
-/* A membership of the device in a group, or (NULL) in any group but those before `g`; NULL if there is none. */
-static struct iotsec_manager_member *next_membership(const struct iotsec_manager *m, uint32_t device,
-                                                     const struct iotsec_manager_group *only, uint16_t *g)
-{
-    const struct iotsec_manager_group *group;
-
-    while ((group = iotsec_mgr_group_at(m, (*g)++)) != NULL) {
-        struct iotsec_manager_member *member = iotsec_mgr_member(m, device, group);
-
-        if (member != NULL && (only == NULL || only == group)) {
-            return member;
-        }
-    }
-    return NULL;
-}
-
 /*
  * Takes a device out of a group, or (NULL) of all of them: new generations, in one transaction.
  * OK: durable and in memory.
@@ -521,9 +502,8 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
                                         bool evicted, enum iotsec_status reason)
 {
     enum iotsec_status status = IOTSEC_OK;
-    struct iotsec_manager_member *member;
+    struct iotsec_manager_member *member = NULL;
     bool any = evicted;
-    uint16_t g = 0;
 #if IOTSEC_ACCESS
     const struct iotsec_manager_contact *contact = find_active(m, device);
 
@@ -533,20 +513,18 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
         any = true;
     }
 #endif
-    while ((member = next_membership(m, device, only, &g)) != NULL) {
+    while ((member = next_membership(m, device, only, member)) != NULL) {
         struct iotsec_manager_group *group = iotsec_mgr_group_at(m, member->group);
 
         if (group->state == GROUP_LIVE && member->sender_id != 0) {
-            group->flags |= GROUP_STAGED | GROUP_FRESH;
-            group->reason = (int8_t)reason;
+            iotsec_mgr_stage(m, group, reason);
             any = true;
         }
     }
     if (any) {
         status = iotsec_mgr_change(m, device, evicted);
     }
-    g = 0;
-    while (status == IOTSEC_OK && (member = next_membership(m, device, only, &g)) != NULL) {
+    while (status == IOTSEC_OK && (member = next_membership(m, device, only, NULL)) != NULL) {
         iotsec_mgr_member_free(m, member); /* waited for its first sender ID: the registry does not know it */
     }
 #if IOTSEC_ACCESS
@@ -606,7 +584,7 @@ static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t devi
             tell_ahead(m, device, message);
             return IOTSEC_KM_FAILED;
         }
-        iotsec_mgr_renew(group, IOTSEC_ERR_EPOCH, message->key_number);
+        iotsec_mgr_renew(m, group, IOTSEC_ERR_EPOCH, message->key_number);
     }
     if (!holds) {
         return IOTSEC_KM_NOT_MEMBER;
@@ -615,7 +593,7 @@ static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t devi
         return IOTSEC_KM_KEYS_FOLLOW;
     }
     if ((message->code & IOTSEC_KM_STATUS_CONFLICT) != 0) {
-        iotsec_mgr_renew(group, IOTSEC_ERR_KEY_CONFLICT, 0);
+        iotsec_mgr_renew(m, group, IOTSEC_ERR_KEY_CONFLICT, 0);
     } else if ((message->code & IOTSEC_KM_STATUS_NEW_SENDER) != 0) {
         iotsec_mgr_cancel(m, device, member->group); /* what is on its way has the old one */
         iotsec_mgr_wait(m, member);
@@ -925,17 +903,6 @@ static enum iotsec_status check_group(const struct iotsec_manager *m, uint16_t g
     return IOTSEC_OK;
 }
 
-/* A free group slot, or NULL. */
-static struct iotsec_manager_group *take_group(const struct iotsec_manager *m)
-{
-    struct iotsec_manager_group *group;
-    uint16_t g;
-
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL && group->state != GROUP_FREE; g++) {
-    }
-    return group;
-}
-
 static void fill_group(struct iotsec_manager_group *group, const struct iotsec_registry_group *row)
 {
     group->now = *row;
@@ -952,14 +919,15 @@ static enum iotsec_status load_groups(struct iotsec_manager *m)
     uint32_t index;
 
     for (index = 0; (status = m->config->registry->group_at(m->config->user, index, &row)) == IOTSEC_OK; index++) {
-        struct iotsec_manager_group *group = take_group(m);
+        struct iotsec_manager_group *group;
 
-        if (group == NULL) {
-            status = IOTSEC_ERR_FULL;
-            break;
-        }
         if (check_group(m, row.group_id, &row.addr) != IOTSEC_OK || (row.key_number >> 8 & 0xFFu) == 0 ||
             row.next_sender < IOTSEC_SENDER_ID_MIN) {
+            break;
+        }
+        group = take(m, TABLE_GROUPS, row.group_id);
+        if (group == NULL) {
+            status = IOTSEC_ERR_FULL;
             break;
         }
         fill_group(group, &row);
@@ -968,10 +936,10 @@ static enum iotsec_status load_groups(struct iotsec_manager *m)
     return status == IOTSEC_ERR_NOT_FOUND ? IOTSEC_OK : status == IOTSEC_ERR_FULL ? status : IOTSEC_ERR_REGISTRY;
 }
 
-/* The index is by sender ID first, so that one that was assigned twice is seen. */
+/* They are filed by group and sender ID first, so that one that was assigned twice is seen. */
 static enum iotsec_status load_members(struct iotsec_manager *m)
 {
-    struct iotsec_table table = get_members(m);
+    struct iotsec_table table = get_table(m, TABLE_MEMBERS);
     struct iotsec_manager_member *member;
     struct iotsec_registry_member row;
     enum iotsec_status status;
@@ -980,67 +948,72 @@ static enum iotsec_status load_members(struct iotsec_manager *m)
 
     for (index = 0; (status = m->config->registry->member_at(m->config->user, index, &row)) == IOTSEC_OK; index++) {
         const struct iotsec_manager_group *group = iotsec_mgr_group(m, row.group_id);
-        uint32_t hash;
+        uint32_t owner;
 
         if (row.device == 0 || group == NULL || row.sender_id < IOTSEC_SENDER_ID_MIN || row.sender_id >= group->now.next_sender) {
             return IOTSEC_ERR_REGISTRY;
         }
-        member = take_member(m, row.device, group);
+        owner = (uint32_t)row.group_id << 16 | row.sender_id;
+        if (find(m, TABLE_MEMBERS, owner, NULL) != NULL) {
+            return IOTSEC_ERR_REGISTRY;
+        }
+        member = take(m, TABLE_MEMBERS, owner);
         if (member == NULL) {
             return IOTSEC_ERR_FULL;
         }
+        member->acknowledged = row.device; /* until all are there */
+        member->group = iotsec_mgr_group_index(m, group);
         member->sender_id = row.sender_id;
         member->flags = MEMBER_LOADED;
-        hash = hash_pair(m, row.sender_id, member->group);
-        for (i = iotsec_table_first(&table, hash); i != MGR_NONE; i = iotsec_table_next(&table, i)) {
-            if (m->config->members[i].group == member->group && m->config->members[i].sender_id == row.sender_id) {
-                return IOTSEC_ERR_REGISTRY;
-            }
-        }
-        iotsec_table_insert(&table, iotsec_mgr_member_index(m, member), hash);
     }
     if (status != IOTSEC_ERR_NOT_FOUND) {
         return IOTSEC_ERR_REGISTRY;
     }
     /* used slots stand before the free ones */
     for (i = 0; i < index; i++) {
-        member = &m->config->members[i];
-        iotsec_table_remove(&table, i, hash_pair(m, member->sender_id, member->group));
+        iotsec_table_remove(&table, i, hash_of(m, m->config->members[i].device));
     }
     for (i = 0; i < index; i++) {
         member = &m->config->members[i];
-        if (iotsec_mgr_member(m, member->device, iotsec_mgr_group_at(m, member->group)) != NULL) {
+        if (iotsec_mgr_member(m, member->acknowledged, iotsec_mgr_group_at(m, member->group)) != NULL) {
             return IOTSEC_ERR_REGISTRY;
         }
-        file_member(m, member);
+        member->device = member->acknowledged;
+        member->acknowledged = 0;
+        iotsec_table_insert(&table, i, hash_of(m, member->device));
     }
     return IOTSEC_OK;
 }
 
-static void wipe_tables(const struct iotsec_manager_config *config)
+static void wipe_tables(const struct iotsec_manager *m)
 {
-    iotsec_wipe(config->contacts, sizeof config->contacts[0] * config->contact_count);
-    iotsec_wipe(config->deliveries, sizeof config->deliveries[0] * config->delivery_count);
-    iotsec_wipe(config->groups, sizeof config->groups[0] * config->group_count);
-    iotsec_wipe(config->members, sizeof config->members[0] * config->member_count);
+    unsigned table;
+
+    iotsec_wipe(m->config->deliveries, sizeof m->config->deliveries[0] * m->config->delivery_count);
+    for (table = 0; table < TABLES; table++) {
+        struct iotsec_table t = get_table(m, table);
+
+        iotsec_wipe(t.base, t.stride * t.count);
+    }
 }
 
 /* Empties the tables and chains their free slots in order. */
 static void clear_tables(struct iotsec_manager *m)
 {
-    const struct iotsec_manager_config *config = m->config;
-    struct iotsec_table contacts = get_contacts(m);
-    struct iotsec_table members = get_members(m);
-    uint16_t i;
+    unsigned table;
 
-    wipe_tables(config);
-    iotsec_table_init(&contacts);
-    iotsec_table_init(&members);
-    for (i = config->contact_count, m->free_contact = MGR_NONE; i-- != 0; m->free_contact = i) {
-        config->contacts[i].link.next = m->free_contact;
-    }
-    for (i = config->member_count, m->free_member = MGR_NONE; i-- != 0; m->free_member = i) {
-        config->members[i].link.next = m->free_member;
+    wipe_tables(m);
+    m->busy = MGR_NONE;
+    m->busy_end = &m->busy;
+    for (table = 0; table < TABLES; table++) {
+        struct iotsec_table t = get_table(m, table);
+        uint16_t i;
+
+        iotsec_table_init(&t);
+        m->free_slot[table] = MGR_NONE;
+        for (i = t.count; i-- != 0; m->free_slot[table] = i) {
+            link_at(&t, i)->next = m->free_slot[table];
+        }
     }
 }
 
@@ -1122,7 +1095,7 @@ void iotsec_manager_wipe(struct iotsec_manager *m)
 {
     if (m != NULL && m->config != NULL) {
         iotsec_dtls_wipe(&m->dtls);
-        wipe_tables(m->config);
+        wipe_tables(m);
         iotsec_wipe(m, sizeof *m);
     }
 }
@@ -1211,8 +1184,7 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
     if (status != IOTSEC_OK) {
         return status;
     }
-    group = take_group(m);
-    if (group == NULL) {
+    if (m->free_slot[TABLE_GROUPS] == MGR_NONE) {
         return IOTSEC_ERR_FULL;
     }
     registry = m->config->registry;
@@ -1230,6 +1202,7 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
         }
     }
     if (status == IOTSEC_OK) {
+        group = take(m, TABLE_GROUPS, group_id);
         fill_group(group, &row);
     }
     iotsec_wipe(&row, sizeof row);
@@ -1239,9 +1212,7 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
 enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_t group_id)
 {
     struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
-    struct iotsec_manager_member *member;
     enum iotsec_status status;
-    uint16_t i;
 
     if (group == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
@@ -1252,11 +1223,10 @@ enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_
     }
     if (status == IOTSEC_OK) {
         group->state = GROUP_REMOVED;
-        for (i = 0; (member = iotsec_mgr_member_at(m, i)) != NULL; i++) {
-            if ((member->flags & MEMBER_SENDING) != 0 && iotsec_mgr_group_at(m, member->group) == group) {
-                iotsec_mgr_cancel(m, member->device, member->group);
-            }
-        }
+        group->flags &= GROUP_LISTED;
+        iotsec_mgr_plan(m, group); /* which takes it out of the list */
+        m->flags |= MGR_REMOVED;
+        iotsec_mgr_cancel(m, 0, iotsec_mgr_group_index(m, group));
         iotsec_mgr_scan_request(m);
     }
     return iotsec_mgr_finish(m, status);
@@ -1275,8 +1245,7 @@ enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *m, uint16_t
     if (above > before) {
         group->above = above;
     }
-    group->flags |= GROUP_STAGED | GROUP_FRESH;
-    group->reason = IOTSEC_ERR_CANCELLED;
+    iotsec_mgr_stage(m, group, IOTSEC_ERR_CANCELLED);
     status = iotsec_mgr_change(m, 0, false);
     if (status != IOTSEC_OK) {
         group->above = before;

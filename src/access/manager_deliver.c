@@ -96,16 +96,15 @@ static void free_delivery(struct iotsec_manager *m, uint16_t d)
 void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group)
 {
     uint16_t group_id = group != MGR_NONE ? iotsec_mgr_group_at(m, group)->now.group_id : 0;
-    uint16_t d = 0;
+    uint16_t d;
 
-    while (d < m->deliveries_used) {
+    for (d = m->deliveries_used; d-- != 0;) {
         const struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
+        bool keys = is_keys(delivery->kind);
 
-        if (delivery->device == device &&
-            (group == MGR_NONE || delivery->group == (is_keys(delivery->kind) ? group : group_id))) {
+        if (device == 0 ? keys && delivery->group == group
+                        : delivery->device == device && (group == MGR_NONE || delivery->group == (keys ? group : group_id))) {
             free_delivery(m, d);
-        } else {
-            d++;
         }
     }
 }
@@ -327,7 +326,7 @@ static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_
     if (result == IOTSEC_KM_DONE) {
         iotsec_mgr_acknowledge(m, member, d->key_number);
     } else if (result == IOTSEC_KM_CONFLICT) {
-        iotsec_mgr_renew(group, IOTSEC_ERR_KEY_CONFLICT, 0);
+        iotsec_mgr_renew(m, group, IOTSEC_ERR_KEY_CONFLICT, 0);
         iotsec_mgr_serve(m);
     } else {
         /* NO_ROOM: it has no use for this generation's keys; perhaps for the next one's */
@@ -441,12 +440,17 @@ static void scan_member(struct iotsec_manager *m, struct iotsec_manager_member *
 /* All members have been looked at since the groups were removed. */
 static void free_removed_groups(struct iotsec_manager *m)
 {
-    struct iotsec_manager_group *group;
+    const struct iotsec_manager_group *group;
     uint16_t g;
 
+    m->flags &= (uint8_t)~MGR_REMOVED;
     for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
         if (group->state == GROUP_REMOVED) {
-            iotsec_wipe(group, sizeof *group);
+            if ((group->flags & GROUP_LISTED) != 0) {
+                m->flags |= MGR_REMOVED; /* iotsec_mgr_serve takes it out of its list first */
+            } else {
+                iotsec_mgr_release(m, TABLE_GROUPS, g);
+            }
         }
     }
 }
@@ -467,7 +471,7 @@ static void scan(struct iotsec_manager *m)
         }
         scan_member(m, iotsec_mgr_member_at(m, slot), active_only);
     }
-    if (m->scan_left == 0) {
+    if (m->scan_left == 0 && (m->flags & MGR_REMOVED) != 0) {
         free_removed_groups(m);
     }
 }

@@ -154,6 +154,7 @@ static void apply_group(struct iotsec_manager *m, struct iotsec_manager_group *g
     /* the doubling keeps a storm of joins from using a generation up in minutes */
     group->rest_until = iotsec_mgr_now(m) + (step_interval(m) << (key_number & 0xFFu) / STEPS_PER_DOUBLING);
     group->flags |= GROUP_RESTING | GROUP_TELL;
+    iotsec_mgr_plan(m, group);
     if ((group->flags & GROUP_FRESH) != 0) {
         group->flags &= (uint8_t)~GROUP_RENEW;
         iotsec_mgr_redeliver(m, group);
@@ -176,6 +177,18 @@ enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_st
     return status;
 }
 
+/* It could not be changed. */
+static void back_off(struct iotsec_manager *m, struct iotsec_manager_group *group, enum iotsec_status status)
+{
+    group->failure = (int8_t)status;
+    group->rest_until = iotsec_mgr_now(m) + (step_interval(m) << group->failures);
+    group->flags |= GROUP_RESTING;
+    iotsec_mgr_plan(m, group);
+    if (group->failures < FAILURES_MAX) {
+        group->failures++;
+    }
+}
+
 enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted)
 {
     const struct iotsec_registry *registry = m->config->registry;
@@ -184,7 +197,7 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
     uint16_t g;
 
     if (status == IOTSEC_OK) {
-        for (g = 0; status == IOTSEC_OK && (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+        for (g = m->busy; status == IOTSEC_OK && (group = iotsec_mgr_group_at(m, g)) != NULL; g = group->next) {
             if ((group->flags & GROUP_STAGED) != 0) {
                 status = stage_group(m, group, leaver);
             }
@@ -204,11 +217,16 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
 #endif
         status = iotsec_mgr_end(m, status);
     }
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
-        if (status == IOTSEC_OK && (group->flags & GROUP_STAGED) != 0) {
-            apply_group(m, group, leaver);
+    for (g = m->busy; (group = iotsec_mgr_group_at(m, g)) != NULL; g = group->next) {
+        if ((group->flags & GROUP_STAGED) == 0) {
+            continue;
         }
-        group->flags &= (uint8_t) ~(GROUP_STAGED | GROUP_FRESH | GROUP_RENUMBER);
+        if (status == IOTSEC_OK) {
+            apply_group(m, group, leaver);
+        } else if ((group->flags & GROUP_SERVED) != 0) {
+            back_off(m, group, status);
+        }
+        group->flags &= (uint8_t) ~(GROUP_STAGED | GROUP_FRESH | GROUP_RENUMBER | GROUP_SERVED);
         iotsec_wipe(&group->staged, sizeof group->staged);
     }
 #if IOTSEC_ACCESS
@@ -222,6 +240,29 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
 
 /* ---- When ---- */
 
+void iotsec_mgr_plan(struct iotsec_manager *m, struct iotsec_manager_group *group)
+{
+    uint32_t due = (group->flags & GROUP_RESTING) != 0 ? group->rest_until : iotsec_mgr_now(m);
+
+    if ((group->flags & GROUP_LISTED) == 0) {
+        group->flags |= GROUP_LISTED;
+        group->next = MGR_NONE;
+        *m->busy_end = iotsec_mgr_group_index(m, group);
+        m->busy_end = &group->next;
+    }
+    if ((m->flags & MGR_GROUPS_DUE) == 0 || iotsec_time_reached(m->groups_due, due)) {
+        m->flags |= MGR_GROUPS_DUE;
+        m->groups_due = due;
+    }
+}
+
+void iotsec_mgr_stage(struct iotsec_manager *m, struct iotsec_manager_group *group, enum iotsec_status reason)
+{
+    group->flags |= GROUP_STAGED | GROUP_FRESH;
+    group->reason = (int8_t)reason;
+    iotsec_mgr_plan(m, group);
+}
+
 void iotsec_mgr_wait(struct iotsec_manager *m, struct iotsec_manager_member *member)
 {
     struct iotsec_manager_group *group = iotsec_mgr_group_at(m, member->group);
@@ -230,6 +271,7 @@ void iotsec_mgr_wait(struct iotsec_manager *m, struct iotsec_manager_member *mem
         member->flags |= MEMBER_WAITING;
         member->next = group->waiting;
         group->waiting = iotsec_mgr_member_index(m, member);
+        iotsec_mgr_plan(m, group);
     }
 }
 
@@ -247,13 +289,14 @@ void iotsec_mgr_unwait(struct iotsec_manager *m, struct iotsec_manager_member *m
     }
 }
 
-void iotsec_mgr_renew(struct iotsec_manager_group *group, enum iotsec_status reason, uint32_t above)
+void iotsec_mgr_renew(struct iotsec_manager *m, struct iotsec_manager_group *group, enum iotsec_status reason, uint32_t above)
 {
     group->flags |= GROUP_RENEW;
     group->reason = (int8_t)reason;
     if (above > group->above) {
         group->above = above;
     }
+    iotsec_mgr_plan(m, group);
 }
 
 /* Whether something waits for a change. */
@@ -262,73 +305,49 @@ static bool is_wanted(const struct iotsec_manager_group *group)
     return group->state == GROUP_LIVE && (group->waiting != MGR_NONE || (group->flags & GROUP_RENEW) != 0);
 }
 
-/* Whether it may be made now. */
-static bool is_ready(const struct iotsec_manager_group *group)
+/* Puts groups into the transaction: all that are ready and have not failed, or else one that has, alone, so that a group
+ * that cannot move (no generation left) does not hold up the others. Those that have nothing to do leave the list. */
+static bool stage_ready(struct iotsec_manager *m)
 {
-    return is_wanted(group) && (group->flags & GROUP_RESTING) == 0;
-}
-
-/* Puts groups into the transaction: all that are ready and have not failed, or else one that has, alone, so
- * that a group that cannot move (no generation left) does not hold up the others. `alone`: that one, or NULL. */
-static bool stage_ready(struct iotsec_manager *m, struct iotsec_manager_group **alone)
-{
+    uint32_t now = iotsec_mgr_now(m);
+    struct iotsec_manager_group *alone = NULL;
     struct iotsec_manager_group *group;
+    uint16_t *at = &m->busy;
     bool any = false;
-    uint16_t g;
 
-    *alone = NULL;
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
-        if (is_ready(group) && group->failures == 0) {
-            group->flags |= GROUP_STAGED;
+    m->flags &= (uint8_t)~MGR_GROUPS_DUE;
+    while ((group = iotsec_mgr_group_at(m, *at)) != NULL) {
+        bool wanted = is_wanted(group);
+
+        if (iotsec_time_reached(now, group->rest_until)) {
+            group->flags &= (uint8_t)~GROUP_RESTING; /* a flag, since the clock comes round */
+        }
+        if ((group->flags & GROUP_RESTING) == 0 && !wanted) {
+            group->flags &= (uint8_t)~GROUP_LISTED;
+            *at = group->next;
+            continue;
+        }
+        at = &group->next;
+        if ((group->flags & GROUP_RESTING) != 0 || group->failures != 0) {
+            iotsec_mgr_plan(m, group);
+            alone = (group->flags & GROUP_RESTING) == 0 ? group : alone;
+        } else {
+            group->flags |= GROUP_STAGED | GROUP_SERVED;
             any = true;
-        } else if (is_ready(group)) {
-            *alone = group;
         }
     }
-    if (any) {
-        *alone = NULL;
-    } else if (*alone != NULL) {
-        (*alone)->flags |= GROUP_STAGED;
+    m->busy_end = at;
+    if (!any && alone != NULL) {
+        alone->flags |= GROUP_STAGED | GROUP_SERVED;
         any = true;
     }
     return any;
 }
 
-static void back_off(struct iotsec_manager *m, enum iotsec_status status, const struct iotsec_manager_group *alone)
-{
-    uint32_t now = iotsec_mgr_now(m);
-    struct iotsec_manager_group *group;
-    uint16_t g;
-
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
-        if (is_ready(group) && (alone == NULL ? group->failures == 0 : group == alone)) {
-            group->flags |= GROUP_RESTING;
-            group->rest_until = now + (step_interval(m) << group->failures);
-            if (group->failures < FAILURES_MAX) {
-                group->failures++;
-            }
-            iotsec_mgr_tell(m, IOTSEC_MANAGER_KEYS_FAILED, status, 0, group->now.group_id);
-        }
-    }
-}
-
 void iotsec_mgr_serve(struct iotsec_manager *m)
 {
-    uint32_t now = iotsec_mgr_now(m);
-    struct iotsec_manager_group *group;
-    uint16_t g;
-
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
-        if (iotsec_time_reached(now, group->rest_until)) {
-            group->flags &= (uint8_t)~GROUP_RESTING; /* a flag, since the clock comes round */
-        }
-    }
-    if (stage_ready(m, &group)) {
-        enum iotsec_status status = iotsec_mgr_change(m, 0, false);
-
-        if (status != IOTSEC_OK) {
-            back_off(m, status, group);
-        }
+    if (iotsec_mgr_serve_wait(m, iotsec_mgr_now(m)) == 0 && stage_ready(m)) {
+        (void)iotsec_mgr_change(m, 0, false);
         iotsec_mgr_tell_groups(m);
     }
 }
@@ -338,7 +357,14 @@ void iotsec_mgr_tell_groups(struct iotsec_manager *m)
     struct iotsec_manager_group *group;
     uint16_t g;
 
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
+    /* groups may come into the list meanwhile, but none leaves it */
+    for (g = m->busy; (group = iotsec_mgr_group_at(m, g)) != NULL; g = group->next) {
+        enum iotsec_status failure = (enum iotsec_status)group->failure;
+
+        group->failure = IOTSEC_OK;
+        if (failure != IOTSEC_OK) {
+            iotsec_mgr_tell(m, IOTSEC_MANAGER_KEYS_FAILED, failure, 0, group->now.group_id);
+        }
         if ((group->flags & GROUP_TELL) != 0) {
             group->flags &= (uint8_t)~GROUP_TELL;
             iotsec_mgr_tell(m, IOTSEC_MANAGER_GROUP_KEY, (enum iotsec_status)group->reason, 0, group->now.group_id);
@@ -354,18 +380,7 @@ void iotsec_mgr_tell_groups(struct iotsec_manager *m)
 
 uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now)
 {
-    const struct iotsec_manager_group *group;
-    uint32_t wait = UINT32_MAX;
-    uint16_t g;
-
-    for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
-        if ((group->flags & GROUP_RESTING) != 0) {
-            wait = iotsec_min_u32(wait, iotsec_time_left(now, group->rest_until));
-        } else if (is_wanted(group)) {
-            wait = 0;
-        }
-    }
-    return wait;
+    return (m->flags & MGR_GROUPS_DUE) != 0 ? iotsec_time_left(now, m->groups_due) : UINT32_MAX;
 }
 
 #endif

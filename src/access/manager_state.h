@@ -28,6 +28,11 @@
 #define MGR_L2_STAGED 0x02u  /* the change at hand brings a next L2 key */
 #define MGR_L2_TELL 0x04u    /* L2_KEY is to be told */
 #define MGR_L2_TIMED 0x08u   /* the next L2 key's use waits for its time, whoever has it */
+#define MGR_GROUPS_DUE 0x10u /* groups_due is a time */
+#define MGR_REMOVED 0x20u    /* a removed group still has its slot */
+
+/* The tables that are found by a hash: indices of free_slot. Each entry begins with its link and what it is filed under. */
+enum { TABLE_CONTACTS, TABLE_MEMBERS, TABLE_GROUPS, TABLES };
 
 /* iotsec_manager_group.state */
 enum {
@@ -43,6 +48,8 @@ enum {
 #define GROUP_FRESH 0x08u    /* with a new generation instead of a step */
 #define GROUP_RENUMBER 0x10u /* in which everybody gets a new sender ID */
 #define GROUP_TELL 0x20u     /* GROUP_KEY is to be told */
+#define GROUP_LISTED 0x40u   /* in the list of busy groups */
+#define GROUP_SERVED 0x80u   /* staged because it was ready, not because somebody asked: rests if that fails */
 
 /* iotsec_manager_member.flags */
 #define MEMBER_WAITING 0x01u /* in its group's list: gets a fresh sender ID with the next change */
@@ -78,6 +85,8 @@ struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *
 /* Its number. */
 uint16_t iotsec_mgr_group_index(const struct iotsec_manager *m, const struct iotsec_manager_group *group);
 uint16_t iotsec_mgr_member_index(const struct iotsec_manager *m, const struct iotsec_manager_member *member);
+/* Gives a slot back, by its number: wiped, and filed under nothing. */
+void iotsec_mgr_release(struct iotsec_manager *m, unsigned table, uint16_t index);
 /* What is found, or NULL. iotsec_mgr_group finds live groups only. */
 struct iotsec_manager_contact *iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device);
 struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id);
@@ -116,12 +125,16 @@ enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_st
  * ERR_COUNTER, ERR_RANDOM, ERR_CRYPTO, ERR_REGISTRY.
  */
 enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted);
+/* Stages a group for a new generation: iotsec_mgr_change is to follow. */
+void iotsec_mgr_stage(struct iotsec_manager *m, struct iotsec_manager_group *group, enum iotsec_status reason);
+/* Notes when a group has to be looked at: now, or when it has rested. */
+void iotsec_mgr_plan(struct iotsec_manager *m, struct iotsec_manager_group *group);
 /* Files a member for a fresh sender ID. */
 void iotsec_mgr_wait(struct iotsec_manager *m, struct iotsec_manager_member *member);
 /* Takes it out again. */
 void iotsec_mgr_unwait(struct iotsec_manager *m, struct iotsec_manager_member *member);
 /* Asks for a new generation above a key number. */
-void iotsec_mgr_renew(struct iotsec_manager_group *group, enum iotsec_status reason, uint32_t above);
+void iotsec_mgr_renew(struct iotsec_manager *m, struct iotsec_manager_group *group, enum iotsec_status reason, uint32_t above);
 /* Changes the groups in which somebody waits and whose rest is over. Runs the application's code. */
 void iotsec_mgr_serve(struct iotsec_manager *m);
 /* Tells of the groups and of the L2 key that have moved. Runs the application's code. */
@@ -147,7 +160,8 @@ void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *
 /* Sends one message as it is. */
 void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_contact *contact,
                      const struct iotsec_km_message *message);
-/* Forgets the deliveries to a device: all of them, or what one group (by index) is about, keys and refusals. */
+/* Forgets the deliveries to a device: all of them, or what one group (by index) is about, keys and refusals. With device 0,
+ * the group's keys to anybody. */
 void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group);
 #if IOTSEC_PAIRWISE
 /* Those of SHARE and REVOKED to a device; 0: to all. */

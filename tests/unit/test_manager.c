@@ -2,6 +2,7 @@
 /*
  * The domain manager: joins, requests, steps and generations, leaving, and what survives a crash.
  */
+#include "access/manager_state.h"
 #include "manager_rig.h"
 
 /* ---- Joining ---- */
@@ -1738,6 +1739,133 @@ static void poll_tells_its_next_deadline(void **state)
     assert_in_range(iotsec_manager_poll(&rig.manager), 400, 500);
 }
 
+/* ---- Many groups ---- */
+
+#define GROUP_IDLE 11
+#define GROUP_LATER 12
+
+static void idle_poll(void)
+{
+    run(5000);
+}
+
+static void idle_join(void)
+{
+    device_join(DEV(5), GROUP_A, GROUP_B);
+    run(5000);
+}
+
+static void idle_status(void)
+{
+    const struct held *h = find_held(DEV(1), GROUP_A);
+
+    device_request(DEV(1), IOTSEC_KM_STATUS, GROUP_A, h->key_number, h->sender_id, 0);
+    run(5000);
+}
+
+static void idle_leave(void)
+{
+    device_request(DEV(0), IOTSEC_KM_GROUP_LEAVE, GROUP_A, 0, 0, 0);
+    run(5000);
+}
+
+static void idle_new_session(void)
+{
+    device_join(DEV(2), 0, 0);
+    run(5000);
+}
+
+static void idle_eviction(void)
+{
+    assert_int_equal(iotsec_manager_evict(&rig.manager, 2), IOTSEC_OK);
+    run(5000);
+}
+
+static void idle_renewal(void)
+{
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(5000);
+}
+
+static void idle_removal(void)
+{
+    assert_int_equal(iotsec_manager_group_remove(&rig.manager, GROUP_B), IOTSEC_OK);
+    run(5000);
+}
+
+/* In a group that has nothing to do stands what whoever comes across it would act on: nobody does. */
+static void groups_with_nothing_to_do_are_not_looked_at(void **state)
+{
+    static const struct {
+        const char *name;
+        void (*play)(void);
+    } rows[] = {
+        { "a poll", idle_poll },         { "a join", idle_join },           { "a status", idle_status },
+        { "a leave", idle_leave },       { "a new session", idle_new_session }, { "an eviction", idle_eviction },
+        { "a renewal", idle_renewal },   { "a removal", idle_removal },
+    };
+    struct iotsec_manager_group *idle = &rig.groups[2];
+    struct iotsec_addr addr;
+    uint32_t later;
+    size_t i, k;
+
+    (void)state;
+    group_addr(&addr, GROUP_IDLE);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, GROUP_IDLE, &addr), IOTSEC_OK);
+    group_addr(&addr, GROUP_LATER);
+    assert_int_equal(iotsec_manager_group_add(&rig.manager, GROUP_LATER, &addr), IOTSEC_OK);
+    later = key_number(GROUP_LATER);
+    join_three();
+    run(5000);
+    assert_int_equal(idle->now.group_id, GROUP_IDLE);
+    /* who looked for the other one from the first slot on would find it here */
+    idle->id = GROUP_LATER;
+    idle->now.group_id = GROUP_LATER;
+    idle->now.key_number = 0xFFFF;
+    assert_int_equal(key_number(GROUP_LATER), later);
+    idle->now.group_id = GROUP_IDLE;
+    idle->id = GROUP_IDLE;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t from = rig.log_len;
+
+        rig.event_count = 0;
+        idle->flags = GROUP_RENEW | GROUP_STAGED | GROUP_TELL;
+        rows[i].play();
+        for (k = from; k < rig.log_len; k++) {
+            if (rig.log[k].group_id == GROUP_IDLE) {
+                fail_msg("%s: written", rows[i].name);
+            }
+        }
+        for (k = 0; k < rig.event_count; k++) {
+            if (rig.events[k].group_id == GROUP_IDLE) {
+                fail_msg("%s: told", rows[i].name);
+            }
+        }
+        if (idle->flags != (GROUP_RENEW | GROUP_STAGED | GROUP_TELL)) {
+            fail_msg("%s: flags %x", rows[i].name, idle->flags);
+        }
+    }
+    /* as soon as it has something to do it is */
+    idle->flags = 0;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_IDLE, 0), IOTSEC_OK);
+    assert_int_equal(last_event(IOTSEC_MANAGER_GROUP_KEY)->group_id, GROUP_IDLE);
+}
+
+/* They are written and told in the order in which they had something to do. */
+static void groups_are_changed_in_the_order_of_requests(void **state)
+{
+    size_t from;
+
+    (void)state;
+    run(5000);
+    from = rig.log_len;
+    device_join(DEV(0), GROUP_B, GROUP_A);
+    settle();
+    assert_int_equal(rig.log_len, from + 4); /* group and member, twice */
+    assert_int_equal(rig.log[from].group_id, GROUP_B);
+    assert_int_equal(rig.log[from + 2].group_id, GROUP_A);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1796,6 +1924,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(survives_every_failing_operation, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restored_backup_is_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(poll_tells_its_next_deadline, setup, teardown),
+        cmocka_unit_test_setup_teardown(groups_with_nothing_to_do_are_not_looked_at, setup, teardown),
+        cmocka_unit_test_setup_teardown(groups_are_changed_in_the_order_of_requests, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
