@@ -155,6 +155,7 @@
 #define MACA_IRQ_FLT (1u << 11)
 #define MACA_IRQ_CRC (1u << 12)
 #define MACA_IRQ_CM (1u << 13)
+#define MACA_IRQ_SYNC (1u << 14)
 #define MACA_MACPANID REG32(MACA_BASE + 0x100)
 #define MACA_MAC16ADDR REG32(MACA_BASE + 0x104)
 #define MACA_MAC64HI REG32(MACA_BASE + 0x108)
