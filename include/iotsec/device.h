@@ -100,14 +100,16 @@ struct iotsec_sender {
 /** Private: one group of a device. Arrays of it are the caller's. */
 struct iotsec_device_group {
     uint8_t state;              /**< private */
+    uint8_t forgeries;          /**< private: failed tags since keys were installed */
     uint16_t flags;             /**< private */
-    uint16_t forgeries;         /**< private: failed tags under the current generation */
     uint32_t hint_at;           /**< private: when a hint is due */
     uint32_t hinted_at;         /**< private: when the last one left */
     uint32_t ask_at;            /**< private: when the manager is to be asked */
     uint32_t ask_wait;          /**< private: the next wait; 0 for the first */
     uint32_t sent_at;           /**< private: when this device sent a message last */
+#if IOTSEC_PERSIST || defined(DOXYGEN)
     uint32_t reserved;          /**< private: counters below it may be used (NVM) */
+#endif
     struct iotsec_csb csb;      /**< private: keys; last, because the compiler reaches what comes first with less code */
 };
 

@@ -23,12 +23,24 @@ uint32_t iotsec_dev_now(const struct iotsec_device *dev)
 
 uint32_t iotsec_dev_random(const struct iotsec_device *dev, uint32_t limit)
 {
-    uint32_t value = 0;
+    const struct iotsec_hal *hal = dev->config->hal;
+    uint16_t value;
 
-    if (dev->config->hal->random(dev->config->hal->user, (uint8_t *)&value, sizeof value) < 0) {
+    if (hal->random(hal->user, (uint8_t *)&value, sizeof value) < 0) {
         return 0;
     }
-    return value % limit;
+    /* value / 2^16 of the limit, within 32 bits, and without a division, which would be the only one */
+    return (limit >> 16) * value + ((limit & 0xFFFFu) * value >> 16);
+}
+
+bool iotsec_dev_due(uint32_t now, uint32_t deadline, uint32_t *wait)
+{
+    uint32_t left = iotsec_time_left(now, deadline);
+
+    if (left != 0) {
+        *wait = iotsec_min_u32(*wait, left);
+    }
+    return left == 0;
 }
 
 enum iotsec_status iotsec_dev_drop(struct iotsec_device *dev, enum iotsec_drop reason)
@@ -80,47 +92,54 @@ void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind ki
 
 /* ---- Groups ---- */
 
+struct iotsec_device_group *iotsec_dev_slot(const struct iotsec_device *dev, unsigned number)
+{
+    return number < dev->config->group_count ? dev->config->groups + number : NULL;
+}
+
 struct iotsec_device_group *iotsec_dev_group(const struct iotsec_device *dev, uint16_t group_id)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i = 0;
 
-    for (; left != 0; left--, group++) {
-        if (group->state != GROUP_FREE && group->csb.group_id == group_id) {
-            return group;
-        }
-    }
-    return NULL;
+    do {
+        group = iotsec_dev_slot(dev, i++);
+    } while (group != NULL && (group->state == GROUP_FREE || group->csb.group_id != group_id));
+    return group;
 }
 
 struct iotsec_device_group *iotsec_dev_flagged(const struct iotsec_device *dev, unsigned flag)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i = 0;
 
-    for (; left != 0; left--, group++) {
-        if ((group->flags & flag) != 0) {
-            return group;
-        }
-    }
-    return NULL;
+    do {
+        group = iotsec_dev_slot(dev, i++);
+    } while (group != NULL && (group->flags & flag) == 0);
+    return group;
+}
+
+/* Empties a slot and gives it to the group. */
+static void start_group(const struct iotsec_device *dev, struct iotsec_device_group *group, uint16_t group_id, uint8_t state)
+{
+    iotsec_wipe(group, sizeof *group);
+    group->hinted_at = iotsec_dev_now(dev) - IOTSEC_HINT_INTERVAL_MS;
+    group->csb.group_id = group_id;
+    group->state = state;
 }
 
 struct iotsec_device_group *iotsec_dev_group_new(struct iotsec_device *dev, uint16_t group_id)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i = 0;
 
-    for (; left != 0; left--, group++) {
-        if (group->state == GROUP_FREE) {
-            memset(group, 0, sizeof *group);
-            iotsec_csb_init(&group->csb, group_id);
-            group->hinted_at = iotsec_dev_now(dev) - IOTSEC_HINT_INTERVAL_MS;
-            group->state = GROUP_WANTED;
-            return group;
-        }
+    do {
+        group = iotsec_dev_slot(dev, i++);
+    } while (group != NULL && group->state != GROUP_FREE);
+    if (group != NULL) {
+        start_group(dev, group, group_id, GROUP_WANTED);
     }
-    return NULL;
+    return group;
 }
 
 static void stop_listening(const struct iotsec_device *dev, struct iotsec_device_group *group)
@@ -146,19 +165,16 @@ void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_gro
 #if IOTSEC_PERSIST
     iotsec_dev_erase(dev, group);
 #endif
-    iotsec_wipe(group, sizeof *group);
-    iotsec_group_new_generation(dev->config, group); /* no key is left: neither is any sender */
-    group->hinted_at = iotsec_dev_now(dev) - IOTSEC_HINT_INTERVAL_MS;
-    group->csb.group_id = group_id;
-    group->state = state;
+    start_group(dev, group, group_id, state);
+    iotsec_group_new_keys(dev->config, group); /* no key is left: neither is any sender */
 }
 
 void iotsec_dev_groups_forget(struct iotsec_device *dev)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i;
 
-    for (; left != 0; left--, group++) {
+    for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
         if (group->state != GROUP_FREE) {
             iotsec_dev_group_forget(dev, group, GROUP_FREE);
         }

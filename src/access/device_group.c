@@ -69,21 +69,33 @@ void iotsec_dev_hint(struct iotsec_device *dev, struct iotsec_device_group *grou
 
 bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group *group)
 {
-    bool sent_lately = (group->flags & GROUP_SENT) != 0 && iotsec_dev_now(dev) - group->sent_at < SENT_LATELY_MS;
+    unsigned flags = group->flags;
+    bool sent_lately = (flags & GROUP_SENT) != 0 && iotsec_dev_now(dev) - group->sent_at < SENT_LATELY_MS;
 
-    if ((group->flags & GROUP_STALE) != 0) {
+#if IOTSEC_PERSIST
+    if ((flags & GROUP_STALE) != 0) {
         /* What was delivered under the stored key before the reboot is not known any more: it opens nothing now. */
         (void)iotsec_csb_expire(&group->csb, group->csb.previous_until);
     }
-    group->flags &= (uint16_t)~(GROUP_SENT | GROUP_STALE);
-    if ((group->flags & GROUP_CONFLICT) == 0) {
-        group->flags &= (uint16_t)~GROUP_ASK; /* what it would ask for has come */
+#endif
+    flags &= ~(GROUP_SENT | GROUP_STALE);
+    if ((flags & GROUP_CONFLICT) == 0) {
+        flags &= ~GROUP_ASK; /* what it would ask for has come */
         group->ask_wait = 0;
     }
+    group->flags = (uint16_t)flags;
 #if IOTSEC_PERSIST
     (void)iotsec_dev_save(dev, group);
 #endif
     return sent_lately;
+}
+
+void iotsec_dev_tell_key(struct iotsec_device *dev, enum iotsec_device_event_kind kind, uint16_t group_id, bool sent_lately)
+{
+    iotsec_dev_tell(dev, kind, IOTSEC_OK, group_id);
+    if (sent_lately) {
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_SENT_OLD, IOTSEC_OK, group_id);
+    }
 }
 
 /* The group that an address belongs to. The interface matters only where both ends know it. */

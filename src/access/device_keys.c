@@ -20,26 +20,30 @@
 
 #if IOTSEC_ROLE_DEVICE
 
-static void send_message(struct iotsec_device *dev, const struct iotsec_km_message *message)
-{
-    uint8_t data[IOTSEC_KM_MAX_BYTES];
-    size_t len;
+/* Where the stack counts, a function keeps what is large to itself: inlined, it would lie under all that its caller calls. */
+#if defined(__GNUC__)
+#define OWN_FRAME __attribute__((noinline))
+#else
+#define OWN_FRAME
+#endif
 
-    /* What this side sends holds no secret. A send that fails is a loss: whatever matters is repeated. */
-    if (iotsec_km_encode(message, data, sizeof data, &len) == IOTSEC_OK) {
-        (void)iotsec_dtls_send(&dev->dtls, dev->session, iotsec_km_content_type(message->kind), data, len);
-    }
+#define REQUEST_BYTES_MAX (IOTSEC_PAIRWISE ? 13u : 11u) /* SHARE_STATUS, STATUS */
+
+/* All that this side sends is of that type, and none of it is secret. A send that fails is a loss: whatever matters is
+ * repeated. */
+static void send_message(struct iotsec_device *dev, const uint8_t *data, size_t len)
+{
+    (void)iotsec_dtls_send(&dev->dtls, dev->session, IOTSEC_CONTENT_SECURITY_PARAMETERS, data, len);
 }
 
-static void acknowledge(struct iotsec_device *dev, const struct iotsec_km_message *message, enum iotsec_km_result result)
+static void acknowledge(struct iotsec_device *dev, unsigned message, enum iotsec_km_result result)
 {
-    struct iotsec_km_message ack;
+    uint8_t ack[3];
 
-    memset(&ack, 0, sizeof ack);
-    ack.kind = IOTSEC_KM_ACK;
-    ack.message = message->message;
-    ack.code = (uint8_t)result;
-    send_message(dev, &ack);
+    ack[0] = IOTSEC_KM_ACK;
+    ack[1] = (uint8_t)message;
+    ack[2] = (uint8_t)result;
+    send_message(dev, ack, sizeof ack);
 }
 
 /* ---- Asking ---- */
@@ -65,38 +69,49 @@ void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group
     }
 }
 
-uint32_t iotsec_dev_next_status(const struct iotsec_device *dev)
+/* A wait, give or take an eighth. */
+static uint32_t get_about(const struct iotsec_device *dev, uint32_t wait)
 {
-    uint32_t wait = iotsec_value_or(dev->config->status_interval_ms, IOTSEC_STATUS_INTERVAL_MS);
-
-    return iotsec_dev_now(dev) + wait - wait / 8 + iotsec_dev_random(dev, wait / 4 + 1);
+    return wait - wait / 8 + iotsec_dev_random(dev, wait / 4 + 1);
 }
 
+uint32_t iotsec_dev_next_status(const struct iotsec_device *dev)
+{
+    return iotsec_dev_now(dev) + get_about(dev, iotsec_value_or(dev->config->status_interval_ms, IOTSEC_STATUS_INTERVAL_MS));
+}
+
+/* The layouts stand in keymgmt.h. */
 static void send_request(struct iotsec_device *dev)
 {
     const struct iotsec_device_group *group = iotsec_dev_group(dev, dev->request_group);
-    struct iotsec_km_message request;
+    uint8_t out[REQUEST_BYTES_MAX];
+    size_t len = 2;
 
-    memset(&request, 0, sizeof request);
-    request.kind = dev->request_kind;
-    request.message = dev->request_id;
-    request.group_id = dev->request_group;
-    if (request.kind == IOTSEC_KM_STATUS && group != NULL) {
-        request.key_number = group->csb.key_number;
-        request.sender_id = group->csb.sender_id;
-        if ((group->flags & GROUP_CONFLICT) != 0) {
-            request.code |= IOTSEC_KM_STATUS_CONFLICT;
-        }
-        if (group->csb.counter >= IOTSEC_GROUP_COUNTER_SOFT) {
-            request.code |= IOTSEC_KM_STATUS_NEW_SENDER;
+    out[0] = dev->request_kind;
+    out[1] = dev->request_id;
+    if (group != NULL) {
+        iotsec_put_u16(out + 2, group->csb.group_id);
+        len = 4;
+        if (dev->request_kind == IOTSEC_KM_STATUS) {
+            iotsec_put_u32(out + 4, group->csb.key_number);
+            iotsec_put_u16(out + 8, group->csb.sender_id);
+            out[10] = 0;
+            if ((group->flags & GROUP_CONFLICT) != 0) {
+                out[10] |= IOTSEC_KM_STATUS_CONFLICT;
+            }
+            if (group->csb.counter >= IOTSEC_GROUP_COUNTER_SOFT) {
+                out[10] |= IOTSEC_KM_STATUS_NEW_SENDER;
+            }
+            len = 11;
         }
     }
 #if IOTSEC_PAIRWISE
-    if (request.kind == IOTSEC_KM_SHARE_STATUS) {
-        iotsec_dev_share_status(dev, &request);
+    if (dev->request_kind == IOTSEC_KM_SHARE_STATUS) {
+        iotsec_dev_share_status(dev, out + 2);
+        len = REQUEST_BYTES_MAX;
     }
 #endif
-    send_message(dev, &request);
+    send_message(dev, out, len);
 }
 
 void iotsec_dev_start_request(struct iotsec_device *dev, uint8_t kind, uint16_t group_id)
@@ -138,17 +153,14 @@ static void choose_request(struct iotsec_device *dev)
 /* Every group reports now and then; that is also what shows that the manager is still there. */
 static void report_routinely(struct iotsec_device *dev)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i;
 
-    if (!iotsec_time_reached(iotsec_dev_now(dev), dev->status_at)) {
-        return;
-    }
     dev->status_at = iotsec_dev_next_status(dev);
 #if IOTSEC_PAIRWISE
     dev->pair_flags |= PAIRS_DUE;
 #endif
-    for (; left != 0; left--, group++) {
+    for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
         if (group->state == GROUP_HELD) {
             group->flags |= GROUP_DUE;
         }
@@ -158,67 +170,72 @@ static void report_routinely(struct iotsec_device *dev)
 #if IOTSEC_PAIRWISE
 static bool is_in_a_group(const struct iotsec_device *dev)
 {
-    const struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    const struct iotsec_device_group *group;
+    unsigned i = 0;
 
-    while (left != 0 && group->state != GROUP_HELD) {
-        left--;
-        group++;
-    }
-    return left != 0;
+    do {
+        group = iotsec_dev_slot(dev, i++);
+    } while (group != NULL && group->state != GROUP_HELD);
+    return group != NULL;
 }
 #endif
 
+/* No answer has come. */
+static void give_up_request(struct iotsec_device *dev)
+{
+#if MOVES
+    if (dev->request_kind == IOTSEC_KM_MOVED) { /* the old way may still be there: other requests will tell */
+        iotsec_dev_end_move(dev, false);
+        return;
+    }
+#endif
+#if IOTSEC_PAIRWISE
+    /* A manager without pairwise keys drops it, and is there all the same; or it was started anew meanwhile. For a member
+     * of a group STATUS will tell. Anybody else sees whether a session can be opened, the less often the longer it goes on. */
+    if (dev->request_kind == IOTSEC_KM_SHARE_STATUS && (dev->pair_flags & PAIRS_HEARD) == 0) {
+        dev->pair_flags ^= PAIRS_RETRIED;
+        if ((dev->pair_flags & PAIRS_RETRIED) != 0 && !is_in_a_group(dev)) {
+            iotsec_dev_renew_session(dev);
+            return;
+        }
+        dev->request_kind = 0;
+        dev->flags |= DEVICE_TOUCHED;
+        iotsec_dev_take_share_answer(dev, IOTSEC_KM_FAILED);
+        return;
+    }
+#endif
+    iotsec_dev_lose_contact(dev, IOTSEC_ERR_NO_ANSWER);
+}
+
 void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
 {
-    uint32_t max = iotsec_value_or(dev->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS);
     uint32_t now = iotsec_dev_now(dev);
-    uint32_t interval = dev->request_wait;
 
     if (dev->session == 0) {
         return;
     }
-    report_routinely(dev);
-    if (dev->request_kind == 0) {
-        choose_request(dev);
-        interval = dev->request_wait;
+    if (iotsec_time_reached(now, dev->status_at)) {
+        report_routinely(dev);
     }
     if (dev->request_kind == 0) {
-        *wait = iotsec_min_u32(*wait, iotsec_time_left(now, dev->status_at));
+        choose_request(dev);
+    }
+    if (dev->request_kind == 0) {
+        (void)iotsec_dev_due(now, dev->status_at, wait);
         return;
     }
     if (iotsec_time_reached(now, dev->request_at)) {
         if (dev->request_rounds == REQUEST_ROUNDS_MAX) {
-#if MOVES
-            if (dev->request_kind == IOTSEC_KM_MOVED) { /* the old way may still be there: other requests will tell */
-                iotsec_dev_end_move(dev, false);
-                return;
-            }
-#endif
-#if IOTSEC_PAIRWISE
-            /* A manager without pairwise keys drops it, and is there all the same; or it was started anew meanwhile. For a member
-             * of a group STATUS will tell. Anybody else sees whether a session can be opened, the less often the longer it goes on. */
-            if (dev->request_kind == IOTSEC_KM_SHARE_STATUS && (dev->pair_flags & PAIRS_HEARD) == 0) {
-                dev->pair_flags ^= PAIRS_RETRIED;
-                if ((dev->pair_flags & PAIRS_RETRIED) != 0 && !is_in_a_group(dev)) {
-                    iotsec_dev_renew_session(dev);
-                    return;
-                }
-                dev->request_kind = 0;
-                dev->flags |= DEVICE_TOUCHED;
-                iotsec_dev_take_share_answer(dev, IOTSEC_KM_FAILED);
-                return;
-            }
-#endif
-            iotsec_dev_lose_contact(dev, IOTSEC_ERR_NO_ANSWER);
+            give_up_request(dev);
             return;
         }
         dev->request_rounds++;
-        dev->request_at = now + interval - interval / 8 + iotsec_dev_random(dev, interval / 4 + 1);
-        dev->request_wait = iotsec_longer(interval, max);
+        dev->request_at = now + get_about(dev, dev->request_wait);
+        dev->request_wait =
+            iotsec_longer(dev->request_wait, iotsec_value_or(dev->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
         send_request(dev);
     }
-    *wait = iotsec_min_u32(*wait, iotsec_time_left(now, dev->request_at));
+    (void)iotsec_dev_due(now, dev->request_at, wait);
 }
 
 /* ---- Answers to our requests ---- */
@@ -324,13 +341,6 @@ static void take_conflict(struct iotsec_device *dev, struct iotsec_device_group 
     }
 }
 
-/* What a group had before a pair was installed. */
-struct before {
-    uint32_t key_number;
-    uint16_t sender_id;
-    struct iotsec_addr addr;
-};
-
 void iotsec_dev_listen(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_addr *was)
 {
     const struct iotsec_hal *hal = dev->config->hal;
@@ -360,62 +370,26 @@ static enum iotsec_km_result result_of(struct iotsec_device *dev, struct iotsec_
 #endif
 }
 
-/* The pair is in the bundle: what follows from it, the acknowledgement, and only then the application. */
-static void complete_pair(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_km_message *message,
-                          const struct before *was)
-{
-    bool joined = group->state != GROUP_HELD || (group->flags & GROUP_AWAITED) != 0;
-    bool step = group->csb.key_number >> 8 == was->key_number >> 8;
-    uint16_t group_id = group->csb.group_id;
-    bool sent_lately;
-
-    if (!step || group->csb.previous_key_number == 0) { /* without one, nothing that was accepted opens any more */
-        iotsec_group_new_generation(dev->config, group);
-        group->forgeries = 0;
-    }
-    if (group->csb.sender_id != was->sender_id) {
-        group->reserved = 0; /* what NVM has reserved was for another sender ID */
-        group->flags &= (uint16_t)~GROUP_SPENT;
-    }
-    iotsec_dev_listen(dev, group, &was->addr);
-    if (step || group->state != GROUP_HELD) {
-        iotsec_dev_hint(dev, group); /* a step that was made for this device: the others learn of it here */
-    }
-    group->state = GROUP_HELD;
-    group->flags &= (uint16_t)~(GROUP_CONFLICT | GROUP_AWAITED);
-    sent_lately = iotsec_dev_key_moved(dev, group);
-    acknowledge(dev, message, result_of(dev, group));
-    iotsec_dev_tell(dev, joined ? IOTSEC_DEVICE_GROUP_JOINED : IOTSEC_DEVICE_GROUP_KEY, IOTSEC_OK, group_id);
-    if (sent_lately) {
-        iotsec_dev_tell(dev, IOTSEC_DEVICE_SENT_OLD, IOTSEC_OK, group_id);
-    }
-}
-
-/* M -> D  Master Key Data or Security Parameters Data */
-static void take_half(struct iotsec_device *dev, struct iotsec_km_message *message)
+/* M -> D  Master Key Data or Security Parameters Data. The group, if that may have made a pair complete; or NULL. */
+static struct iotsec_device_group *take_half(struct iotsec_device *dev, struct iotsec_km_message *message)
 {
     struct iotsec_device_group *group = iotsec_dev_group(dev, message->group_id);
     bool master = message->kind == IOTSEC_KM_MASTER_KEY;
-    const struct iotsec_hal *hal = dev->config->hal;
     enum iotsec_status status;
-    struct before was;
 
     if (group == NULL || group->state == GROUP_LEFT) {
-        (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
         if (master) { /* once a pair */
-            acknowledge(dev, message, IOTSEC_KM_NO_ROOM);
+            acknowledge(dev, message->message, IOTSEC_KM_NO_ROOM);
         }
-        return;
+        (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
+        return NULL;
     }
     if (group->state == GROUP_WANTED && (dev->flags & DEVICE_WIPED_KEYS) != 0) {
         /* Nothing was asked for on this session since, so this is a repeat of what was wiped: installed again, it
          * would start a sender ID at 0 whose counters have been used. */
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
-        return;
+        return NULL;
     }
-    was.key_number = group->csb.key_number;
-    was.sender_id = group->csb.sender_id;
-    was.addr = group->csb.addr;
     if (master) {
         status = iotsec_csb_master_key(&group->csb, message->key_number, message->sender_id, message->secret);
     } else {
@@ -424,23 +398,56 @@ static void take_half(struct iotsec_device *dev, struct iotsec_km_message *messa
                                        message->kind == IOTSEC_KM_PARAMETERS_EVICTION);
     }
     if (status == IOTSEC_OK) {
-        status = iotsec_csb_install(&group->csb, hal);
+        return group;
     }
-    if (status == IOTSEC_OK) {
-        complete_pair(dev, group, message, &was);
-    } else if (status == IOTSEC_ERR_EXISTS && master) {
+    if (status == IOTSEC_ERR_EXISTS && master) {
         /* only this half shows that the keys are the same, so it answers for both */
-        acknowledge(dev, message, result_of(dev, group));
+        acknowledge(dev, message->message, result_of(dev, group));
         if ((group->flags & GROUP_AWAITED) != 0) { /* a record of this step came before it */
             group->flags &= (uint16_t)~GROUP_AWAITED;
             iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_JOINED, IOTSEC_OK, message->group_id);
         }
     } else if (status == IOTSEC_ERR_KEY_CONFLICT) {
-        acknowledge(dev, message, IOTSEC_KM_CONFLICT);
+        acknowledge(dev, message->message, IOTSEC_KM_CONFLICT);
         take_conflict(dev, group);
-    } else if (status == IOTSEC_ERR_CRYPTO) {
-        (void)iotsec_dev_drop(dev, IOTSEC_DROP_NO_ROOM); /* not acknowledged, so it comes again */
     }
+    return NULL;
+}
+
+/* If both halves are there: what follows from it, the acknowledgement, and only then the application. */
+static void install_pair(struct iotsec_device *dev, struct iotsec_device_group *group, unsigned message)
+{
+    struct iotsec_csb *csb = &group->csb;
+    struct iotsec_addr was = csb->addr;
+    uint32_t key_number = csb->key_number;
+    bool held = group->state == GROUP_HELD;
+    bool joined = !held || (group->flags & GROUP_AWAITED) != 0;
+    enum iotsec_status status = iotsec_csb_install(csb, dev->config->hal);
+    uint16_t group_id = csb->group_id;
+    bool sent_lately;
+
+    if (status != IOTSEC_OK) {
+        if (status == IOTSEC_ERR_CRYPTO) {
+            (void)iotsec_dev_drop(dev, IOTSEC_DROP_NO_ROOM); /* not acknowledged, so it comes again */
+        }
+        return;
+    }
+    iotsec_group_new_keys(dev->config, group);
+    if (csb->counter == 0) { /* of a new sender ID */
+#if IOTSEC_PERSIST
+        group->reserved = 0; /* what NVM has reserved was for another one */
+#endif
+        group->flags &= (uint16_t)~GROUP_SPENT;
+    }
+    iotsec_dev_listen(dev, group, &was);
+    if (!held || key_number >> 8 == csb->key_number >> 8) {
+        iotsec_dev_hint(dev, group); /* a step that was made for this device: the others learn of it here */
+    }
+    group->state = GROUP_HELD;
+    group->flags &= (uint16_t)~(GROUP_CONFLICT | GROUP_AWAITED);
+    sent_lately = iotsec_dev_key_moved(dev, group);
+    acknowledge(dev, message, result_of(dev, group));
+    iotsec_dev_tell_key(dev, joined ? IOTSEC_DEVICE_GROUP_JOINED : IOTSEC_DEVICE_GROUP_KEY, group_id, sent_lately);
 }
 
 /* M -> D  REFUSED(group 0): this device may not be in the domain, or the manager cannot tell now */
@@ -461,7 +468,7 @@ static void take_refusal(struct iotsec_device *dev, const struct iotsec_km_messa
     struct iotsec_device_group *group = iotsec_dev_group(dev, message->group_id);
     enum iotsec_status reason = message->code == IOTSEC_KM_REASON_RESOURCES ? IOTSEC_ERR_RESOURCES : IOTSEC_ERR_GROUP_REFUSED;
 
-    acknowledge(dev, message, IOTSEC_KM_DONE);
+    acknowledge(dev, message->message, IOTSEC_KM_DONE);
     if (message->group_id == 0) {
         refuse_domain(dev, message->code);
     } else if (group == NULL) {
@@ -490,7 +497,7 @@ static void take_share_message(struct iotsec_device *dev, const struct iotsec_km
     }
     result = iotsec_dev_take_share(dev, message, &answer);
     if (answer) {
-        acknowledge(dev, message, result);
+        acknowledge(dev, message->message, result);
     } else {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_UNEXPECTED);
     }
@@ -498,57 +505,57 @@ static void take_share_message(struct iotsec_device *dev, const struct iotsec_km
 }
 #endif
 
-void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len)
+/* All but the installation of a pair, which needs the most stack, and not what is on it here. */
+OWN_FRAME
+static struct iotsec_device_group *obey(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len)
 {
     struct iotsec_km_message message;
-#if IOTSEC_ACCESS
-    enum iotsec_km_result result;
-#endif
+    struct iotsec_device_group *group = NULL;
+    unsigned kind;
 
     if (iotsec_km_decode(&message, type, data, len) != IOTSEC_OK) {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_MALFORMED);
-        return;
+        return NULL;
     }
-    switch (message.kind) {
-    case IOTSEC_KM_MASTER_KEY:
-    case IOTSEC_KM_PARAMETERS:
-    case IOTSEC_KM_PARAMETERS_EVICTION:
-        take_half(dev, &message);
-        break;
-    case IOTSEC_KM_ACK:
+    kind = message.kind;
+    if (kind <= IOTSEC_KM_PARAMETERS_EVICTION) {
+        group = take_half(dev, &message);
+    } else if (kind == IOTSEC_KM_ACK) {
         take_ack(dev, &message);
-        break;
-    case IOTSEC_KM_REFUSED:
-    case IOTSEC_KM_GROUP_REMOVED:
+    } else if (kind == IOTSEC_KM_REFUSED || kind == IOTSEC_KM_GROUP_REMOVED) {
         take_refusal(dev, &message);
-        break;
+    } else if (kind == IOTSEC_KM_EVICTED) {
+        acknowledge(dev, message.message, IOTSEC_KM_DONE);
+        iotsec_dev_expelled(dev, IOTSEC_ERR_EVICTED);
 #if IOTSEC_ACCESS
-    case IOTSEC_KM_ACCESS:
-        result = iotsec_dev_take_access(dev, &message);
-        acknowledge(dev, &message, result);
+    } else if (kind == IOTSEC_KM_ACCESS) {
+        enum iotsec_km_result result = iotsec_dev_take_access(dev, &message);
+
+        acknowledge(dev, message.message, result);
         if (result == IOTSEC_KM_DONE) {
             iotsec_dev_tell_access(dev, &message);
         }
-        break;
-    case IOTSEC_KM_PATH_CHECK: /* that it came is what it asks */
-        acknowledge(dev, &message, IOTSEC_KM_DONE);
-        break;
+    } else if (kind == IOTSEC_KM_PATH_CHECK) { /* that it came is what it asks */
+        acknowledge(dev, message.message, IOTSEC_KM_DONE);
 #endif
 #if IOTSEC_PAIRWISE
-    case IOTSEC_KM_SHARE:
-    case IOTSEC_KM_REVOKED:
+    } else if (kind == IOTSEC_KM_SHARE || kind == IOTSEC_KM_REVOKED) {
         take_share_message(dev, &message);
-        break;
 #endif
-    case IOTSEC_KM_EVICTED:
-        acknowledge(dev, &message, IOTSEC_KM_DONE);
-        iotsec_dev_expelled(dev, IOTSEC_ERR_EVICTED);
-        break;
-    default: /* a device's own requests: only a manager takes them */
+    } else { /* a device's own requests: only a manager takes them */
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
-        break;
     }
     iotsec_wipe(&message, sizeof message);
+    return group;
+}
+
+void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len)
+{
+    struct iotsec_device_group *group = obey(dev, type, data, len);
+
+    if (group != NULL) {
+        install_pair(dev, group, data[1]); /* every message has its ID there */
+    }
 }
 
 #endif

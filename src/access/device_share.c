@@ -249,19 +249,20 @@ void iotsec_dev_share_tell(struct iotsec_device *dev)
 
 /* ---- Asking ---- */
 
-void iotsec_dev_share_status(const struct iotsec_device *dev, struct iotsec_km_message *request)
+void iotsec_dev_share_status(const struct iotsec_device *dev, uint8_t out[11])
 {
     const struct iotsec_share *serving = iotsec_dev_share(dev, 0);
     const struct iotsec_share *newest = iotsec_dev_newest_share(dev);
 
+    memset(out, 0, 10);
     if (serving != NULL) {
-        request->key_number = serving->generation;
+        iotsec_put_u32(out, serving->generation);
     }
     if (newest != serving) {
-        request->next_generation = newest->generation;
-        request->held = newest->held;
+        iotsec_put_u32(out + 4, newest->generation);
+        iotsec_put_u16(out + 8, newest->held);
     }
-    request->revoked = (uint8_t)count_marks(dev);
+    out[10] = (uint8_t)count_marks(dev);
 }
 
 void iotsec_dev_take_share_answer(struct iotsec_device *dev, uint8_t result)

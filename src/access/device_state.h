@@ -98,9 +98,13 @@ uint32_t iotsec_dev_now(const struct iotsec_device *dev);
 uint32_t iotsec_dev_random(const struct iotsec_device *dev, uint32_t limit);
 /* Counts a drop; what iotsec_input says of it. */
 enum iotsec_status iotsec_dev_drop(struct iotsec_device *dev, enum iotsec_drop reason);
+/* Whether a deadline has come; if not, it is waited for. */
+bool iotsec_dev_due(uint32_t now, uint32_t deadline, uint32_t *wait);
 /* Runs the application's code. Fills in sender ID and key number from what is held. */
 void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind kind, enum iotsec_status reason, uint16_t group_id);
 
+/* The slot of that number, whatever is in it; NULL: there are no more. */
+struct iotsec_device_group *iotsec_dev_slot(const struct iotsec_device *dev, unsigned number);
 /* The group's slot, or NULL. */
 struct iotsec_device_group *iotsec_dev_group(const struct iotsec_device *dev, uint16_t group_id);
 /* The first group that has a flag set, or NULL. */
@@ -188,6 +192,8 @@ void iotsec_dev_hint(struct iotsec_device *dev, struct iotsec_device_group *grou
 /* The group's K has moved: what follows from it, before anybody is told. True: a message left so lately that
  * others may have dropped it for its old key. */
 bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group *group);
+/* Tells of a key, and, if so, that messages left under the one before it. Runs the application's code. */
+void iotsec_dev_tell_key(struct iotsec_device *dev, enum iotsec_device_event_kind kind, uint16_t group_id, bool sent_lately);
 /* Hints, asks, previous keys. Runs the application's code. */
 void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait);
 
@@ -196,8 +202,8 @@ void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait);
 
 /* Wipes shares and revocations, and sets them up in the caller's storage. */
 void iotsec_dev_shares_forget(struct iotsec_device *dev);
-/* What SHARE_STATUS says. */
-void iotsec_dev_share_status(const struct iotsec_device *dev, struct iotsec_km_message *request);
+/* What SHARE_STATUS says behind its message ID. */
+void iotsec_dev_share_status(const struct iotsec_device *dev, uint8_t out[11]);
 /* M -> D  ACK of SHARE_STATUS, or none came (FAILED). Runs the application's code. */
 void iotsec_dev_take_share_answer(struct iotsec_device *dev, uint8_t result);
 /* M -> D  SHARE or REVOKED. What to acknowledge; `*answer` false: nothing. Runs the application's code through

@@ -164,12 +164,13 @@ enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, st
     return IOTSEC_GROUP_ACCEPTED;
 }
 
-void iotsec_group_new_generation(const struct iotsec_device_config *config, const struct iotsec_device_group *group)
+void iotsec_group_new_keys(const struct iotsec_device_config *config, struct iotsec_device_group *group)
 {
     uint32_t previous = group->csb.previous_key_number;
     uint16_t left;
     struct iotsec_sender *slot = get_senders(config, group, &left);
 
+    group->forgeries = 0;
     for (; left != 0; left--, slot++) {
         if (previous == 0 || slot->last_epoch >> 8 != (uint16_t)previous >> 8) {
             memset(slot, 0, sizeof *slot);

@@ -31,8 +31,8 @@ enum iotsec_status iotsec_group_seal(const struct iotsec_device_config *config, 
 enum iotsec_drop iotsec_group_open(const struct iotsec_device_config *config, struct iotsec_device_group *group,
                                    const struct iotsec_record *record, struct iotsec_group_opened *opened);
 
-/* To be called when a new generation was installed: sender IDs may mean others now. Slots of the generation
- * before it stay as long as its key is held, else what was accepted under it could be replayed in that time. */
-void iotsec_group_new_generation(const struct iotsec_device_config *config, const struct iotsec_device_group *group);
+/* To be called when keys were installed: in another generation sender IDs mean others. Slots of the previous key's generation
+ * stay, else what was accepted under it could be replayed; without one, nothing that was accepted opens any more. */
+void iotsec_group_new_keys(const struct iotsec_device_config *config, struct iotsec_device_group *group);
 
 #endif

@@ -76,6 +76,17 @@ static struct iotsec_km_message revoked_message(uint32_t generation, unsigned fi
     return message;
 }
 
+/* What its SHARE_STATUS would say. */
+static struct iotsec_km_message status_of(const struct device *d)
+{
+    uint8_t data[13] = { IOTSEC_KM_SHARE_STATUS };
+    struct iotsec_km_message status;
+
+    iotsec_dev_share_status(&d->device, data + 2);
+    assert_int_equal(iotsec_km_decode(&status, IOTSEC_CONTENT_SECURITY_PARAMETERS, data, sizeof data), IOTSEC_OK);
+    return status;
+}
+
 /* The manager says it; how the device answers it, or -1. What else it says stays in w.heard. */
 static int offer(struct iotsec_km_message message)
 {
@@ -309,8 +320,7 @@ static void takes_pieces(void **state)
         memset(a->events, 0, sizeof a->events);
         w.share_answer = IOTSEC_KM_FAILED; /* nothing is asked for again within this test */
         answer = offer(message);
-        memset(&status, 0, sizeof status);
-        iotsec_dev_share_status(&a->device, &status);
+        status = status_of(a);
         if (answer != rows[i].answer || serving(a) != rows[i].serves || also_serving(a) != rows[i].also ||
             status.next_generation != rows[i].coming || status.held != rows[i].held || status.key_number != rows[i].serves) {
             fail_msg("row %u: answer %d, serves %u and %u, coming %u held %u", (unsigned)i + 1, answer, (unsigned)serving(a),
@@ -521,8 +531,7 @@ static void takes_marks(void **state)
                            ? share_message(rows[i].generation, rows[i].first == 9 ? 9 : DEGREE, rows[i].first, rows[i].count,
                                            rows[i].revoked, rows[i].flags)
                            : revoked_message(rows[i].generation, rows[i].first, rows[i].count, rows[i].revoked));
-        memset(&status, 0, sizeof status);
-        iotsec_dev_share_status(&a->device, &status);
+        status = status_of(a);
         if (answer != rows[i].answer || serving(a) != rows[i].serves || also_serving(a) != rows[i].also ||
             count_revoked(a, 5) != rows[i].of_5 || count_revoked(a, 6) != rows[i].of_6 || count_revoked(a, 7) != rows[i].of_7 ||
             count_revoked(a, 9) != rows[i].of_9 || status.revoked != rows[i].newer) {
@@ -718,8 +727,7 @@ static void carries_marks_over(void **state)
                 fail_msg("%s: serves %u and %u with %u", rows[i].name, (unsigned)serving(a), (unsigned)also_serving(a), n);
             }
             give_names(6, n, 1, n < carried ? carried : n + 1, rows[i].from + n); /* the others are evicted now */
-            memset(&status, 0, sizeof status);
-            iotsec_dev_share_status(&a->device, &status);
+            status = status_of(a);
             /* names that one list has, or both */
             count = n < rows[i].ends_at ? (rows[i].from + n + 1 > known ? rows[i].from + n + 1 : known) : n + 1;
             count -= n < rows[i].ends_at && known < rows[i].from ? rows[i].from - known : 0;
@@ -881,8 +889,7 @@ static void believes_no_evicted_device(void **state)
             struct iotsec_km_message status;
             unsigned held;
 
-            memset(&status, 0, sizeof status);
-            iotsec_dev_share_status(&a->device, &status);
+            status = status_of(a);
             held = status.next_generation == m.generation ? status.held : status.key_number == m.generation ? DEGREE + 1 : 0;
             if (choice < 25 + seed % 3 * 5) {
                 model_evict(&m, draw(48));
