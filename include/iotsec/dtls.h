@@ -277,6 +277,7 @@ struct iotsec_dtls_handshake {
             struct iotsec_record_key write_key; /**< private */
             struct iotsec_record_key read_key;  /**< private */
             uint8_t expected[IOTSEC_VERIFY_DATA_BYTES]; /**< private: the peer's verify_data */
+            uint64_t sequence; /**< private: of the record in which it came */
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
             uint8_t exported[IOTSEC_EXPORTED_BYTES]; /**< private: keying material */
 #endif
@@ -339,9 +340,10 @@ struct iotsec_dtls {
     const struct iotsec_dtls_path *from; /**< private: during input, where the record at hand came from */
     iotsec_dtls_handle readdressed; /**< private: during input, its session, if it was readdressed meanwhile */
 #endif
-#if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
-    iotsec_dtls_handle keyed;       /**< private: a handshake as server that has keys since just now */
-#endif
+    iotsec_dtls_handle opened;      /**< private: during input, the session that a record was just opened with */
+    uint8_t *content;               /**< private: and what was in it */
+    uint16_t content_len;           /**< private */
+    uint8_t content_type;           /**< private */
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */
     uint32_t hello_wait;            /**< private: a client's first wait, after a handshake for peer 0 in which nothing at all was heard; 0: the default */
@@ -352,6 +354,7 @@ struct iotsec_dtls {
     uint16_t half_open;             /**< private: handshakes in which this end is the server */
     uint16_t idle_hand;             /**< private: next session to look at for idleness */
     uint8_t busy;                   /**< private: inside input or poll */
+    uint8_t ready;                  /**< private: a handshake goes on between two records */
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
     uint32_t told_at;               /**< private: when a stranger was told last */
 #endif
@@ -438,7 +441,8 @@ iotsec_dtls_handle iotsec_dtls_incoming(const struct iotsec_dtls *dtls, const st
 
 #if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
 /**
- * Answers a PSK look-up that was pending. May run callbacks and send.
+ * Answers a PSK look-up that was pending. May run callbacks and send. A Finished that came meanwhile is taken by the next
+ * iotsec_dtls_poll (or iotsec_dtls_input), which is due at once.
  * @param dtls an initialised context
  * @param handshake the handle that the look-up was called with
  * @param status IOTSEC_OK, IOTSEC_ERR_UNKNOWN_IDENTITY, or another failure that ends the handshake

@@ -277,17 +277,10 @@ static enum iotsec_status send_finished(struct iotsec_dtls *dtls, struct iotsec_
     }
     if (status == IOTSEC_OK) {
         hs->flight_len = (uint16_t)(hs->flight_len + FINISHED_BYTES);
+        hs->slot.state = HS_CLIENT_SENT_FINISHED;
         iotsec_flight_start(dtls, hs);
     }
     return status;
-}
-
-/* The message has been taken: what may follow it is next. */
-static void advance(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint8_t type)
-{
-    hs->slot.state = iotsec_hs_next(hs->slot.state, type);
-    hs->receive_seq++;
-    iotsec_flight_progress(dtls, hs);
 }
 
 #if IOTSEC_PAIRWISE
@@ -298,10 +291,6 @@ static enum iotsec_status ask_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_h
     struct iotsec_dtls_psk psk;
     enum iotsec_status status;
 
-    if ((hs->slot.flags & (HS_REFUSED | HS_DOUBTED)) == (HS_REFUSED | HS_DOUBTED)) {
-        (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
-        return IOTSEC_ERR_CANCELLED; /* this hello has had its answer: the next timer begins again */
-    }
     hello.handshake = hs->slot.handle;
     hello.is_server = 0;
     hello.peer = hs->peer;
@@ -314,13 +303,14 @@ static enum iotsec_status ask_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_h
         status = IOTSEC_ERR_ARGUMENT;
     } else if (status == IOTSEC_OK) {
         iotsec_hs_unset(hs, HS_REFUSED);
-        advance(dtls, hs, IOTSEC_HS_SERVER_HELLO_DONE);
+        iotsec_flight_progress(dtls, hs);
         hs->psk = psk.key; /* for this call */
         hs->psk_len = (uint8_t)psk.len;
         status = send_finished(dtls, hs);
         hs->psk = NULL;
     } else {
-        /* Anybody may have sent that hello, and it stands in the transcript. */
+        /* Anybody may have sent that hello, and it stands in the transcript: this one has had its answer, and the next
+         * timer begins again. */
         hs->slot.flags |= HS_REFUSED | HS_DOUBTED;
     }
     iotsec_wipe(&psk, sizeof psk);
@@ -355,20 +345,18 @@ static enum iotsec_status take_answer(struct iotsec_dtls *dtls, struct iotsec_dt
     if (status != IOTSEC_OK) {
         return status;
     }
-#if IOTSEC_PAIRWISE
-    if (message->type == IOTSEC_HS_SERVER_HELLO_DONE && hs->psk == NULL) {
-        return ask_psk(dtls, hs);
+    hs->slot.state = iotsec_hs_next(hs->slot.state, message->type);
+    hs->receive_seq++;
+    iotsec_flight_progress(dtls, hs);
+    if (hs->slot.state == HS_CLIENT_GOT_DONE) {
+        iotsec_handshake_ready(dtls, hs);
     }
-#endif
-    advance(dtls, hs, message->type);
-    return message->type == IOTSEC_HS_SERVER_HELLO_DONE ? send_finished(dtls, hs) : IOTSEC_OK;
+    return IOTSEC_OK;
 }
 
-enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
-                                      const struct iotsec_hs_message *message)
+/* What comes of a status of take_answer. */
+static enum iotsec_status settle(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status status)
 {
-    enum iotsec_status status = take_answer(dtls, hs, message);
-
     if (status == IOTSEC_OK || status == IOTSEC_ERR_CANCELLED) {
         return status == IOTSEC_OK ? status : IOTSEC_ERR_REPLAY;
     }
@@ -380,6 +368,23 @@ enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dt
     return iotsec_dtls_drop(dtls, status == IOTSEC_ERR_DECODE    ? IOTSEC_DROP_MALFORMED
                                   : status == IOTSEC_ERR_VERSION ? IOTSEC_DROP_VERSION
                                                                  : IOTSEC_DROP_NOT_ALLOWED);
+}
+
+enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                      const struct iotsec_hs_message *message)
+{
+    return settle(dtls, hs, take_answer(dtls, hs, message));
+}
+
+void iotsec_client_finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+#if IOTSEC_PAIRWISE
+    if (hs->psk == NULL) {
+        (void)settle(dtls, hs, ask_psk(dtls, hs));
+        return;
+    }
+#endif
+    (void)settle(dtls, hs, send_finished(dtls, hs));
 }
 
 #endif

@@ -190,6 +190,19 @@ static enum iotsec_status take_record(struct iotsec_dtls *dtls, const struct iot
     return take_plain(dtls, from, record);
 }
 
+/* The datagram's next record. */
+static OWN_FRAME enum iotsec_status take_next(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from, uint8_t **datagram,
+                                              size_t *len)
+{
+    struct iotsec_record record;
+
+    if (iotsec_dtls_parse(dtls, &record, datagram, len) != IOTSEC_OK) {
+        *len = 0;
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
+    }
+    return take_record(dtls, from, &record);
+}
+
 #if CID_OWN
 enum iotsec_status iotsec_dtls_parse(const struct iotsec_dtls *dtls, struct iotsec_record *record, uint8_t **datagram,
                                      size_t *left)
@@ -244,7 +257,6 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
 #endif
     dtls->busy = 1;
     do {
-        struct iotsec_record record;
         enum iotsec_status status;
 
 #if IOTSEC_CONNECTION_ID
@@ -253,15 +265,8 @@ enum iotsec_status iotsec_dtls_input(struct iotsec_dtls *dtls, const struct iots
         }
         dtls->from = path;
 #endif
-        if (iotsec_dtls_parse(dtls, &record, &datagram, &len) == IOTSEC_OK) {
-            status = take_record(dtls, path, &record);
-#if IOTSEC_DTLS_SERVER
-            iotsec_handshake_open_held(dtls);
-#endif
-        } else {
-            status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
-            len = 0;
-        }
+        status = iotsec_session_take(dtls, take_next(dtls, path, &datagram, &len));
+        iotsec_handshake_go_on(dtls);
         if (result != IOTSEC_OK) {
             result = status;
         }
@@ -289,12 +294,10 @@ uint32_t iotsec_dtls_poll(struct iotsec_dtls *dtls)
     now = iotsec_dtls_now(dtls);
     wait = iotsec_session_tick(dtls, now); /* first: its callbacks may start handshakes */
     wait = iotsec_min_u32(wait, iotsec_handshake_tick(dtls, now));
-#if IOTSEC_DTLS_SERVER
-    if (dtls->keyed != 0) { /* a callback has answered a look-up */
-        iotsec_handshake_open_held(dtls);
+    if (dtls->ready) { /* a look-up was answered */
+        iotsec_handshake_go_on(dtls);
         wait = 0;
     }
-#endif
     (void)iotsec_dtls_flush(dtls);
     dtls->busy = 0;
     return wait;

@@ -36,10 +36,11 @@ enum {
     HS_CLIENT_SENT_HELLO,       /* with or without a cookie */
     HS_CLIENT_GOT_HELLO,        /* ServerHello came */
     HS_CLIENT_GOT_KEY_EXCHANGE, /* ServerKeyExchange with a hint came */
-    HS_CLIENT_SENT_FINISHED,    /* ServerHelloDone came; keys exist */
+    HS_CLIENT_GOT_DONE,         /* ServerHelloDone came: keys are due */
+    HS_CLIENT_SENT_FINISHED,    /* keys exist */
     HS_SERVER_GATHERS_HELLO,    /* a ClientHello arrives in fragments */
     HS_SERVER_SENT_DONE,        /* ServerHello and ServerHelloDone left */
-    HS_SERVER_ASKED_PSK,        /* ClientKeyExchange came; the look-up is pending */
+    HS_SERVER_ASKED_PSK,        /* ClientKeyExchange came; the look-up is due or pending */
     HS_SERVER_GOT_KEYS,         /* keys exist; the client's Finished is awaited */
     HS_DONE                     /* the session exists */
 };
@@ -70,6 +71,7 @@ enum { POOL_SESSIONS, POOL_HANDSHAKES, POOL_CIDS };
 #define HS_RETRIED 0x0400u  /* client: started anew after bad news at its Finished */
 #define HS_DOUBTED 0x0800u  /* client: what it took and what came later cannot both be genuine */
 #define HS_CID 0x1000u      /* the client's records carry a Connection ID; a server's other peers' do not */
+#define HS_READY 0x4000u    /* iotsec_handshake_go_on has something to do with it */
 #define HS_REFUSED (IOTSEC_PAIRWISE ? 0x2000u : 0u) /* client: `client_psk` has refused a hello; `hint` and `rounds` go on until it gives a key */
 
 /* iotsec_dtls_session.slot.flags */
@@ -93,6 +95,13 @@ enum { POOL_SESSIONS, POOL_HANDSHAKES, POOL_CIDS };
 /* Bytes of our Finished message: header and verify_data. */
 #define FINISHED_BYTES (IOTSEC_HANDSHAKE_HEADER_BYTES + IOTSEC_VERIFY_DATA_BYTES)
 #define KEY_BLOCK_BYTES (2u * IOTSEC_KEY_BYTES + 2u * IOTSEC_SALT_BYTES)
+
+/* Its own stack frame: what a step needs for a moment is gone when the deep calls come. */
+#if defined(__GNUC__)
+#define OWN_FRAME __attribute__((noinline))
+#else
+#define OWN_FRAME
+#endif
 
 /* A handshake message or a piece of one. */
 struct iotsec_hs_message {
@@ -298,12 +307,14 @@ static inline struct iotsec_dtls_session *iotsec_session_find(const struct iotse
 }
 
 /* The record opens with the session's key or not. IOTSEC_ERR_AUTH and IOTSEC_ERR_REPLAY are not counted: the
- * record may belong to a handshake. */
+ * record may belong to a handshake. On success its content waits in the context for iotsec_session_take. */
 enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                        struct iotsec_dtls_session *session, const struct iotsec_record *record);
-/* Makes the session of a handshake whose Finished had this record number. `session` may hold an older one. */
-void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
-                         const struct iotsec_dtls_handshake *hs, uint64_t sequence);
+/* Handles such a content, if there is one; else returns `status`. Called between the records, so that the stack is shallow
+ * under the application. */
+enum iotsec_status iotsec_session_take(struct iotsec_dtls *dtls, enum iotsec_status status);
+/* Makes the session of a handshake. `session` may hold an older one. */
+void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, const struct iotsec_dtls_handshake *hs);
 /* A tag failed under the key of that session, or of none. */
 void iotsec_session_forged(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session);
 /* Looks at the next few sessions' idleness; returns the wait until the next look. */
@@ -351,10 +362,16 @@ enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct 
 /* A record of epoch 1, for a session, a handshake or nobody. */
 enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from,
                                               const struct iotsec_record *record);
-#if IOTSEC_DTLS_SERVER
-/* If `keyed` names a handshake, keys exist for it now: opens the record that waited for them, if there is one. */
-void iotsec_handshake_open_held(struct iotsec_dtls *dtls);
-#endif
+/* Keys are due, or exist since just now, or the session is: iotsec_handshake_go_on does the rest, not who noticed it, deep
+ * inside of what opens records. */
+static inline void iotsec_handshake_ready(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    hs->slot.flags |= HS_READY;
+    dtls->ready = 1;
+}
+/* Derives keys and makes sessions that are due, and takes records that waited for them as if they had come now. Called
+ * between the records, where the stack is shallow. */
+void iotsec_handshake_go_on(struct iotsec_dtls *dtls);
 /* Does what is due; returns the wait until something is. */
 uint32_t iotsec_handshake_tick(struct iotsec_dtls *dtls, uint32_t now);
 
@@ -365,6 +382,9 @@ enum iotsec_status iotsec_client_take(struct iotsec_dtls *dtls, struct iotsec_dt
                                       const struct iotsec_hs_message *message);
 enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                       const struct iotsec_hs_message *message);
+/* HS_CLIENT_GOT_DONE: derives the keys and sends our Finished. HS_SERVER_ASKED_PSK: asks for the PSK. Both may end it. */
+void iotsec_client_finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
+void iotsec_server_ask(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs);
 /* Remembers what an unauthenticated answer points to. */
 void iotsec_client_hint(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason);
 void iotsec_client_alert(struct iotsec_dtls_handshake *hs, const uint8_t alert[2]);

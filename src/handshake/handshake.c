@@ -164,19 +164,6 @@ enum iotsec_status iotsec_dtls_cancel(struct iotsec_dtls *dtls, iotsec_dtls_hand
     return IOTSEC_OK;
 }
 
-/* ---- The end ---- */
-
-/* Tells an authenticated peer why there will be no session, and forgets it. */
-static enum iotsec_status refuse_session(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
-{
-    struct iotsec_seal seal;
-
-    iotsec_hs_seal(hs, &seal);
-    iotsec_alert_send(dtls, &hs->path, &seal, hs->write_sequence, iotsec_alert_of(reason));
-    iotsec_handshake_end(dtls, hs, reason);
-    return IOTSEC_OK;
-}
-
 /* What is done about a record that no key here explains: not those of this handshake and this session, if there are any. */
 static enum iotsec_status refuse_forgery(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint8_t type,
                                          struct iotsec_dtls_session *session)
@@ -196,92 +183,6 @@ static enum iotsec_status refuse_forgery(struct iotsec_dtls *dtls, struct iotsec
     }
 #endif
     return iotsec_dtls_drop(dtls, IOTSEC_DROP_AUTH);
-}
-
-/* Takes the record that a handshake holds out of it. */
-static bool take_held(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_record *record)
-{
-    uint8_t *next = hs->held;
-    size_t left = hs->held_len;
-
-    hs->held_len = 0;
-    return iotsec_dtls_parse(dtls, record, &next, &left) == IOTSEC_OK;
-}
-
-/* Whether a session makes room for one of another peer at the same address. Between devices it does: who has authenticated
- * itself there is there now, and the other one is not any more. The manager's, which has the number 0, never does. */
-static bool gives_way(const struct iotsec_dtls *dtls, const struct iotsec_dtls_session *session)
-{
-#if IOTSEC_PAIRWISE
-    return dtls->config->callbacks->client_psk != NULL && session->peer != 0;
-#else
-    (void)dtls;
-    (void)session;
-    return false;
-#endif
-}
-
-/* C <-> S  {Finished}: verify_data. The session exists. */
-static enum iotsec_status finish(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint64_t sequence)
-{
-    const struct iotsec_dtls_callbacks *callbacks = dtls->config->callbacks;
-    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &hs->path);
-    struct iotsec_dtls_info info;
-    struct iotsec_record record;
-
-    info.replaced = 0;
-    if (session == NULL) {
-        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->path);
-        if (session == NULL) {
-            return refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
-        }
-    } else if (session->peer != hs->peer && !gives_way(dtls, session)) {
-        return refuse_session(dtls, hs, IOTSEC_ERR_EXISTS);
-    } else {
-        info.replaced = session->slot.handle;
-    }
-    info.is_server = iotsec_hs_is_server(hs);
-    if (info.is_server) {
-        iotsec_flight_start(dtls, hs);
-    }
-    iotsec_session_fill(dtls, session, hs, sequence);
-
-    /* The slot lives through the callback, because the record that it holds does; but nobody finds it. */
-    hide(dtls, hs);
-    info.session = session->slot.handle;
-    info.handshake = hs->slot.handle;
-    info.addr = &hs->path.addr;
-    info.relayed = 0;
-#if IOTSEC_RELAYED
-    info.relayed = hs->path.relayed != 0;
-#endif
-    info.connection_id = (hs->slot.flags & HS_CID) != 0;
-    info.peer = hs->peer;
-    info.suite = hs->suite;
-    info.extended_master_secret = (hs->slot.flags & HS_EMS) != 0;
-    info.scratch = hs->scratch;
-#if IOTSEC_PAIRWISE
-    info.identity = hs->identity;
-    info.identity_len = hs->identity_len;
-    info.exported = iotsec_hs_exports(dtls, hs) ? hs->u.keyed.exported : NULL;
-#endif
-    if (callbacks->established != NULL) {
-        callbacks->established(dtls->config->user, &info);
-    }
-    if (hs->held_len != 0 && take_held(dtls, hs, &record)) {
-        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_get(dtls, info.session);
-        if (session != NULL) {
-            enum iotsec_status status = iotsec_session_open(dtls, &hs->path, session, &record);
-
-            if (status == IOTSEC_ERR_AUTH) {
-                (void)refuse_forgery(dtls, NULL, record.type, session);
-            } else if (status == IOTSEC_ERR_REPLAY) {
-                (void)iotsec_dtls_drop(dtls, IOTSEC_DROP_REPLAY);
-            }
-        }
-    }
-    iotsec_handshake_free(dtls, hs);
-    return IOTSEC_OK;
 }
 
 /* ---- Messages ---- */
@@ -306,7 +207,10 @@ static enum iotsec_status take_message(struct iotsec_dtls *dtls, struct iotsec_d
         }
         if (message->length == IOTSEC_VERIFY_DATA_BYTES &&
             iotsec_ct_equal(message->body, hs->u.keyed.expected, IOTSEC_VERIFY_DATA_BYTES)) {
-            return finish(dtls, hs, sequence);
+            hs->u.keyed.sequence = sequence;
+            hs->slot.state = HS_DONE;
+            iotsec_handshake_ready(dtls, hs);
+            return IOTSEC_OK;
         }
         /* The key is right and the transcript is not: somebody changed a message on the way. */
         hint = IOTSEC_ERR_PROTOCOL;
@@ -511,34 +415,13 @@ static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iot
     return IOTSEC_OK;
 }
 
-#if IOTSEC_DTLS_SERVER
-void iotsec_handshake_open_held(struct iotsec_dtls *dtls)
-{
-    while (dtls->keyed != 0) { /* a callback may have answered another look-up */
-        struct iotsec_dtls_handshake *hs = iotsec_handshake_get(dtls, dtls->keyed);
-        struct iotsec_dtls_path from;
-        struct iotsec_record record;
-
-        dtls->keyed = 0;
-        /* what is for the session waits on */
-        if (hs != NULL && hs->held_len != 0 && is_early(hs->held[0]) && take_held(dtls, hs, &record)) {
-            from = hs->path;
-            if (open_record(dtls, &from, hs, &record) == IOTSEC_ERR_AUTH) {
-                /* a session with that address had its try before the record was held */
-                (void)refuse_forgery(dtls, hs, record.type, find_sealer(dtls, &from, &record));
-            }
-        }
-    }
-}
-#endif
-
 /* Keeps one record that came too early. A Finished is worth more than what follows it. */
 static bool hold_record(struct iotsec_dtls_handshake *hs, const struct iotsec_record *record, size_t len)
 {
     if (hs->held_len != 0 && (!is_early(record->type) || hs->held[0] == IOTSEC_CONTENT_HANDSHAKE || iotsec_record_has_cid(record))) {
         return false;
     }
-    memcpy(hs->held, record->header, len);
+    memmove(hs->held, record->header, len); /* one that waits on stands there */
     hs->held_len = (uint16_t)len;
     return true;
 }
@@ -649,6 +532,133 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
         tell_stranger(dtls, from);
     }
     return failed ? refuse_forgery(dtls, failed_handshake, record->type, failed_session) : iotsec_dtls_drop(dtls, reason);
+}
+
+/* ---- Steps of their own ---- */
+
+/* Tells an authenticated peer why there will be no session, and forgets it. */
+static void refuse_session(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status reason)
+{
+    struct iotsec_seal seal;
+
+    iotsec_hs_seal(hs, &seal);
+    iotsec_alert_send(dtls, &hs->path, &seal, hs->write_sequence, iotsec_alert_of(reason));
+    iotsec_handshake_end(dtls, hs, reason);
+}
+
+/* Whether a session makes room for one of another peer at the same address. Between devices it does: who has authenticated
+ * itself there is there now, and the other one is not any more. The manager's, which has the number 0, never does. */
+static bool gives_way(const struct iotsec_dtls *dtls, const struct iotsec_dtls_session *session)
+{
+#if IOTSEC_PAIRWISE
+    return dtls->config->callbacks->client_psk != NULL && session->peer != 0;
+#else
+    (void)dtls;
+    (void)session;
+    return false;
+#endif
+}
+
+/* C <-> S  {Finished} was right. The session exists. */
+static OWN_FRAME void make_session(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    const struct iotsec_dtls_callbacks *callbacks = dtls->config->callbacks;
+    struct iotsec_dtls_session *session = iotsec_session_find(dtls, &hs->path);
+    struct iotsec_dtls_info info;
+
+    info.replaced = 0;
+    if (session == NULL) {
+        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->path);
+        if (session == NULL) {
+            refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
+            return;
+        }
+    } else if (session->peer != hs->peer && !gives_way(dtls, session)) {
+        refuse_session(dtls, hs, IOTSEC_ERR_EXISTS);
+        return;
+    } else {
+        info.replaced = session->slot.handle;
+    }
+    info.is_server = iotsec_hs_is_server(hs);
+    if (info.is_server) {
+        iotsec_flight_start(dtls, hs);
+    }
+    iotsec_session_fill(dtls, session, hs);
+
+    /* The slot lives on until the record that it holds has been opened; but nobody finds it. */
+    hide(dtls, hs);
+    info.session = session->slot.handle;
+    info.handshake = hs->slot.handle;
+    info.addr = &hs->path.addr;
+    info.relayed = 0;
+#if IOTSEC_RELAYED
+    info.relayed = hs->path.relayed != 0;
+#endif
+    info.connection_id = (hs->slot.flags & HS_CID) != 0;
+    info.peer = hs->peer;
+    info.suite = hs->suite;
+    info.extended_master_secret = (hs->slot.flags & HS_EMS) != 0;
+    info.scratch = hs->scratch;
+#if IOTSEC_PAIRWISE
+    info.identity = hs->identity;
+    info.identity_len = hs->identity_len;
+    info.exported = iotsec_hs_exports(dtls, hs) ? hs->u.keyed.exported : NULL;
+#endif
+    if (callbacks->established != NULL) {
+        callbacks->established(dtls->config->user, &info);
+    }
+}
+
+/* Opens what the handshake holds as if it had come now. */
+static OWN_FRAME enum iotsec_status open_held(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                              const struct iotsec_dtls_path *from)
+{
+    uint8_t *next = hs->held;
+    size_t left = hs->held_len;
+    struct iotsec_record record;
+
+    hs->held_len = 0;
+    return left != 0 && iotsec_dtls_parse(dtls, &record, &next, &left) == IOTSEC_OK
+               ? iotsec_handshake_protected(dtls, from, &record)
+               : IOTSEC_OK;
+}
+
+void iotsec_handshake_go_on(struct iotsec_dtls *dtls)
+{
+    uint16_t i;
+
+    while (dtls->ready) { /* one step may make the next one due */
+        dtls->ready = 0;
+        for (i = 0; i < dtls->config->handshake_count; i++) {
+            struct iotsec_dtls_handshake *hs = &dtls->config->handshakes[i];
+            struct iotsec_dtls_path from;
+
+            if ((hs->slot.flags & HS_READY) == 0) {
+                continue;
+            }
+            iotsec_hs_unset(hs, HS_READY);
+#if IOTSEC_DTLS_CLIENT
+            if (hs->slot.state == HS_CLIENT_GOT_DONE) {
+                iotsec_client_finish(dtls, hs);
+                continue;
+            }
+#endif
+#if IOTSEC_DTLS_SERVER
+            if (hs->slot.state == HS_SERVER_ASKED_PSK) {
+                iotsec_server_ask(dtls, hs);
+                continue;
+            }
+#endif
+            if (hs->slot.state == HS_DONE) {
+                make_session(dtls, hs);
+            }
+            from = hs->path; /* the handshake may end */
+            (void)iotsec_session_take(dtls, open_held(dtls, hs, &from));
+            if (hs->slot.state == HS_DONE && hs->slot.role == ROLE_NONE) {
+                iotsec_handshake_free(dtls, hs);
+            }
+        }
+    }
 }
 
 /* ---- What is due ---- */

@@ -23,13 +23,6 @@
 /* The key block, and behind it what is exported. */
 #define BLOCK_BYTES (KEY_BLOCK_BYTES + (IOTSEC_PAIRWISE ? IOTSEC_EXPORTED_BYTES : 0u))
 
-/* Its own stack frame: what a step needs for a moment is gone when the deep calls come. */
-#if defined(__GNUC__)
-#define OWN_FRAME __attribute__((noinline))
-#else
-#define OWN_FRAME
-#endif
-
 enum iotsec_status iotsec_transcript_add(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                          const uint8_t *data, size_t len)
 {

@@ -294,8 +294,6 @@ enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct io
 static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, enum iotsec_status status,
                      const struct iotsec_dtls_psk *psk)
 {
-    iotsec_dtls_handle handle = hs->slot.handle;
-
     if (status == IOTSEC_OK && (psk->len < 16 || psk->len > IOTSEC_PSK_MAX)) {
         status = IOTSEC_ERR_ARGUMENT;
     }
@@ -320,15 +318,13 @@ static void take_psk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
     }
     hs->flight_len = FINISHED_BYTES;
     hs->slot.state = HS_SERVER_GOT_KEYS;
-    dtls->keyed = handle; /* what it holds is opened by who called, not here, deep inside of what opens records */
+    iotsec_handshake_ready(dtls, hs);
 }
 
 /* C -> S  ClientKeyExchange: identity */
 enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                       const struct iotsec_hs_message *message)
 {
-    iotsec_dtls_handle handle = hs->slot.handle;
-    struct iotsec_dtls_psk psk;
     struct iotsec_reader r;
     enum iotsec_status status;
     uint16_t len;
@@ -345,26 +341,33 @@ enum iotsec_status iotsec_server_take(struct iotsec_dtls *dtls, struct iotsec_dt
         iotsec_handshake_end(dtls, hs, status);
         return IOTSEC_OK;
     }
-    /* all of it before the look-up, which may call iotsec_dtls_psk_complete at once */
     hs->slot.state = iotsec_hs_next(hs->slot.state, message->type);
     hs->receive_seq++;
     hs->slot.flags |= HS_ASKED;
     hs->flight_len = 0; /* who sent ClientKeyExchange has our hello */
-#if IOTSEC_PAIRWISE
     /* behind the place of our Finished: IOTSEC_FLIGHT_BYTES has room for both */
     memcpy(hs->flight + FINISHED_BYTES, r.next, len);
     hs->identity = hs->flight + FINISHED_BYTES;
     hs->identity_len = (uint8_t)len;
-#endif
     iotsec_flight_progress(dtls, hs);
+    iotsec_handshake_ready(dtls, hs);
+    return IOTSEC_OK;
+}
+
+void iotsec_server_ask(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
+{
+    iotsec_dtls_handle handle = hs->slot.handle;
+    struct iotsec_dtls_psk psk;
+    enum iotsec_status status;
+
     memset(&psk, 0, sizeof psk);
-    status = dtls->config->callbacks->psk(dtls->config->user, handle, r.next, len, &psk);
+    status = dtls->config->callbacks->psk(dtls->config->user, handle, hs->identity, hs->identity_len, &psk);
     hs = iotsec_handshake_get(dtls, handle);
+    /* else it has called iotsec_dtls_psk_complete at once, or ended the handshake */
     if (hs != NULL && hs->slot.state == HS_SERVER_ASKED_PSK && status != IOTSEC_ERR_PENDING) {
         take_psk(dtls, hs, status, &psk);
     }
     iotsec_wipe(&psk, sizeof psk);
-    return IOTSEC_OK;
 }
 
 enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtls_handle handshake, enum iotsec_status status,
@@ -387,11 +390,10 @@ enum iotsec_status iotsec_dtls_psk_complete(struct iotsec_dtls *dtls, iotsec_dtl
     busy = dtls->busy;
     dtls->busy = 1;
     take_psk(dtls, hs, status, psk);
-    if (!busy) { /* else who is busy goes on with it */
-        iotsec_handshake_open_held(dtls);
+    dtls->busy = busy;
+    if (!busy) { /* else who is busy does */
         (void)iotsec_dtls_flush(dtls);
     }
-    dtls->busy = busy;
     return IOTSEC_OK;
 }
 

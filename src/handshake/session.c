@@ -76,8 +76,7 @@ static void end_session(struct iotsec_dtls *dtls, struct iotsec_dtls_session *se
     }
 }
 
-void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
-                         const struct iotsec_dtls_handshake *hs, uint64_t sequence)
+void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, const struct iotsec_dtls_handshake *hs)
 {
     iotsec_slot_clear(dtls, &session->slot);
     session->slot.state = HS_DONE;
@@ -86,7 +85,7 @@ void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *s
     session->write_key = hs->u.keyed.write_key;
     session->read_key = hs->u.keyed.read_key;
     iotsec_replay_init(&session->replay);
-    iotsec_replay_commit(&session->replay, sequence);
+    iotsec_replay_commit(&session->replay, hs->u.keyed.sequence);
     session->write_sequence = hs->write_sequence;
     session->hello = iotsec_hello_mark(hs->client_random);
     session->last_heard = iotsec_dtls_now(dtls);
@@ -157,7 +156,7 @@ static bool may_repeat(const struct iotsec_dtls_session *session)
     return IOTSEC_DTLS_SERVER && (session->slot.flags & (SESSION_SERVER | SESSION_CONFIRMED)) == SESSION_SERVER;
 }
 
-static enum iotsec_status take_content(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, uint8_t type,
+static enum iotsec_status take_content(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, unsigned type,
                                        uint8_t *content, size_t len)
 {
     const struct iotsec_dtls_config *config = dtls->config;
@@ -189,7 +188,7 @@ static enum iotsec_status take_content(struct iotsec_dtls *dtls, struct iotsec_d
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_TOO_LONG);
     }
     if (config->callbacks->receive != NULL) {
-        config->callbacks->receive(config->user, session->slot.handle, session->peer, type, content, len);
+        config->callbacks->receive(config->user, session->slot.handle, session->peer, (uint8_t)type, content, len);
     }
     return IOTSEC_OK;
 }
@@ -233,6 +232,24 @@ enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct io
         iotsec_replay_commit(&session->replay, record->sequence);
         session->slot.flags &= (uint16_t)~SESSION_UNANSWERED;
         session->last_heard = iotsec_dtls_now(dtls);
+    }
+    dtls->opened = session->slot.handle;
+    dtls->content = content;
+    dtls->content_len = (uint16_t)len;
+    dtls->content_type = type;
+    return IOTSEC_OK;
+}
+
+enum iotsec_status iotsec_session_take(struct iotsec_dtls *dtls, enum iotsec_status status)
+{
+    struct iotsec_dtls_session *session = get_session(dtls, dtls->opened);
+    uint8_t *content = dtls->content;
+    size_t len = dtls->content_len;
+    unsigned type = dtls->content_type;
+
+    dtls->opened = 0;
+    if (session == NULL) {
+        return status;
     }
     status = take_content(dtls, session, type, content, len);
 #if CID_OWN
