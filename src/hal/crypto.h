@@ -3,29 +3,43 @@
 #ifndef IOTSEC_SRC_HAL_CRYPTO_H
 #define IOTSEC_SRC_HAL_CRYPTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <iotsec/hal.h>
 
 /*
- * AES-128-CCM (RFC 3610) with L = 3, a 12-byte nonce and a tag of 8 or 16 bytes (tag_len).
- * len counts the text without the tag, below 2^24; aad_len is below 0xFF00.
- * seal: encrypts `data` in place and writes the tag behind it (data has room for len + tag_len).
- * open: verifies the tag that stands behind the data and decrypts in place.
- * On IOTSEC_ERR_AUTH and IOTSEC_ERR_CRYPTO the data is wiped, so that nobody can use
- * unauthenticated plaintext or send half-encrypted text by mistake.
- * Status: OK, ERR_AUTH (open), ERR_ARGUMENT (another tag_len), ERR_CRYPTO.
+ * AES-128-CCM (RFC 3610) with L = 3, a 12-byte nonce and a tag of 8 or 16 bytes, in place: one structure, which the
+ * caller fills in as said below, with nonce and AAD in the form in which they enter the MAC, so that nothing is built
+ * twice. All that is secret in it is wiped before the return.
  */
-enum iotsec_status iotsec_ccm_seal(const struct iotsec_hal *hal, const uint8_t key[16], const uint8_t nonce[12],
-                                   const uint8_t *aad, size_t aad_len, uint8_t *data, size_t len, size_t tag_len);
-enum iotsec_status iotsec_ccm_open(const struct iotsec_hal *hal, const uint8_t key[16], const uint8_t nonce[12],
-                                   const uint8_t *aad, size_t aad_len, uint8_t *data, size_t len, size_t tag_len);
+struct iotsec_ccm {
+    uint8_t mac[16]; /* set: the nonce, from mac[IOTSEC_CCM_NONCE_AT] on */
+    uint8_t counter[16];
+    uint8_t keystream[16];
+    int failed;
+    const struct iotsec_hal *hal; /* set */
+    const uint8_t *aad;           /* set: the AAD's length in 2 bytes, below 0xFF00, the AAD, zeros up to a whole block */
+    size_t aad_blocks;            /* set: of 16 bytes each */
+    uint8_t *data;                /* set: the text; behind it the tag is written, or looked for */
+    size_t len;                   /* set: of the text, below 2^24 */
+    size_t tag_len;               /* set: 8 or 16 */
+    int opening;                  /* set: 0 seals, 1 opens */
+    struct iotsec_aes aes;        /* last: small cores reach the small members with short instructions */
+};
 
-/* HMAC-SHA-256 (RFC 2104) with its two padded key blocks hashed once and cloned for every message. */
+#define IOTSEC_CCM_NONCE_AT 1u
+
+/*
+ * On IOTSEC_ERR_AUTH and IOTSEC_ERR_CRYPTO the data is wiped, so that nobody can use unauthenticated plaintext or send
+ * half-encrypted text by mistake. Status: OK, ERR_AUTH (opening), ERR_ARGUMENT (another tag_len), ERR_CRYPTO.
+ */
+enum iotsec_status iotsec_ccm(struct iotsec_ccm *c, const uint8_t key[16]);
+
+/* HMAC-SHA-256 (RFC 2104) with its two padded key blocks, inner and outer, hashed once and cloned for every message. */
 struct iotsec_hmac {
-    struct iotsec_sha256 inner;
-    struct iotsec_sha256 outer;
+    struct iotsec_sha256 pads[2];
 };
 
 /* One piece of a message that is hashed as if its pieces stood side by side. */
@@ -36,21 +50,25 @@ struct iotsec_slice {
 
 /* Every success is followed by one iotsec_hmac_done, which wipes. Status: OK, ERR_CRYPTO. */
 enum iotsec_status iotsec_hmac_key(const struct iotsec_hal *hal, struct iotsec_hmac *hmac, const uint8_t *key, size_t key_len);
+/* mac may be one of the parts: it is written when all of them have been read, and wiped on failure. */
 enum iotsec_status iotsec_hmac_compute(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac,
                                        const struct iotsec_slice *parts, size_t count, uint8_t mac[32]);
 void iotsec_hmac_done(const struct iotsec_hal *hal, struct iotsec_hmac *hmac);
 
-/* P_hash (RFC 5246, section 5; the same function as P in RFC 3830, section 4.1.2): out_len bytes over the
- * seed. out does not overlap the seed. */
-enum iotsec_status iotsec_p_hash(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac,
-                                 const struct iotsec_slice *seed, size_t count, uint8_t *out, size_t out_len);
+/*
+ * P_hash (RFC 5246, section 5; the same function as P in RFC 3830, section 4.1.2): out_len bytes over the seed, XORed
+ * into out, because RFC 3830 wants the XOR of several. parts[0] is the function's own, the seed follows it; count is that
+ * of both. out does not overlap the seed. Status: OK, ERR_CRYPTO: out is wiped.
+ */
+enum iotsec_status iotsec_p_hash_xor(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac, struct iotsec_slice *parts,
+                                     size_t count, uint8_t *out, size_t out_len);
 
 /* RFC 3830's PRF with HMAC-SHA-256: inkey is split into 256-bit blocks whose P outputs are XORed.
- * out does not overlap inkey or label. Secrets on the stack are wiped. Status: OK, ERR_CRYPTO. */
+ * out does not overlap inkey or label. Secrets on the stack are wiped. Status: OK, ERR_CRYPTO: out is wiped. */
 enum iotsec_status iotsec_mikey_prf(const struct iotsec_hal *hal, const uint8_t *inkey, size_t inkey_len,
                                     const uint8_t *label, size_t label_len, uint8_t *out, size_t out_len);
 
-/* SHA-256 in one call. */
+/* SHA-256 in one call. Status: OK, ERR_CRYPTO: digest is wiped. */
 enum iotsec_status iotsec_sha256(const struct iotsec_hal *hal, const struct iotsec_slice *parts, size_t count, uint8_t digest[32]);
 
 #endif

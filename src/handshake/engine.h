@@ -28,7 +28,7 @@
 
 #include "base/bytes.h"
 #include "hal/crypto.h"
-#include "record/header.h"
+#include "record/protect.h"
 
 /* What has happened in a handshake so far. */
 enum {
@@ -284,7 +284,7 @@ static inline enum iotsec_status iotsec_dtls_open(const struct iotsec_dtls *dtls
     }
 #endif
     *type = record->type;
-    return iotsec_unicast_open(dtls->config->hal, key, tag_len, record, 0, content, len);
+    return iotsec_record_open(dtls->config->hal, key, tag_len, record, content, len);
 }
 
 /* Whether the record carries a Connection ID. */

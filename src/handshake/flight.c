@@ -60,8 +60,8 @@ enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_dtls_
     size_t payload = config->link_payload;
     size_t room = iotsec_path_room(dtls, to);
     size_t need = iotsec_tx_overhead(seal) + len;
-    size_t written = 0;
-    size_t size;
+    size_t written;
+    struct iotsec_outgoing record;
     uint8_t *out;
     enum iotsec_status status;
 
@@ -83,24 +83,32 @@ enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_dtls_
     }
     dtls->tx_path = *to;
     out = config->tx + room + dtls->tx_len;
-    size = config->tx_size - room - dtls->tx_len;
+    record.sequence = sequence;
+    record.content = content;
+    record.len = len;
+    record.max = IOTSEC_RECORD_PAYLOAD_MAX;
+    record.key = NULL;
+    record.cid_len = 0;
+    record.version = IOTSEC_VERSION_DTLS_1_2;
+    record.epoch = 0;
+    record.type = type;
     if (seal != NULL) {
+        record.hal = config->hal;
+        record.key = seal->key->key;
+        record.prefix = seal->key->salt;
+        record.explicit_len = IOTSEC_EXPLICIT_NONCE_BYTES;
+        record.tag_len = seal->tag_len;
 #if IOTSEC_CONNECTION_ID
-        const uint8_t *cid = seal->cid;
-#else
-        static const uint8_t cid[1] = { 0 };
+        record.cid = seal->cid + 1;
+        record.cid_len = seal->cid[0];
 #endif
-
-        status = iotsec_unicast_seal(config->hal, seal->key, seal->tag_len, cid + 1, cid[0], out, size, &written, type, 1,
-                                     sequence, content, len);
-        if (status == IOTSEC_ERR_CRYPTO) {
-            iotsec_wipe(out, need); /* the plaintext may stand there half encrypted */
-        }
-    } else {
-        bool request = IOTSEC_DTLS_SERVER && type == IOTSEC_CONTENT_HANDSHAKE && content[0] == IOTSEC_HS_HELLO_VERIFY_REQUEST;
-
-        status = iotsec_record_write_plain(out, size, &written, type, request ? IOTSEC_VERSION_DTLS_1_0 : IOTSEC_VERSION_DTLS_1_2,
-                                           sequence, content, len);
+        record.epoch = 1;
+    } else if (IOTSEC_DTLS_SERVER && type == IOTSEC_CONTENT_HANDSHAKE && content[0] == IOTSEC_HS_HELLO_VERIFY_REQUEST) {
+        record.version = IOTSEC_VERSION_DTLS_1_0;
+    }
+    status = iotsec_record_write(&record, out, config->tx_size - room - dtls->tx_len, &written);
+    if (status == IOTSEC_ERR_CRYPTO) {
+        iotsec_wipe(out, need); /* the plaintext may stand there half encrypted */
     }
     if (status == IOTSEC_OK) {
         dtls->tx_len += written;

@@ -6,38 +6,44 @@
  * In a group record the sequence is sender ID (2) and counter (4). In a record of type 25 the Connection ID stands
  * between sequence and length (RFC 9146, section 4).
  */
-#include "record/header.h"
-
-#include <string.h>
+#include <iotsec/record.h>
 
 #include "base/bytes.h"
 
+/* In a record of type 25 the Connection ID stands there, and the length behind that. */
+#define LENGTH_AT 11u
+
 static enum iotsec_status parse_record(struct iotsec_record *record, size_t cid_len, uint8_t **datagram, size_t *left)
 {
+    uint8_t *header = *datagram;
     struct iotsec_reader r;
-    struct iotsec_record found;
-    const uint8_t *cid;
+    const uint8_t *at; /* the header as the reader sees it */
+    const uint8_t *behind;
+    uint16_t length;
 
-    iotsec_rd_init(&r, *datagram, *left);
-    if (!iotsec_rd_u8(&r, &found.type) || !iotsec_rd_u16(&r, &found.version) || !iotsec_rd_u16(&r, &found.epoch) ||
-        !iotsec_rd_u48(&r, &found.sequence)) {
+    iotsec_rd_init(&r, header, *left);
+    if (!iotsec_rd_view(&r, &at, IOTSEC_RECORD_HEADER_BYTES)) {
         return IOTSEC_ERR_DECODE;
     }
-    if (found.type != IOTSEC_CONTENT_TLS12_CID) {
+    if (at[0] != IOTSEC_CONTENT_TLS12_CID) {
         cid_len = 0;
-    } else if (cid_len == 0 || cid_len > IOTSEC_CID_MAX) {
-        return IOTSEC_ERR_DECODE; /* nobody can tell where its length stands */
+    } else if (cid_len == 0 || cid_len > IOTSEC_CID_MAX || !iotsec_rd_view(&r, &behind, cid_len)) {
+        return IOTSEC_ERR_DECODE; /* of another length, nobody could tell where the record's length stands */
     }
-    if (!iotsec_rd_view(&r, &cid, cid_len) || !iotsec_rd_u16(&r, &found.length) ||
-        found.version >> 8 != IOTSEC_VERSION_DTLS_1_2 >> 8 || found.length > r.left) {
+    length = iotsec_get_u16(at + cid_len + LENGTH_AT);
+    if (at[1] != IOTSEC_VERSION_DTLS_1_2 >> 8 || !iotsec_rd_view(&r, &behind, length)) {
         return IOTSEC_ERR_DECODE;
     }
-    found.cid_len = (uint8_t)cid_len;
-    found.header = *datagram;
-    found.body = *datagram + IOTSEC_RECORD_HEADER_BYTES + cid_len;
-    *record = found;
-    *datagram = found.body + found.length;
-    *left = r.left - found.length;
+    record->type = at[0];
+    record->version = iotsec_get_u16(at + 1);
+    record->epoch = iotsec_get_u16(at + 3);
+    record->sequence = (uint64_t)iotsec_get_u16(at + 5) << 32 | iotsec_get_u32(at + 7);
+    record->header = header;
+    record->body = header + IOTSEC_RECORD_HEADER_BYTES + cid_len;
+    record->length = length;
+    record->cid_len = (uint8_t)cid_len;
+    *datagram = record->body + length;
+    *left = r.left;
     return IOTSEC_OK;
 }
 
@@ -52,51 +58,3 @@ enum iotsec_status iotsec_record_parse_cid(struct iotsec_record *record, size_t 
     return parse_record(record, cid_len, datagram, left);
 }
 #endif
-
-enum iotsec_status iotsec_header_write(uint8_t *out, size_t size, uint8_t type, uint16_t version, uint16_t epoch,
-                                       uint64_t sequence, size_t len, size_t max, size_t extra)
-{
-    struct iotsec_writer w;
-
-    /* before any sum: len is the caller's and could be near SIZE_MAX */
-    if (len > max) {
-        return IOTSEC_ERR_TOO_LONG;
-    }
-    /* a number that wrapped would repeat a nonce */
-    if (sequence > IOTSEC_SEQUENCE_LIMIT) {
-        return IOTSEC_ERR_COUNTER;
-    }
-    len += extra;
-    if (size < IOTSEC_RECORD_HEADER_BYTES + len) {
-        return IOTSEC_ERR_BUFFER;
-    }
-    iotsec_wr_init(&w, out, size);
-    iotsec_wr_u8(&w, type);
-    iotsec_wr_u16(&w, version);
-    iotsec_wr_u16(&w, epoch);
-    iotsec_wr_u48(&w, sequence);
-    iotsec_wr_u16(&w, (uint16_t)len);
-    return IOTSEC_OK;
-}
-
-void iotsec_header_aad(uint8_t aad[IOTSEC_RECORD_HEADER_BYTES], const uint8_t header[IOTSEC_RECORD_HEADER_BYTES], size_t len)
-{
-    memcpy(aad, header + IOTSEC_HEADER_EPOCH_AT, 8);
-    memcpy(aad + 8, header, 3);
-    iotsec_put_u16(aad + 11, (uint16_t)len);
-}
-
-enum iotsec_status iotsec_record_write_plain(uint8_t *out, size_t size, size_t *out_len, uint8_t type, uint16_t version,
-                                             uint64_t sequence, const uint8_t *content, size_t len)
-{
-    enum iotsec_status status =
-        iotsec_header_write(out, size, type, version, 0, sequence, len, IOTSEC_RECORD_PAYLOAD_MAX, 0);
-
-    if (status == IOTSEC_OK) {
-        if (len != 0) {
-            memcpy(out + IOTSEC_RECORD_HEADER_BYTES, content, len);
-        }
-        *out_len = IOTSEC_RECORD_HEADER_BYTES + len;
-    }
-    return status;
-}

@@ -9,32 +9,27 @@ void iotsec_replay_init(struct iotsec_replay *window)
     window->bits = 0; /* number 0 is new, although top names it */
 }
 
+/* Numbers have 48 bits: a difference below zero shows in the top bit. */
 int iotsec_replay_check(const struct iotsec_replay *window, uint64_t sequence)
 {
-    uint64_t below;
+    uint64_t below = window->top - sequence;
 
-    if (sequence > window->top) {
-        return 1;
-    }
-    below = window->top - sequence;
-    return below < WINDOW && (window->bits >> below & 1u) == 0;
+    return below >> 63 != 0 || (below < WINDOW && (window->bits >> below & 1u) == 0);
 }
 
 void iotsec_replay_commit(struct iotsec_replay *window, uint64_t sequence)
 {
-    uint64_t distance;
+    uint64_t above = sequence - window->top;
+    unsigned below = 0;
 
-    if (sequence <= window->top) {
-        distance = window->top - sequence;
-        if (distance < WINDOW) {
-            window->bits |= (uint64_t)1 << distance;
-        }
-        return;
+    if (above >> 63 == 0) {
+        /* shifting by the whole width is undefined in C */
+        window->bits = above < WINDOW ? window->bits << above : 0;
+        window->top = sequence;
+    } else {
+        below = (0u - (unsigned)above) % WINDOW; /* no more than that: the check let it pass */
     }
-    distance = sequence - window->top;
-    /* shifting by the whole width is undefined in C */
-    window->bits = distance < WINDOW ? window->bits << distance | 1u : 1u;
-    window->top = sequence;
+    window->bits |= (uint64_t)1 << below;
 }
 
 void iotsec_replay_start_at(struct iotsec_replay *window, uint64_t sequence)

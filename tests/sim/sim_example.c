@@ -75,12 +75,13 @@ static void derive_key_block(const struct iotsec_hal *hal, const uint8_t *client
                              uint8_t block[40])
 {
     static const char label[] = "key expansion";
-    const struct iotsec_slice seed[] = {
-        {(const uint8_t *)label, sizeof label - 1}, {server_random, IOTSEC_RANDOM_BYTES}, {client_random, IOTSEC_RANDOM_BYTES}};
+    struct iotsec_slice seed[] = {{NULL, 0}, {(const uint8_t *)label, sizeof label - 1}, {server_random, IOTSEC_RANDOM_BYTES},
+                                  {client_random, IOTSEC_RANDOM_BYTES}};
     struct iotsec_hmac hmac;
 
     assert_int_equal(iotsec_hmac_key(hal, &hmac, master, sizeof master), IOTSEC_OK);
-    assert_int_equal(iotsec_p_hash(hal, &hmac, seed, 3, block, 40), IOTSEC_OK);
+    memset(block, 0, 40);
+    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, 4, block, 40), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
 }
 
@@ -347,15 +348,15 @@ static void derive_pair_key(const struct iotsec_hal *hal, const uint8_t k[16], c
 static void check_master(const struct iotsec_hal *hal, const uint8_t psk[32], const uint8_t hash[32])
 {
     static const char label[] = "extended master secret";
-    const struct iotsec_slice seed[] = {{(const uint8_t *)label, sizeof label - 1}, {hash, 32}};
+    struct iotsec_slice seed[] = {{NULL, 0}, {(const uint8_t *)label, sizeof label - 1}, {hash, 32}};
     uint8_t premaster[2 + 32 + 2 + 32] = {0, 32};
-    uint8_t computed[IOTSEC_MASTER_SECRET_BYTES];
+    uint8_t computed[IOTSEC_MASTER_SECRET_BYTES] = {0};
     struct iotsec_hmac hmac;
 
     premaster[35] = 32;
     memcpy(premaster + 36, psk, 32);
     assert_int_equal(iotsec_hmac_key(hal, &hmac, premaster, sizeof premaster), IOTSEC_OK);
-    assert_int_equal(iotsec_p_hash(hal, &hmac, seed, 2, computed, sizeof computed), IOTSEC_OK);
+    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, 3, computed, sizeof computed), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
     assert_memory_equal(computed, master, sizeof master);
 }
@@ -403,9 +404,8 @@ static void say_session(const struct net *net, size_t first, const struct node *
             }
             say_record(hal, &record, from_client, block);
             if (type == IOTSEC_HS_CLIENT_KEY_EXCHANGE) {
-                const struct iotsec_slice seed[] = {{(const uint8_t *)label, sizeof label - 1},
-                                                    {client_random, IOTSEC_RANDOM_BYTES},
-                                                    {server_random, IOTSEC_RANDOM_BYTES}};
+                struct iotsec_slice seed[] = {{NULL, 0}, {(const uint8_t *)label, sizeof label - 1},
+                                              {client_random, IOTSEC_RANDOM_BYTES}, {server_random, IOTSEC_RANDOM_BYTES}};
 
                 assert_int_equal(iotsec_sha256(hal, messages, count, hash), IOTSEC_OK);
                 check_master(hal, psk, hash);
@@ -416,7 +416,8 @@ static void say_session(const struct net *net, size_t first, const struct node *
                 say_secret("client_write_IV", block + 32, 4);
                 say_secret("server_write_IV", block + 36, 4);
                 assert_int_equal(iotsec_hmac_key(hal, &hmac, master, sizeof master), IOTSEC_OK);
-                assert_int_equal(iotsec_p_hash(hal, &hmac, seed, 3, exported, IOTSEC_EXPORTED_BYTES), IOTSEC_OK);
+                memset(exported, 0, IOTSEC_EXPORTED_BYTES);
+                assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, 4, exported, IOTSEC_EXPORTED_BYTES), IOTSEC_OK);
                 iotsec_hmac_done(hal, &hmac);
             }
         }
@@ -459,7 +460,7 @@ static void make_pair_example(void)
     uint8_t psk[32], tgk[32], key[16], theirs[16];
     uint8_t exported[IOTSEC_EXPORTED_BYTES];
     uint8_t label[4 + 1 + 4 + 16];
-    struct iotsec_slice slice = {label, sizeof label};
+    struct iotsec_slice slices[] = {{NULL, 0}, {label, sizeof label}};
     struct iotsec_hmac hmac;
     size_t first;
     unsigned i;
@@ -536,7 +537,8 @@ static void make_pair_example(void)
     label[4] = 2;
     memcpy(label + 5, exported, sizeof exported);
     assert_int_equal(iotsec_hmac_key(hal, &hmac, tgk, 16), IOTSEC_OK);
-    assert_int_equal(iotsec_p_hash(hal, &hmac, &slice, 1, key, sizeof key), IOTSEC_OK);
+    memset(key, 0, sizeof key);
+    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, slices, 2, key, sizeof key), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
     for (n = 0; n < 2; n++) {
         assert_int_equal(

@@ -173,13 +173,15 @@ static void take_recording(const struct net *net, size_t first, struct recording
 static void prf(const struct iotsec_hal *hal, const uint8_t *secret, size_t len, const char *label, const uint8_t *a,
                 const uint8_t *b, uint8_t *out, size_t out_len)
 {
-    const struct iotsec_slice seed[] = { { (const uint8_t *)label, strlen(label) },
-                                         { a, IOTSEC_RANDOM_BYTES },
-                                         { b, b != NULL ? IOTSEC_RANDOM_BYTES : 0u } };
+    struct iotsec_slice seed[] = { { NULL, 0 },
+                                   { (const uint8_t *)label, strlen(label) },
+                                   { a, IOTSEC_RANDOM_BYTES },
+                                   { b, b != NULL ? IOTSEC_RANDOM_BYTES : 0u } };
     struct iotsec_hmac hmac;
 
     assert_int_equal(iotsec_hmac_key(hal, &hmac, secret, len), IOTSEC_OK);
-    assert_int_equal(iotsec_p_hash(hal, &hmac, seed, b != NULL ? 3 : 2, out, out_len), IOTSEC_OK);
+    memset(out, 0, out_len);
+    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, b != NULL ? 4 : 3, out, out_len), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
 }
 
