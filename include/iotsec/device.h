@@ -202,6 +202,7 @@ struct iotsec_device {
     uint32_t contact_wait;            /**< private */
     struct iotsec_addr manager;       /**< private: where the domain manager, or the way to it, is */
     uint16_t interface;               /**< private: of the groups */
+    uint16_t senders_each;            /**< private: that each group knows */
 #if IOTSEC_ACCESS || defined(DOXYGEN)
     struct iotsec_addr joined_at;     /**< private: the address given to iotsec_join */
     uint32_t l2_number;               /**< private: newest L2 key number installed on this session */

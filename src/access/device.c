@@ -166,7 +166,7 @@ void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_gro
     iotsec_dev_erase(dev, group);
 #endif
     start_group(dev, group, group_id, state);
-    iotsec_group_new_keys(dev->config, group); /* no key is left: neither is any sender */
+    iotsec_group_new_keys(dev, group); /* no key is left: neither is any sender */
 }
 
 void iotsec_dev_groups_forget(struct iotsec_device *dev)
@@ -205,8 +205,19 @@ static bool config_is_sound(const struct iotsec_device_config *config)
              config->pair_message_size <= IOTSEC_RECORD_PAYLOAD_MAX && config->session_count > config->pair_count &&
              config->handshake_count >= 2 && ((config->pair_idle_ms | config->share_overlap_ms) >> 30) == 0)) &&
 #endif
-           (config->sender_count == 0 ||
-            (config->senders != NULL && config->group_count != 0 && config->sender_count % config->group_count == 0));
+           (config->sender_count == 0 || config->senders != NULL);
+}
+
+/* How many senders each group knows; false: they do not come out even. A division would bring a library function. */
+static bool split_senders(const struct iotsec_device_config *config, unsigned *each)
+{
+    unsigned left = config->sender_count;
+
+    while (config->group_count != 0 && left >= config->group_count) {
+        left -= config->group_count;
+        ++*each;
+    }
+    return left == 0;
 }
 
 static void fill_dtls_config(struct iotsec_dtls_config *dtls, const struct iotsec_device_config *config, struct iotsec_device *dev)
@@ -246,12 +257,13 @@ enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, cons
                                               uint32_t config_id, size_t group_size, size_t handshake_size)
 {
     enum iotsec_status status;
+    unsigned each = 0;
 
     if (config_id != IOTSEC_CONFIG_ID || group_size != sizeof(struct iotsec_device_group) ||
         handshake_size != sizeof(struct iotsec_dtls_handshake)) {
         return IOTSEC_ERR_CONFIG;
     }
-    if (device == NULL || config == NULL || !config_is_sound(config)) {
+    if (device == NULL || config == NULL || !config_is_sound(config) || !split_senders(config, &each)) {
         return IOTSEC_ERR_ARGUMENT;
     }
     if (config->persist && (!IOTSEC_PERSIST || config->hal->nvm_read == NULL || config->hal->nvm_write == NULL)) {
@@ -264,6 +276,7 @@ enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, cons
         return status;
     }
     device->config = config;
+    device->senders_each = (uint16_t)each;
     if (config->group_count != 0) {
         memset(config->groups, 0, sizeof config->groups[0] * config->group_count);
     }

@@ -23,8 +23,10 @@ enum iotsec_status iotsec_dev_group_send(struct iotsec_device *dev, struct iotse
                                          size_t len)
 {
     const struct iotsec_device_config *config = dev->config;
+    const struct iotsec_hal *hal = config->hal;
+    struct iotsec_csb *csb = &group->csb;
     enum iotsec_status status;
-    size_t record_len;
+    uint32_t counter;
 
 #if IOTSEC_PERSIST
     if (!iotsec_dev_reserve(dev, group)) {
@@ -32,22 +34,27 @@ enum iotsec_status iotsec_dev_group_send(struct iotsec_device *dev, struct iotse
     }
 #endif
     (void)iotsec_dtls_flush(&dev->dtls); /* the storage is shared: what stands there leaves first */
-    status = iotsec_group_seal(config, &group->csb, &record_len, data, len);
-    if (group->csb.counter >= IOTSEC_GROUP_COUNTER_SOFT) {
+    status = iotsec_csb_take_counter(csb, &counter);
+    if (csb->counter >= IOTSEC_GROUP_COUNTER_SOFT) {
         iotsec_dev_ask(dev, group); /* for a new sender ID */
     }
-    if (status != IOTSEC_OK) {
-        return status;
+    if (status == IOTSEC_OK) {
+        size_t record_len;
+
+        status = iotsec_record_group_seal(hal, csb->tek, csb->group_id, (uint16_t)csb->key_number, csb->sender_id, counter,
+                                          IOTSEC_CONTENT_APPLICATION_DATA, config->tx, config->tx_size, &record_len, data, len);
+        if (status == IOTSEC_OK && hal->send(hal->user, &csb->addr, config->tx, record_len) < 0) {
+            status = IOTSEC_ERR_SEND;
+        }
     }
-    if (config->hal->send(config->hal->user, &group->csb.addr, config->tx, record_len) < 0) {
-        return IOTSEC_ERR_SEND;
+    if (status == IOTSEC_OK) {
+        group->flags &= (uint16_t)~GROUP_HINT;
+        if (len != 0) {
+            group->flags |= GROUP_SENT;
+            group->sent_at = iotsec_dev_now(dev);
+        }
     }
-    group->flags &= (uint16_t)~GROUP_HINT;
-    if (len != 0) {
-        group->flags |= GROUP_SENT;
-        group->sent_at = iotsec_dev_now(dev);
-    }
-    return IOTSEC_OK;
+    return status;
 }
 
 void iotsec_dev_hint(struct iotsec_device *dev, struct iotsec_device_group *group)
@@ -101,18 +108,20 @@ void iotsec_dev_tell_key(struct iotsec_device *dev, enum iotsec_device_event_kin
 /* The group that an address belongs to. The interface matters only where both ends know it. */
 static struct iotsec_device_group *find_by_addr(const struct iotsec_device *dev, const struct iotsec_addr *to)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i;
 
-    for (; left != 0; left--, group++) {
-        const struct iotsec_addr *addr = &group->csb.addr;
+    for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
+        struct iotsec_addr addr = group->csb.addr;
 
-        if (group->state == GROUP_HELD && addr->port == to->port && memcmp(addr->ip, to->ip, sizeof addr->ip) == 0 &&
-            (addr->interface == to->interface || addr->interface == 0 || to->interface == 0)) {
-            return group;
+        if (addr.interface == 0 || to->interface == 0) {
+            addr.interface = to->interface;
+        }
+        if (group->state == GROUP_HELD && iotsec_addr_equal(&addr, to)) {
+            break;
         }
     }
-    return NULL;
+    return group;
 }
 
 /* What a record that was not opened leads to. */
@@ -122,11 +131,9 @@ static void follow_drop(struct iotsec_device *dev, struct iotsec_device_group *g
         iotsec_dev_hint(dev, group);
     } else if (reason == IOTSEC_DROP_UNREACHABLE || reason == IOTSEC_DROP_EPOCH) {
         iotsec_dev_ask(dev, group); /* EPOCH: others' epochs, forged perhaps, have used up what may be derived now */
-    } else if (reason == IOTSEC_DROP_AUTH && group->forgeries < IOTSEC_FORGERY_LIMIT) {
-        group->forgeries++;
-        if (group->forgeries == IOTSEC_FORGERY_LIMIT) {
-            iotsec_dev_tell(dev, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES, group->csb.group_id);
-        }
+    } else if (reason == IOTSEC_DROP_AUTH && group->forgeries < IOTSEC_FORGERY_LIMIT &&
+               ++group->forgeries == IOTSEC_FORGERY_LIMIT) {
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES, group->csb.group_id);
     }
 }
 
@@ -142,67 +149,74 @@ static bool is_deliverable(struct iotsec_device *dev, struct iotsec_device_group
 #endif
 }
 
-/* S => G  one record */
-static enum iotsec_status take_record(struct iotsec_device *dev, const struct iotsec_addr *to, const struct iotsec_record *record)
+/* What an accepted record says about keys, and what it carries. Why it goes no further, or ACCEPTED. Runs the application's
+ * code. */
+static enum iotsec_drop deliver(struct iotsec_device *dev, struct iotsec_device_group *group, enum iotsec_csb_place place,
+                                const struct iotsec_record *record)
 {
     const struct iotsec_device_callbacks *callbacks = dev->config->callbacks;
+    size_t len = record->length - IOTSEC_TAG_CCM_8_BYTES;
+    uint16_t group_id = group->csb.group_id;
+    bool moved = place == IOTSEC_CSB_AHEAD;
+    bool sent_lately = moved && iotsec_dev_key_moved(dev, group);
+    bool deliverable = is_deliverable(dev, group);
+
+    if (place != IOTSEC_CSB_PREVIOUS) {
+        group->flags &= (uint16_t)~GROUP_HINT; /* it says what ours would say */
+    }
+    if (moved) {
+        iotsec_dev_tell_key(dev, IOTSEC_DEVICE_GROUP_KEY, group_id, sent_lately);
+    }
+    if (!deliverable) {
+        return IOTSEC_DROP_REPLAY;
+    }
+    if (len != 0 && callbacks->group_receive != NULL) { /* an empty one was a hint */
+        callbacks->group_receive(dev->config->user, group_id, (uint16_t)(record->sequence >> 32), record->body, len);
+    }
+    return IOTSEC_GROUP_ACCEPTED;
+}
+
+/* S => G  one record. Why it was dropped, or ACCEPTED. */
+static enum iotsec_drop take_record(struct iotsec_device *dev, const struct iotsec_addr *to, const struct iotsec_record *record)
+{
     struct iotsec_device_group *group;
-    struct iotsec_group_opened opened;
+    enum iotsec_csb_place place;
     enum iotsec_drop reason;
-    bool sent_lately = false;
-    bool deliver;
-    uint16_t group_id;
 
     if (record->type != IOTSEC_CONTENT_APPLICATION_DATA || record->epoch < IOTSEC_GROUP_EPOCH_MIN) {
-        return iotsec_dev_drop(dev, IOTSEC_DROP_MULTICAST);
+        return IOTSEC_DROP_MULTICAST;
     }
     if (record->version != IOTSEC_VERSION_DTLS_1_2) {
-        return iotsec_dev_drop(dev, IOTSEC_DROP_VERSION);
+        return IOTSEC_DROP_VERSION;
     }
     group = find_by_addr(dev, to);
     if (group == NULL) {
-        return iotsec_dev_drop(dev, IOTSEC_DROP_NO_GROUP);
+        return IOTSEC_DROP_NO_GROUP;
     }
-    reason = iotsec_group_open(dev->config, group, record, &opened);
-    if (reason != IOTSEC_GROUP_ACCEPTED) {
-        follow_drop(dev, group, reason);
-        return iotsec_dev_drop(dev, reason);
+    reason = iotsec_group_open(dev, group, record, &place);
+    if (reason == IOTSEC_GROUP_ACCEPTED) {
+        return deliver(dev, group, place, record);
     }
-    if (opened.moved) {
-        sent_lately = iotsec_dev_key_moved(dev, group);
-    }
-    if (opened.current) {
-        group->flags &= (uint16_t)~GROUP_HINT; /* it says what ours would say */
-    }
-    group_id = group->csb.group_id;
-    deliver = is_deliverable(dev, group);
-    if (opened.moved) {
-        iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_KEY, IOTSEC_OK, group_id);
-    }
-    if (sent_lately) {
-        iotsec_dev_tell(dev, IOTSEC_DEVICE_SENT_OLD, IOTSEC_OK, group_id);
-    }
-    if (!deliver) {
-        return iotsec_dev_drop(dev, IOTSEC_DROP_REPLAY);
-    }
-    if (opened.len != 0 && callbacks->group_receive != NULL) { /* an empty one was a hint */
-        callbacks->group_receive(dev->config->user, group_id, opened.sender_id, opened.data, opened.len);
-    }
-    return IOTSEC_OK;
+    follow_drop(dev, group, reason);
+    return reason;
 }
 
 enum iotsec_status iotsec_dev_group_input(struct iotsec_device *dev, const struct iotsec_addr *to, uint8_t *datagram, size_t len)
 {
     enum iotsec_status result = IOTSEC_ERR_DECODE;
-    enum iotsec_status status;
     struct iotsec_record record;
 
     do {
+        enum iotsec_drop reason = IOTSEC_DROP_MALFORMED;
+        enum iotsec_status status = IOTSEC_OK;
+
         if (iotsec_record_parse(&record, &datagram, &len) == IOTSEC_OK) {
-            status = take_record(dev, to, &record);
+            reason = take_record(dev, to, &record);
         } else {
-            status = iotsec_dev_drop(dev, IOTSEC_DROP_MALFORMED);
             len = 0;
+        }
+        if (reason != IOTSEC_GROUP_ACCEPTED) {
+            status = iotsec_dev_drop(dev, reason);
         }
         if (result != IOTSEC_OK) {
             result = status;
@@ -213,33 +227,21 @@ enum iotsec_status iotsec_dev_group_input(struct iotsec_device *dev, const struc
 
 /* ---- What is due ---- */
 
-/* Whether a deadline that a flag stands for has come; if not, it is waited for. */
-static bool is_due(const struct iotsec_device_group *group, unsigned flag, uint32_t now, uint32_t deadline, uint32_t *wait)
-{
-    uint32_t left = iotsec_time_left(now, deadline);
-
-    if ((group->flags & flag) == 0) {
-        return false;
-    }
-    *wait = iotsec_min_u32(*wait, left);
-    return left == 0;
-}
-
 void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
     uint32_t now = iotsec_dev_now(dev);
+    unsigned i;
 
-    for (; left != 0; left--, group++) {
+    for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
         *wait = iotsec_min_u32(*wait, iotsec_csb_expire(&group->csb, now));
-        if (is_due(group, GROUP_HINT, now, group->hint_at, wait)) {
+        if ((group->flags & GROUP_HINT) != 0 && iotsec_dev_due(now, group->hint_at, wait)) {
             group->flags &= (uint16_t)~GROUP_HINT;
             group->hinted_at = now;
             (void)iotsec_dev_group_send(dev, group, NULL, 0);
         }
         /* without a session the question waits for contact, when every group reports anyway */
-        if (dev->session != 0 && is_due(group, GROUP_ASK, now, group->ask_at, wait)) {
+        if (dev->session != 0 && (group->flags & GROUP_ASK) != 0 && iotsec_dev_due(now, group->ask_at, wait)) {
             group->flags = (uint16_t)((group->flags & ~GROUP_ASK) | GROUP_DUE);
         }
         if (group->csb.counter >= IOTSEC_GROUP_COUNTER_HARD && (group->flags & GROUP_SPENT) == 0) {

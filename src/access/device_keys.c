@@ -432,7 +432,7 @@ static void install_pair(struct iotsec_device *dev, struct iotsec_device_group *
         }
         return;
     }
-    iotsec_group_new_keys(dev->config, group);
+    iotsec_group_new_keys(dev, group);
     if (csb->counter == 0) { /* of a new sender ID */
 #if IOTSEC_PERSIST
         group->reserved = 0; /* what NVM has reserved was for another one */
