@@ -89,12 +89,12 @@ enum net_drop {
     NET_DROP_COUNT
 };
 
-/** What happened. Counters saturate. Read them directly. */
+/** What happened. `drops` saturate. Read them directly. */
 struct net_stats {
     uint32_t frames_in;  /**< frames given to net_frame */
     uint32_t frames_out; /**< frames that `send` took */
-    uint16_t received;   /**< datagrams handed to `received` */
-    uint16_t forwarded;  /**< datagrams sent on for others */
+    uint32_t received;   /**< datagrams handed to `received` */
+    uint32_t forwarded;  /**< datagrams sent on for others */
     uint16_t drops[NET_DROP_COUNT]; /**< drops for each reason */
 };
 
@@ -104,17 +104,11 @@ enum net_level {
     NET_ENC_MIC_64 = 6  /**< encrypted, 8 bytes of MIC */
 };
 
-/** Private: a link-layer address, most significant byte first. */
-struct net_link {
-    uint8_t len;      /**< private: 2 or 8; 0: none */
-    uint8_t bytes[8]; /**< private */
-};
-
 /** Private: how far a sender's counters have come. Arrays of it are the caller's; one for each node that may be in radio range. */
 struct net_neighbour {
     uint32_t counter; /**< private: the highest one taken */
     uint16_t serial;  /**< private: of the key it came under; 0: free */
-    uint8_t eui64[8]; /**< private */
+    uint8_t link[8];  /**< private */
 };
 
 /** Private: through whom a node below us is reached. Arrays of it are the caller's. */
@@ -147,7 +141,7 @@ struct net_buffer {
     uint8_t flags;            /**< private */
     uint8_t copies;           /**< private: how many more times it is sent */
     uint8_t sequence;         /**< private: of multicast over hops */
-    struct net_link link;     /**< private: from whom, or to whom */
+    uint8_t link[8];          /**< private: from whom, or to whom */
     uint8_t have[NET_DATAGRAM_MAX / 64]; /**< private: a bit for each 8 bytes that have come */
 };
 
@@ -213,7 +207,6 @@ struct net {
     uint32_t bound;                 /**< private: it has to stay below this */
     uint32_t random;                /**< private: for pauses only */
     uint16_t pan_id;                /**< private */
-    uint16_t short_address;         /**< private */
     uint16_t serial;                /**< private: of the newest key */
     uint16_t tag;                   /**< private: of the next fragmented datagram */
     uint8_t sequence;               /**< private: of the next frame */
@@ -222,6 +215,8 @@ struct net {
     uint8_t used_key;               /**< private: 1 + its place; 0: none */
     uint8_t pending;                /**< private: length of a frame that `send` had no room for */
     uint8_t frame[NET_FRAME_BYTES + 2]; /**< private: the frame that is being made, or waits */
+    uint8_t own[8];                 /**< private: our EUI-64 as an identifier */
+    uint8_t own_short[8];           /**< private: our short address as one; without it, as `own` */
     uint8_t prefix[8];              /**< private */
     uint8_t default_route[8];       /**< private */
     uint8_t join_peer[8];           /**< private */
