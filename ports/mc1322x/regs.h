@@ -22,6 +22,9 @@
 #define GPIO_BASE 0x80000000u
 #define GPIO_FUNC_SEL0 REG32(GPIO_BASE + 0x18) /* pads 0 to 15, two bits each; 1: the pad's first function */
 #define GPIO_FUNC_SEL1 REG32(GPIO_BASE + 0x1C) /* pads 16 to 31 */
+#define GPIO_DATA_SET1 REG32(GPIO_BASE + 0x4C) /* pads 32 to 63: a one sets the pad */
+#define GPIO_DATA_RESET1 REG32(GPIO_BASE + 0x54)
+#define GPIO_DIR_SET1 REG32(GPIO_BASE + 0x5C)
 #define GPIO_PAD_FUNCTION(pad, function) ((uint32_t)(function) << 2 * ((pad) & 15))
 #define PAD_UART1_TX 14
 #define PAD_UART1_RX 15
