@@ -23,18 +23,20 @@ static void xor_bytes(uint8_t *to, const uint8_t *from, size_t n)
 {
 #if UINTPTR_MAX > 0xFFFFFFFFu
     /* 64-bit processors load words from any address */
-    for (; n >= 8; n -= 8, to += 8, from += 8) {
-        uint64_t a;
-        uint64_t b;
+    if (n == BLOCK) {
+        uint64_t a[2];
+        uint64_t b[2];
 
-        memcpy(&a, to, 8);
-        memcpy(&b, from, 8);
-        a ^= b;
-        memcpy(to, &a, 8);
+        memcpy(a, to, BLOCK);
+        memcpy(b, from, BLOCK);
+        a[0] ^= b[0];
+        a[1] ^= b[1];
+        memcpy(to, a, BLOCK);
+        return;
     }
 #endif
     while (n-- != 0) {
-        to[n] ^= from[n];
+        *to++ ^= *from++;
     }
 }
 
@@ -75,12 +77,14 @@ static void crypt_bytes(struct iotsec_ccm *c, uint8_t *data, size_t n)
     }
     memcpy(c->keystream, c->counter, BLOCK);
     encrypt(c, c->keystream);
-    xor_bytes(data, c->keystream, n);
     if (!c->opening) {
-        /* data is ciphertext now; with the keystream once more the MAC gets the plaintext */
-        xor_bytes(c->mac, c->keystream, n);
+        xor_bytes(c->mac, data, n);
     }
-    mac_bytes(c, data, n);
+    xor_bytes(data, c->keystream, n);
+    if (c->opening) {
+        xor_bytes(c->mac, data, n);
+    }
+    encrypt(c, c->mac);
 }
 
 enum iotsec_status iotsec_ccm(struct iotsec_ccm *c, const uint8_t key[16])
