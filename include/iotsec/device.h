@@ -177,6 +177,7 @@ struct iotsec_device_config {
 #endif
     uint32_t status_interval_ms;                    /**< 0: IOTSEC_STATUS_INTERVAL_MS; below 2^30 */
     uint32_t join_timeout_ms;                       /**< 0: IOTSEC_JOIN_TIMEOUT_MS; below 2^30 */
+    uint32_t join_delay_ms;                         /**< the first join's ClientHello leaves after a random time up to this, so that many devices that get power at once do not all begin at once; 0: none; at most 2 hours. iotsec_pause_end ends it */
     uint32_t handshake_timeout_ms;                  /**< 0: IOTSEC_HANDSHAKE_TIMEOUT_MS */
     uint32_t retransmit_initial_ms;                 /**< 0: IOTSEC_RETRANSMIT_INITIAL_MS */
     uint32_t retransmit_max_ms;                     /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
@@ -198,8 +199,8 @@ struct iotsec_device {
     uint32_t request_at;              /**< private: when the outstanding request is repeated */
     uint32_t request_wait;            /**< private */
     uint32_t status_at;               /**< private: next routine status */
-    uint32_t contact_at;              /**< private: next attempt to reach a manager that was lost */
-    uint32_t contact_wait;            /**< private */
+    uint32_t contact_at;              /**< private: next attempt to reach a manager that was lost or has not answered a join */
+    uint32_t contact_wait;            /**< private: the next pause; 0: the manager has answered since the last one */
     struct iotsec_addr manager;       /**< private: where the domain manager, or the way to it, is */
     uint16_t interface;               /**< private: of the groups */
     uint16_t senders_each;            /**< private: that each group knows */
@@ -268,6 +269,12 @@ void iotsec_device_wipe(struct iotsec_device *device);
  * JOINED one GROUP_JOINED or GROUP_REFUSED for each group. Groups that the device already holds keys of are
  * reported to the manager instead of requested. When join_timeout_ms is over and the manager is there, what it
  * has not answered for is refused with NO_ANSWER, and JOINED follows.
+ *
+ * When joins at the same address end with NO_ANSWER or RESOURCES, the device pauses between them: 30 s at first, doubling
+ * to 90 s, each half more or less by chance. A join that is begun earlier waits for the rest of the pause before it sends
+ * its first message (iotsec_pause_left says how long), and join_timeout_ms counts from there; then a ClientHello leaves once,
+ * not in a series, until there is an answer. A join that succeeds ends this, and so do two minutes without one. So an application
+ * may join again whenever a join has failed, at once too. Where somebody waits for it, iotsec_pause_end sends at once.
  * @param device an initialised device that is not joined or joining
  * @param manager the domain manager's (or a relay's) unicast address and port; copied
  * @param groups group IDs; copied
@@ -282,6 +289,22 @@ void iotsec_device_wipe(struct iotsec_device *device);
  */
 enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec_addr *manager, const uint16_t *groups,
                                size_t count);
+
+/**
+ * How long the device waits before it tries to reach the manager again: after iotsec_join before its first message, between two
+ * attempts where contact was lost; while it is not joining, how long a join that began now would wait.
+ * @param device a device
+ * @return milliseconds; 0: it does not wait, because there is a session, an attempt is under way or nothing was begun
+ */
+uint32_t iotsec_pause_left(const struct iotsec_device *device);
+
+/**
+ * Ends the pause between two attempts and makes the next one at once and in earnest, with repeats: somebody has pressed
+ * a button. Call it for people only, not in a program's loop: the pauses are what lets thousands of devices back in.
+ * A join begins anew with it; does nothing where the manager is answering.
+ * @param device a device
+ */
+void iotsec_pause_end(struct iotsec_device *device);
 
 /**
  * Requests one more group. The outcome is a GROUP_JOINED or GROUP_REFUSED event.

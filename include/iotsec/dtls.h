@@ -346,8 +346,7 @@ struct iotsec_dtls {
     uint8_t content_type;           /**< private */
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */
-    uint32_t hello_wait;            /**< private: a client's first wait, after a handshake for peer 0 in which nothing at all was heard; 0: the default */
-    uint32_t silent_at;             /**< private: when that ended */
+    uint32_t first_wait;            /**< private: how long the next handshake waits before it repeats its first flight; 0: the default */
     uint16_t sessions_used;         /**< private */
     uint16_t handshakes_used;       /**< private */
     uint16_t free_slot[2];          /**< private: heads of the lists of free slots */

@@ -26,7 +26,7 @@ uint32_t iotsec_dev_random(const struct iotsec_device *dev, uint32_t limit)
     const struct iotsec_hal *hal = dev->config->hal;
     uint16_t value;
 
-    if (hal->random(hal->user, (uint8_t *)&value, sizeof value) < 0) {
+    if (limit == 0 || hal->random(hal->user, (uint8_t *)&value, sizeof value) < 0) {
         return 0;
     }
     /* value / 2^16 of the limit, within 32 bits, and without a division, which would be the only one */
@@ -277,6 +277,7 @@ enum iotsec_status iotsec_device_init_checked(struct iotsec_device *device, cons
     }
     device->config = config;
     device->senders_each = (uint16_t)each;
+    device->contact_at = iotsec_dev_now(device) + iotsec_dev_random(device, config->join_delay_ms);
     if (config->group_count != 0) {
         memset(config->groups, 0, sizeof config->groups[0] * config->group_count);
     }
@@ -364,8 +365,9 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
     if (device->state != DEVICE_IDLE) {
         return IOTSEC_ERR_STATE;
     }
-    if (!iotsec_addr_equal(&device->manager, manager)) {
-        device->dtls.hello_wait = 0; /* it was another one that said nothing */
+    if (device->contact_wait != 0 && !iotsec_addr_equal(&device->manager, manager)) {
+        device->contact_wait = 0; /* it was another one that said nothing */
+        device->contact_at = iotsec_dev_now(device);
     }
     device->manager = *manager;
     device->interface = manager->interface;
@@ -376,11 +378,9 @@ enum iotsec_status iotsec_join(struct iotsec_device *device, const struct iotsec
     device->joined_at = *manager;
     device->flags &= (uint8_t)~(DEVICE_OLD_WAY | DEVICE_MOVE_LOST);
 #endif
-    device->contact_wait = 0;
-    device->join_deadline = iotsec_dev_now(device) + iotsec_value_or(device->config->join_timeout_ms, IOTSEC_JOIN_TIMEOUT_MS);
     device->state = DEVICE_SENT_HELLO;
     status = await_groups(device, groups, count);
-    if (status == IOTSEC_OK) {
+    if (status == IOTSEC_OK && iotsec_dev_begin_join(device)) {
         status = iotsec_dev_connect(device);
     }
     if (status != IOTSEC_OK) {

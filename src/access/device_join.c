@@ -10,6 +10,12 @@
  *     D -> M    the same handshake, at once, then ever more rarely
  *     D -> M    STATUS for each group                                   CONTACT
  *
+ *     nobody answers a join                                             JOIN_FAILED
+ *     D -> M    the next join's ClientHello: once, after a pause        SENT_HELLO
+ *
+ * The pauses are the device's, not one join's: an application that joins again at once, or whenever it likes, must not keep a
+ * link full on which all of a building try to come back.
+ *
  * Group keys work with and without a session. Only the session that this device opened itself, as
  * client and with its own key, is the manager's.
  */
@@ -121,10 +127,14 @@ enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
     }
 #endif
     dev->flags &= (uint8_t)~DEVICE_ANSWERED;
+    if (dev->contact_wait > CONTACT_INITIAL_MS && dev->contact_wait < CONTACT_EARNEST_MS) {
+        dev->dtls.first_wait = dev->contact_wait / 2; /* not the first attempt: one hello for each pause, not a series */
+    }
     do {
         status = iotsec_dtls_connect(&dev->dtls, to, config->identity, config->identity_len, config->psk, config->psk_len, 0,
                                      &dev->handshake);
     } while (status == IOTSEC_ERR_FULL && make_room(dev));
+    dev->dtls.first_wait = 0;
 #if IOTSEC_PAIRWISE
     if (status == IOTSEC_ERR_FULL) {
         /* of handshakes with other devices, which end: iotsec_dev_join_poll tries again */
@@ -157,17 +167,50 @@ void iotsec_dev_disconnect(struct iotsec_device *dev)
 }
 
 /* When to try again: the waits double until the manager has answered a request, so that one which accepts
- * handshakes and then closes is not called in a loop. */
-static void wait_for_contact(struct iotsec_device *dev)
+ * handshakes and then closes is not called in a loop. Half of it is chance, so that those who have begun together drift apart. */
+static void wait_for_contact(struct iotsec_device *dev, uint32_t max)
 {
     uint32_t wait = dev->contact_wait;
 
     dev->flags |= DEVICE_TOUCHED;
-    dev->contact_at = iotsec_dev_now(dev);
-    if (wait != 0) {
-        dev->contact_at += wait - wait / 4 + iotsec_dev_random(dev, wait / 2);
+    dev->contact_at = iotsec_dev_now(dev) + wait / 2 + iotsec_dev_random(dev, wait);
+    dev->contact_wait = wait == 0 ? CONTACT_INITIAL_MS : iotsec_min_u32(2 * wait, max);
+}
+
+uint32_t iotsec_pause_left(const struct iotsec_device *device)
+{
+    uint32_t left = 0;
+
+    if (device != NULL && device->config != NULL && device->session == 0 && device->handshake == 0) {
+        left = device->contact_at - iotsec_dev_now(device);
     }
-    dev->contact_wait = wait == 0 ? CONTACT_INITIAL_MS : iotsec_min_u32(2 * wait, CONTACT_MAX_MS);
+    return left <= 2 * CONTACT_MAX_MS ? left : 0; /* else it is over: the clock comes round */
+}
+
+bool iotsec_dev_begin_join(struct iotsec_device *dev)
+{
+    uint32_t now = iotsec_dev_now(dev);
+    uint32_t left = iotsec_pause_left(dev);
+
+    if (left == 0) {
+        if (now - dev->contact_at > JOIN_FORGET_MS) {
+            dev->contact_wait = 0;
+        }
+        dev->contact_at = now;
+    }
+    dev->join_deadline = dev->contact_at + iotsec_value_or(dev->config->join_timeout_ms, IOTSEC_JOIN_TIMEOUT_MS);
+    dev->flags |= DEVICE_TOUCHED;
+    return left == 0;
+}
+
+void iotsec_pause_end(struct iotsec_device *device)
+{
+    if (device != NULL && device->config != NULL && device->session == 0 &&
+        (device->handshake == 0 || (device->flags & DEVICE_ANSWERED) == 0)) {
+        device->contact_wait = 0;
+        iotsec_dev_renew_session(device);
+        (void)iotsec_dev_begin_join(device);
+    }
 }
 
 /* An attempt to reach the manager has failed. */
@@ -176,13 +219,13 @@ static void fail_contact(struct iotsec_device *dev, enum iotsec_status reason)
     if (dev->state == DEVICE_SENT_HELLO && reason == IOTSEC_ERR_NO_ANSWER && (dev->flags & DEVICE_ANSWERED) != 0) {
         /* It was there and then fell silent: one that was restarted knows nothing of that handshake. As far as
          * its deadline, the join goes on. */
-        wait_for_contact(dev);
+        wait_for_contact(dev, CONTACT_MAX_MS);
     } else if (dev->state == DEVICE_SENT_HELLO) {
         iotsec_dev_fail_join(dev, reason);
     } else if (dev->state == DEVICE_LEFT) {
         iotsec_dev_finish_leave(dev, IOTSEC_ERR_NO_ANSWER);
     } else {
-        wait_for_contact(dev);
+        wait_for_contact(dev, CONTACT_MAX_MS);
         /* silence was told when contact was lost */
         if (reason != IOTSEC_ERR_NO_ANSWER) {
             iotsec_dev_tell(dev, IOTSEC_DEVICE_CONTACT_LOST, reason, 0);
@@ -200,7 +243,7 @@ void iotsec_dev_lose_contact(struct iotsec_device *dev, enum iotsec_status reaso
 #if IOTSEC_ACCESS
     dev->flags &= (uint8_t)~DEVICE_OLD_WAY; /* a relay that passes on handshakes and nothing else must not keep us */
 #endif
-    wait_for_contact(dev);
+    wait_for_contact(dev, CONTACT_MAX_MS);
     if (dev->state == DEVICE_AUTHENTICATED) {
         dev->state = DEVICE_SENT_HELLO; /* as far as its deadline, a join goes on */
     } else {
@@ -238,6 +281,13 @@ void iotsec_dev_end_join(struct iotsec_device *dev)
 void iotsec_dev_fail_join(struct iotsec_device *dev, enum iotsec_status reason)
 {
     iotsec_dev_end_join(dev);
+    if (reason == IOTSEC_ERR_NO_ANSWER || reason == IOTSEC_ERR_RESOURCES) {
+        if (dev->contact_wait < JOIN_PAUSE_INITIAL_MS) {
+            dev->contact_wait = JOIN_PAUSE_INITIAL_MS;
+        }
+        dev->contact_wait = iotsec_min_u32(dev->contact_wait, JOIN_PAUSE_MAX_MS);
+        wait_for_contact(dev, JOIN_PAUSE_MAX_MS);
+    }
     iotsec_dev_tell(dev, IOTSEC_DEVICE_JOIN_FAILED, reason, 0);
 }
 
@@ -483,6 +533,7 @@ void iotsec_dev_join_poll(struct iotsec_device *dev, uint32_t *wait)
     }
     if (dev->state == DEVICE_AUTHENTICATED && iotsec_dev_flagged(dev, GROUP_AWAITED) == NULL) {
         dev->state = DEVICE_JOINED;
+        dev->contact_wait = 0;
         iotsec_dev_tell(dev, IOTSEC_DEVICE_JOINED, IOTSEC_OK, 0);
     }
     if (dev->state != DEVICE_IDLE && dev->session == 0 && dev->handshake == 0) {

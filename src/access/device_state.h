@@ -35,6 +35,13 @@
 /* Attempts to reach a lost manager, doubling from one to the other. */
 #define CONTACT_INITIAL_MS 10000u
 #define CONTACT_MAX_MS 3600000u
+/* Who has paused as long as this before an attempt makes it in earnest: more pauses would not make the link free. */
+#define CONTACT_EARNEST_MS 1800000u
+/* The pause after a join that nobody answered, doubling too: what ten thousand devices need that get power at once. */
+#define JOIN_PAUSE_INITIAL_MS 30000u
+#define JOIN_PAUSE_MAX_MS 90000u
+/* An application that begins so long after the pause has waited enough. */
+#define JOIN_FORGET_MS 120000u
 
 /* Without Connection IDs no session outlives an address. */
 #define MOVES (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID)
@@ -124,6 +131,8 @@ extern const struct iotsec_dtls_extension iotsec_dev_extensions[1 + IOTSEC_PAIRW
 const struct iotsec_dtls_callbacks *iotsec_dev_callbacks(const struct iotsec_device_config *config);
 /* Starts a handshake with the manager. */
 enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev);
+/* The pause before the next attempt, as it concerns a join that begins now. False: it is not over. */
+bool iotsec_dev_begin_join(struct iotsec_device *dev);
 /* Ends session and handshake, whichever there is, and any request. */
 void iotsec_dev_disconnect(struct iotsec_device *dev);
 /* Ends the session and opens another one at once; nobody is told. */

@@ -19,8 +19,6 @@
 
 #if IOTSEC_DTLS_CLIENT
 
-/* After a longer pause, a silence before it says nothing of the link: whoever comes so rarely may try in earnest. */
-#define SILENCE_COUNTS_MS 1800000u
 /* Where the cookie's length stands in our ClientHello: after header, version, random, empty session_id. */
 #define COOKIE_AT (IOTSEC_HANDSHAKE_HEADER_BYTES + 2u + IOTSEC_RANDOM_BYTES + 1u)
 
@@ -105,9 +103,6 @@ enum iotsec_status iotsec_dtls_connect(struct iotsec_dtls *dtls, const struct io
     hs->psk = psk;
     hs->psk_len = (uint8_t)psk_len;
     hs->peer = peer;
-    if (peer == 0 && iotsec_dtls_now(dtls) - dtls->silent_at < SILENCE_COUNTS_MS) { /* else the pause was long enough */
-        hs->retransmit_wait = dtls->hello_wait;
-    }
     status = start_hello(dtls, hs);
     if (status == IOTSEC_OK) {
         (void)iotsec_dtls_flush(dtls);

@@ -293,9 +293,6 @@ void iotsec_flight_progress(struct iotsec_dtls *dtls, struct iotsec_dtls_handsha
 
         hs->retransmit_wait = wait < interval ? interval : wait;
     }
-    if (hs->peer == 0) {
-        dtls->hello_wait = 0;
-    }
     if ((hs->slot.flags & HS_REFUSED) == 0) {
         hs->rounds = 0;
         hs->hint = 0;

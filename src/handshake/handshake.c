@@ -13,8 +13,6 @@
 
 /* Strangers' records are answered this often at most. */
 #define TELL_INTERVAL_MS 1000u
-/* No first wait is longer, however long there has been no answer. */
-#define HELLO_WAIT_MAX_MS 32000u
 
 /* ---- Slots ---- */
 
@@ -114,6 +112,7 @@ struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, con
     hs->slot.state = role == ROLE_SERVER ? HS_SERVER_GATHERS_HELLO : HS_CLIENT_SENT_HELLO;
     hs->slot.role = role;
     hs->started = iotsec_dtls_now(dtls);
+    hs->retransmit_wait = dtls->first_wait;
     if (role == ROLE_SERVER) {
         dtls->half_open++;
     }
@@ -691,12 +690,6 @@ static enum iotsec_status reason_at_deadline(const struct iotsec_dtls *dtls, con
 static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint32_t now)
 {
     if (iotsec_time_reached(now, deadline_of(dtls, hs))) {
-        if (hs->slot.state == HS_CLIENT_SENT_HELLO && hs->send_seq == 1 && hs->peer == 0) {
-            /* The next try goes on as if it were this one, twice as slowly: when all of a building are back at once, so many
-             * hellos fill the link that no handshake gets through. */
-            dtls->hello_wait = iotsec_min_u32(2 * hs->retransmit_wait, HELLO_WAIT_MAX_MS);
-            dtls->silent_at = now;
-        }
         iotsec_handshake_end(dtls, hs, reason_at_deadline(dtls, hs));
         return;
     }
