@@ -50,6 +50,11 @@
 #define IOTSEC_DTLS_SERVER 1
 #endif
 
+/** Sessions and handshakes are found through a hash index (1), as who serves many peers needs it, or by looking at each (0). */
+#ifndef IOTSEC_HASH_INDEX
+#define IOTSEC_HASH_INDEX IOTSEC_DTLS_SERVER
+#endif
+
 /** TLS_PSK_WITH_AES_128_CCM (0xC0A4, 16-byte tag) beside TLS_PSK_WITH_AES_128_CCM_8 (0xC0A8). */
 #ifndef IOTSEC_SUITE_CCM
 #define IOTSEC_SUITE_CCM 1
@@ -245,7 +250,7 @@
         (IOTSEC_MAX_FRAGMENT_LENGTH << 3) | (IOTSEC_KEYLOG << 4) | (IOTSEC_PERSIST << 5) |         \
         (IOTSEC_ROLE_DEVICE << 6) | (IOTSEC_ROLE_MANAGER << 7) | (IOTSEC_ROLE_RELAY << 8) |        \
         (IOTSEC_CONNECTION_ID << 9) | (IOTSEC_RELAYED << 10) | (IOTSEC_ACCESS << 11) |             \
-        (IOTSEC_PAIRWISE << 12)),                                                                  \
+        (IOTSEC_PAIRWISE << 12) | (IOTSEC_HASH_INDEX << 13)),                                                                  \
         IOTSEC_GROUPS_PER_HELLO), IOTSEC_CID_MAX)
 
 /* ---- Version ---- */

@@ -187,9 +187,11 @@ struct iotsec_dtls_path {
 
 /** Private: what the table slots of sessions and handshakes begin with. */
 struct iotsec_dtls_slot {
+#if IOTSEC_HASH_INDEX || defined(DOXYGEN)
     struct iotsec_link link; /**< private: index by address; outlives the entry */
+#endif
     uint32_t handle;         /**< private: the entry's handle, or the next one's; outlives the entry */
-#if (IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER) || defined(DOXYGEN)
+#if (IOTSEC_HASH_INDEX && IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER) || defined(DOXYGEN)
     struct iotsec_link cid_link; /**< private: index of sessions by Connection ID; outlives the entry */
 #endif
     uint8_t state;           /**< private: 0 while free */
@@ -349,7 +351,9 @@ struct iotsec_dtls {
     uint32_t first_wait;            /**< private: how long the next handshake waits before it repeats its first flight; 0: the default */
     uint16_t sessions_used;         /**< private */
     uint16_t handshakes_used;       /**< private */
+#if IOTSEC_HASH_INDEX || defined(DOXYGEN)
     uint16_t free_slot[2];          /**< private: heads of the lists of free slots */
+#endif
     uint16_t half_open;             /**< private: handshakes in which this end is the server */
     uint16_t idle_hand;             /**< private: next session to look at for idleness */
     uint8_t busy;                   /**< private: inside input or poll */
@@ -357,7 +361,9 @@ struct iotsec_dtls {
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
     uint32_t told_at;               /**< private: when a stranger was told last */
 #endif
+#if IOTSEC_DTLS_SERVER || defined(DOXYGEN)
     uint8_t cookie_secret[32];      /**< private */
+#endif
     struct iotsec_stats stats;      /**< drops by reason; read freely */
 };
 

@@ -97,7 +97,10 @@ enum iotsec_status iotsec_dtls_init_checked(struct iotsec_dtls *dtls, const stru
     }
     memset(dtls, 0, sizeof *dtls);
     dtls->config = config;
-    if (iotsec_dtls_random(dtls, dtls->cookie_secret, sizeof dtls->cookie_secret) != IOTSEC_OK ||
+    if (
+#if IOTSEC_DTLS_SERVER
+        iotsec_dtls_random(dtls, dtls->cookie_secret, sizeof dtls->cookie_secret) != IOTSEC_OK ||
+#endif
         iotsec_dtls_random(dtls, (uint8_t *)&dtls->hash_seed, sizeof dtls->hash_seed) != IOTSEC_OK) {
         iotsec_wipe(dtls, sizeof *dtls);
         return IOTSEC_ERR_RANDOM;

@@ -190,16 +190,14 @@ struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsign
 struct iotsec_dtls_slot *iotsec_slot_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
 /* A cleared entry, filed under the path; NULL when the pool is full. Its state is the caller's to set, at once. */
 struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path);
-/* Wipes all but the place in the table: the entry's handle is invalid from now on. */
-void iotsec_slot_clear(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot);
-/* Wipes and takes out. */
+/* Wipes and takes out: the entry's handle is invalid from now on. */
 void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot);
 #if IOTSEC_CONNECTION_ID
 /* Files a session under another path. */
 void iotsec_slot_move(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot, const struct iotsec_dtls_path *path);
 #endif
 #if CID_OWN
-/* Files a session under its Connection ID too; iotsec_slot_clear takes it out again. */
+/* Files a session under its Connection ID too; iotsec_slot_free takes it out again. */
 void iotsec_cid_insert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session);
 /* The session that has asked for that ID, or NULL. */
 struct iotsec_dtls_session *iotsec_cid_find(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES]);
@@ -313,7 +311,7 @@ enum iotsec_status iotsec_session_open(struct iotsec_dtls *dtls, const struct io
 /* Handles such a content, if there is one; else returns `status`. Called between the records, so that the stack is shallow
  * under the application. */
 enum iotsec_status iotsec_session_take(struct iotsec_dtls *dtls, enum iotsec_status status);
-/* Makes the session of a handshake. `session` may hold an older one. */
+/* Makes the session of a handshake, in a new slot. */
 void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, const struct iotsec_dtls_handshake *hs);
 /* A tag failed under the key of that session, or of none. */
 void iotsec_session_forged(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session);

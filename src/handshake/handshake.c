@@ -566,17 +566,18 @@ static OWN_FRAME void make_session(struct iotsec_dtls *dtls, struct iotsec_dtls_
     struct iotsec_dtls_info info;
 
     info.replaced = 0;
-    if (session == NULL) {
-        session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->path);
-        if (session == NULL) {
-            refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
+    if (session != NULL) {
+        if (session->peer != hs->peer && !gives_way(dtls, session)) {
+            refuse_session(dtls, hs, IOTSEC_ERR_EXISTS);
             return;
         }
-    } else if (session->peer != hs->peer && !gives_way(dtls, session)) {
-        refuse_session(dtls, hs, IOTSEC_ERR_EXISTS);
-        return;
-    } else {
         info.replaced = session->slot.handle;
+        iotsec_slot_free(dtls, &session->slot);
+    }
+    session = (struct iotsec_dtls_session *)(void *)iotsec_slot_new(dtls, POOL_SESSIONS, &hs->path);
+    if (session == NULL) {
+        refuse_session(dtls, hs, IOTSEC_ERR_RESOURCES);
+        return;
     }
     info.is_server = iotsec_hs_is_server(hs);
     if (info.is_server) {

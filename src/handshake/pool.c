@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The two tables of an endpoint, sessions and handshakes, by one code: a slot of either begins with
- * struct iotsec_dtls_slot and has its path at the same place. Entries are found by path through
- * the index that the slots embed, sessions by Connection ID through a second one, and by handle directly; free slots are chained by the link that the
- * index does not use for them.
+ * struct iotsec_dtls_slot and has its path at the same place. Who serves many peers finds entries by path through
+ * the index that the slots embed, and sessions by Connection ID through a second one; free slots are chained by the link that
+ * the index does not use for them. Who has a few peers looks at each slot. By handle they are found directly.
  */
 #include "handshake/engine.h"
 
@@ -22,10 +22,42 @@ typedef char iotsec_path_has_no_padding[sizeof(struct iotsec_dtls_path) ==
 #endif
 typedef char iotsec_path_stands_at_one_place[PATH_AT == offsetof(struct iotsec_dtls_handshake, path) ? 1 : -1];
 
-static struct iotsec_table get_pool(const struct iotsec_dtls *dtls, unsigned pool)
+/* The i-th slot, or NULL behind the last. */
+static struct iotsec_dtls_slot *slot_at(const struct iotsec_dtls *dtls, unsigned pool, uint32_t i)
 {
     const struct iotsec_dtls_config *config = dtls->config;
 
+    if (pool == POOL_HANDSHAKES) {
+        return i < config->handshake_count ? &config->handshakes[i].slot : NULL;
+    }
+    return i < config->session_count ? &config->sessions[i].slot : NULL;
+}
+
+static struct iotsec_dtls_path *path_of(struct iotsec_dtls_slot *slot)
+{
+    return (struct iotsec_dtls_path *)(void *)((unsigned char *)slot + PATH_AT);
+}
+
+static unsigned pool_of(iotsec_dtls_handle handle)
+{
+    return handle >> 31; /* HANDLE_HANDSHAKE */
+}
+
+static uint16_t *used_of(struct iotsec_dtls *dtls, unsigned pool)
+{
+    return pool == POOL_SESSIONS ? &dtls->sessions_used : &dtls->handshakes_used;
+}
+
+#if IOTSEC_HASH_INDEX
+
+static uint16_t number_of(const struct iotsec_dtls_slot *slot)
+{
+    return (uint16_t)(slot->handle - 1);
+}
+
+static struct iotsec_table get_table(const struct iotsec_dtls *dtls, unsigned pool)
+{
+    const struct iotsec_dtls_config *config = dtls->config;
     size_t link = 0;
 
 #if CID_OWN
@@ -36,17 +68,6 @@ static struct iotsec_table get_pool(const struct iotsec_dtls *dtls, unsigned poo
     return pool != POOL_HANDSHAKES
                ? iotsec_table_of(config->sessions, sizeof config->sessions[0], link, config->session_count)
                : iotsec_table_of(config->handshakes, sizeof config->handshakes[0], 0, config->handshake_count);
-}
-
-static struct iotsec_dtls_slot *slot_at(const struct iotsec_table *table, uint32_t i)
-{
-    /* through void: the caller's structs are aligned for their own members */
-    return (struct iotsec_dtls_slot *)(void *)(table->base + table->stride * i);
-}
-
-static struct iotsec_dtls_path *path_of(struct iotsec_dtls_slot *slot)
-{
-    return (struct iotsec_dtls_path *)(void *)((unsigned char *)slot + PATH_AT);
 }
 
 static uint32_t hash_path(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path)
@@ -61,53 +82,21 @@ static uint32_t hash_path(const struct iotsec_dtls *dtls, const struct iotsec_dt
     return iotsec_table_hash(dtls->hash_seed, path, len);
 }
 
-static unsigned pool_of(iotsec_dtls_handle handle)
+/* Files a slot under its path, or takes it out. */
+static void file(const struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot,
+                 void (*how)(const struct iotsec_table *t, uint16_t slot, uint32_t hash))
 {
-    return handle >> 31; /* HANDLE_HANDSHAKE */
+    struct iotsec_table table = get_table(dtls, pool_of(slot->handle));
+
+    how(&table, number_of(slot), hash_path(dtls, path_of(slot)));
 }
 
-#if CID_OWN
-typedef char iotsec_cid_is_a_word[IOTSEC_CID_OWN_BYTES == 2 ? 1 : -1];
-
-/* As it is: the IDs are random, and nobody else has chosen them. */
-static uint32_t hash_cid(const uint8_t cid[IOTSEC_CID_OWN_BYTES])
+static void chain_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
 {
-    return iotsec_get_u16(cid);
-}
-#endif
+    uint16_t *head = &dtls->free_slot[pool_of(slot->handle)];
 
-static uint16_t *used_of(struct iotsec_dtls *dtls, unsigned pool)
-{
-    return pool == POOL_SESSIONS ? &dtls->sessions_used : &dtls->handshakes_used;
-}
-
-void iotsec_pool_init(struct iotsec_dtls *dtls)
-{
-    unsigned pool;
-
-    for (pool = POOL_SESSIONS; pool <= POOL_HANDSHAKES; pool++) {
-        struct iotsec_table table = get_pool(dtls, pool);
-        uint16_t i = table.count;
-
-        iotsec_wipe(table.base, table.stride * table.count);
-        iotsec_table_init(&table);
-        dtls->free_slot[pool] = IOTSEC_TABLE_NONE;
-        while (i != 0) {
-            struct iotsec_dtls_slot *slot = slot_at(&table, --i);
-
-            /* generations start anywhere, so that a handle from before is not taken for one of now */
-            slot->handle = (dtls->hash_seed & GENERATION_MASK) | (i + 1u) | (uint32_t)pool << 31;
-            slot->link.next = dtls->free_slot[pool];
-            dtls->free_slot[pool] = i;
-        }
-    }
-#if CID_OWN
-    {
-        struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
-
-        iotsec_table_init(&cids);
-    }
-#endif
+    slot->link.next = *head;
+    *head = number_of(slot);
 }
 
 struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path,
@@ -119,10 +108,9 @@ struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsign
     if ((pool == POOL_SESSIONS ? dtls->sessions_used : dtls->handshakes_used) == 0) {
         return NULL;
     }
-    table = get_pool(dtls, pool);
-    for (i = iotsec_table_first(&table, hash_path(dtls, path)); i != IOTSEC_TABLE_NONE;
-         i = iotsec_table_next(&table, i)) {
-        struct iotsec_dtls_slot *slot = slot_at(&table, i);
+    table = get_table(dtls, pool);
+    for (i = iotsec_table_first(&table, hash_path(dtls, path)); i != IOTSEC_TABLE_NONE; i = iotsec_table_next(&table, i)) {
+        struct iotsec_dtls_slot *slot = slot_at(dtls, pool, i);
 
         if (slot->role == role && iotsec_path_equal(path_of(slot), path)) {
             return slot;
@@ -131,96 +119,171 @@ struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsign
     return NULL;
 }
 
-struct iotsec_dtls_slot *iotsec_slot_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
+struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path)
 {
-    struct iotsec_table table = get_pool(dtls, pool_of(handle));
-    uint32_t i = (handle & 0xFFFFu) - 1;
-    struct iotsec_dtls_slot *slot;
+    struct iotsec_dtls_slot *slot = slot_at(dtls, pool, dtls->free_slot[pool]); /* IOTSEC_TABLE_NONE is behind the last */
 
-    if (i >= table.count) {
-        return NULL;
+    if (slot != NULL) {
+        dtls->free_slot[pool] = slot->link.next;
+        (*used_of(dtls, pool))++;
+        *path_of(slot) = *path;
+        file(dtls, slot, iotsec_table_insert);
     }
-    slot = slot_at(&table, i);
-    return slot->handle == handle && slot->state != HS_FREE && slot->role != ROLE_NONE ? slot : NULL;
+    return slot;
+}
+
+#else
+
+struct iotsec_dtls_slot *iotsec_slot_find(const struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path,
+                                          uint8_t role)
+{
+    struct iotsec_dtls_slot *slot;
+    uint32_t i;
+
+    for (i = 0; (slot = slot_at(dtls, pool, i)) != NULL; i++) {
+        if (slot->state != HS_FREE && slot->role == role && iotsec_path_equal(path_of(slot), path)) {
+            break;
+        }
+    }
+    return slot;
 }
 
 struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool, const struct iotsec_dtls_path *path)
 {
-    struct iotsec_table table = get_pool(dtls, pool);
-    uint16_t i = dtls->free_slot[pool];
     struct iotsec_dtls_slot *slot;
+    uint32_t i;
 
-    if (i == IOTSEC_TABLE_NONE) {
-        return NULL;
+    for (i = 0; (slot = slot_at(dtls, pool, i)) != NULL; i++) {
+        if (slot->state == HS_FREE) {
+            (*used_of(dtls, pool))++;
+            *path_of(slot) = *path;
+            break;
+        }
     }
-    slot = slot_at(&table, i);
-    dtls->free_slot[pool] = slot->link.next;
-    (*used_of(dtls, pool))++;
-    *path_of(slot) = *path;
-    iotsec_table_insert(&table, i, hash_path(dtls, path));
     return slot;
 }
 
-void iotsec_slot_clear(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
+#endif
+
+void iotsec_pool_init(struct iotsec_dtls *dtls)
 {
-    struct iotsec_table table = get_pool(dtls, pool_of(slot->handle));
+    const struct iotsec_dtls_config *config = dtls->config;
+    unsigned pool;
 
-#if CID_OWN
-    if (pool_of(slot->handle) == POOL_SESSIONS && (slot->flags & SESSION_CID) != 0) {
-        struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
+    memset(config->sessions, 0, sizeof config->sessions[0] * config->session_count);
+    memset(config->handshakes, 0, sizeof config->handshakes[0] * config->handshake_count);
+    for (pool = POOL_SESSIONS; pool <= POOL_HANDSHAKES; pool++) {
+        uint32_t i = pool == POOL_SESSIONS ? config->session_count : config->handshake_count;
 
-        iotsec_table_remove(&cids, (uint16_t)(slot->handle - 1),
-                            hash_cid(((struct iotsec_dtls_session *)(void *)slot)->cid));
+#if IOTSEC_HASH_INDEX
+        struct iotsec_table table = get_table(dtls, pool);
+
+        iotsec_table_init(&table);
+        dtls->free_slot[pool] = IOTSEC_TABLE_NONE;
+#endif
+        for (; i != 0; i--) {
+            struct iotsec_dtls_slot *slot = slot_at(dtls, pool, i - 1);
+
+            /* generations start anywhere, so that a handle from before is not taken for one of now */
+            slot->handle = (dtls->hash_seed & GENERATION_MASK) | i | (uint32_t)pool << 31;
+#if IOTSEC_HASH_INDEX
+            chain_free(dtls, slot);
+#endif
+        }
+    }
+#if IOTSEC_HASH_INDEX && CID_OWN
+    {
+        struct iotsec_table cids = get_table(dtls, POOL_CIDS);
+
+        iotsec_table_init(&cids);
     }
 #endif
-    slot->handle = (slot->handle & ~GENERATION_MASK) | ((slot->handle + 0x10000u) & GENERATION_MASK);
-    iotsec_wipe(&slot->state, table.stride - offsetof(struct iotsec_dtls_slot, state));
 }
+
+struct iotsec_dtls_slot *iotsec_slot_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
+{
+    struct iotsec_dtls_slot *slot = slot_at(dtls, pool_of(handle), (handle & 0xFFFFu) - 1);
+
+    return slot != NULL && slot->handle == handle && slot->state != HS_FREE && slot->role != ROLE_NONE ? slot : NULL;
+}
+
+#if CID_OWN
+typedef char iotsec_cid_is_a_word[IOTSEC_CID_OWN_BYTES == 2 ? 1 : -1];
+
+#if IOTSEC_HASH_INDEX
+/* Files a session under its Connection ID, or takes it out. Hashed as it is: the IDs are random, and nobody else has chosen
+ * them. */
+static void file_cid(const struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
+                     void (*how)(const struct iotsec_table *t, uint16_t slot, uint32_t hash))
+{
+    struct iotsec_table cids = get_table(dtls, POOL_CIDS);
+
+    how(&cids, number_of(&session->slot), iotsec_get_u16(session->cid));
+}
+#endif
+
+void iotsec_cid_insert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session)
+{
+    session->slot.flags |= SESSION_CID;
+#if IOTSEC_HASH_INDEX
+    file_cid(dtls, session, iotsec_table_insert);
+#else
+    (void)dtls;
+#endif
+}
+
+struct iotsec_dtls_session *iotsec_cid_find(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES])
+{
+    const struct iotsec_dtls_config *config = dtls->config;
+    uint16_t i;
+
+#if IOTSEC_HASH_INDEX
+    struct iotsec_table cids = get_table(dtls, POOL_CIDS);
+
+    for (i = iotsec_table_first(&cids, iotsec_get_u16(cid)); i != IOTSEC_TABLE_NONE; i = iotsec_table_next(&cids, i)) {
+#else
+    for (i = 0; i < config->session_count; i++) {
+#endif
+        if ((config->sessions[i].slot.flags & SESSION_CID) != 0 &&
+            memcmp(config->sessions[i].cid, cid, IOTSEC_CID_OWN_BYTES) == 0) {
+            return &config->sessions[i];
+        }
+    }
+    return NULL;
+}
+#endif
 
 void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
 {
     unsigned pool = pool_of(slot->handle);
-    struct iotsec_table table = get_pool(dtls, pool);
-    uint16_t i = (uint16_t)(slot->handle - 1);
 
-    iotsec_table_remove(&table, i, hash_path(dtls, path_of(slot)));
-    iotsec_slot_clear(dtls, slot);
-    slot->link.next = dtls->free_slot[pool];
-    dtls->free_slot[pool] = i;
+#if IOTSEC_HASH_INDEX
+    file(dtls, slot, iotsec_table_remove);
+#if CID_OWN
+    if (pool == POOL_SESSIONS && (slot->flags & SESSION_CID) != 0) {
+        file_cid(dtls, (struct iotsec_dtls_session *)(void *)slot, iotsec_table_remove);
+    }
+#endif
+#endif
+    slot->handle = (slot->handle & ~GENERATION_MASK) | ((slot->handle + 0x10000u) & GENERATION_MASK);
+    iotsec_wipe(&slot->state, (pool == POOL_SESSIONS ? sizeof(struct iotsec_dtls_session) : sizeof(struct iotsec_dtls_handshake)) -
+                                  offsetof(struct iotsec_dtls_slot, state));
+#if IOTSEC_HASH_INDEX
+    chain_free(dtls, slot);
+#endif
     (*used_of(dtls, pool))--;
 }
 
 #if IOTSEC_CONNECTION_ID
 void iotsec_slot_move(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot, const struct iotsec_dtls_path *path)
 {
-    struct iotsec_table table = get_pool(dtls, POOL_SESSIONS);
-    uint16_t i = (uint16_t)(slot->handle - 1);
-
-    iotsec_table_remove(&table, i, hash_path(dtls, path_of(slot)));
+#if IOTSEC_HASH_INDEX
+    file(dtls, slot, iotsec_table_remove);
     *path_of(slot) = *path;
-    iotsec_table_insert(&table, i, hash_path(dtls, path));
-}
+    file(dtls, slot, iotsec_table_insert);
+#else
+    (void)dtls;
+    *path_of(slot) = *path;
 #endif
-
-#if CID_OWN
-void iotsec_cid_insert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session)
-{
-    struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
-
-    session->slot.flags |= SESSION_CID;
-    iotsec_table_insert(&cids, (uint16_t)(session->slot.handle - 1), hash_cid(session->cid));
-}
-
-struct iotsec_dtls_session *iotsec_cid_find(const struct iotsec_dtls *dtls, const uint8_t cid[IOTSEC_CID_OWN_BYTES])
-{
-    struct iotsec_table cids = get_pool(dtls, POOL_CIDS);
-    uint16_t i;
-
-    for (i = iotsec_table_first(&cids, hash_cid(cid)); i != IOTSEC_TABLE_NONE; i = iotsec_table_next(&cids, i)) {
-        if (memcmp(dtls->config->sessions[i].cid, cid, IOTSEC_CID_OWN_BYTES) == 0) {
-            return &dtls->config->sessions[i];
-        }
-    }
-    return NULL;
 }
 #endif

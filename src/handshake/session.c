@@ -78,9 +78,7 @@ static void end_session(struct iotsec_dtls *dtls, struct iotsec_dtls_session *se
 
 void iotsec_session_fill(struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, const struct iotsec_dtls_handshake *hs)
 {
-    iotsec_slot_clear(dtls, &session->slot);
     session->slot.state = HS_DONE;
-    session->path = hs->path;
     session->peer = hs->peer;
     session->write_key = hs->u.keyed.write_key;
     session->read_key = hs->u.keyed.read_key;

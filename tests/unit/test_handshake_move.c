@@ -543,6 +543,9 @@ static void readdressing(void **state)
 /* Each session in use stands in its index once, by path and by ID, and nothing else does. Ends where a chain does not. */
 static void check_index(const struct end *end)
 {
+#if !IOTSEC_HASH_INDEX
+    (void)end;
+#else
     unsigned by_path[END_SESSIONS] = { 0 };
     unsigned by_cid[END_SESSIONS] = { 0 };
     unsigned steps = 0;
@@ -564,6 +567,7 @@ static void check_index(const struct end *end)
         assert_int_equal(by_path[i], end->sessions[i].slot.state != HS_FREE);
         assert_int_equal(by_cid[i], (end->sessions[i].slot.flags & SESSION_CID) != 0);
     }
+#endif
 }
 
 static void move_and_check(struct end *end, iotsec_dtls_handle session)
