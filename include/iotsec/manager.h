@@ -238,6 +238,8 @@ struct iotsec_manager_contact {
     uint8_t share_flags;         /**< private */
     uint8_t revoked_to;          /**< private: revocations that it has acknowledged */
 #endif
+    uint16_t doubtful_ms;        /**< private: how long a message took that was sent more than once; 0: none did */
+    uint8_t doubtful;            /**< private: its message ID */
 #if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
     uint8_t path_check;          /**< private: message ID of the last path check */
     uint8_t candidate[IOTSEC_PATH_MARK_BYTES]; /**< private: mark of where that went; zeros: nowhere */
@@ -254,8 +256,8 @@ struct iotsec_manager_delivery {
     uint16_t group;        /**< private: index of the group, or group ID of any message but keys */
     uint16_t sender_id;    /**< private */
     uint32_t key_number;   /**< private */
+    uint32_t sent_at;      /**< private: the first time */
     uint32_t repeat_at;    /**< private */
-    uint32_t wait;         /**< private */
     uint8_t tgk[IOTSEC_KEY_BYTES]; /**< private: the snapshot, frozen until acknowledged or superseded */
 };
 
@@ -303,6 +305,8 @@ struct iotsec_manager {
     uint16_t free_slot[3];                 /**< private: heads of the lists of free slots: contacts, members, groups */
     uint16_t *busy_end;                    /**< private: its end, where the next one is put */
     uint32_t groups_due;                   /**< private: when the first of the busy groups has to be looked at */
+    uint32_t round_trip;                   /**< private: of deliveries, smoothed; eighths of a millisecond, 0: none was measured */
+    uint32_t round_trip_off;               /**< private: how far single ones are off; quarters of a millisecond */
     uint32_t hash_seed;                    /**< private */
     uint32_t scan_left;                    /**< private: members still to be looked at, in two passes */
 #if IOTSEC_ACCESS || defined(DOXYGEN)

@@ -154,11 +154,9 @@ static void hand_out(struct iotsec_manager *m)
 
         if (d->kind == IOTSEC_KM_ACCESS && contact != NULL) {
             uint8_t rounds = d->rounds;
-            uint32_t wait = d->wait;
 
             start_access(m, d, contact);
             d->rounds = rounds; /* who never answers becomes silent all the same, and is not waited for any more */
-            d->wait = wait;
         }
     }
     iotsec_mgr_scan_request(m);

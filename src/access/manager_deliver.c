@@ -19,6 +19,8 @@
 
 /* Times a message is sent: about 40 s with the default waits. One in 10 000 fails at 50 % loss. */
 #define ROUNDS_MAX 32u
+/* The first wait grows with the round trip as far as so many times what it is otherwise: a longer one keeps a place in the pool. */
+#define FIRST_WAIT_MAX 4u
 /* Members that one call of the scan looks at. */
 #define SCAN_STRIDE 64u
 /* Heard within this time: served first. */
@@ -148,6 +150,38 @@ static uint32_t add_jitter(const struct iotsec_manager *m, uint32_t wait)
     return wait + (wait / 4 * random >> 8);
 }
 
+/* A delivery took so long: RFC 6298. One estimate for all of them, since what makes them late is the queue that they share. */
+static void measure(struct iotsec_manager *m, uint32_t ms)
+{
+    uint32_t before = m->round_trip / 8;
+
+    if (m->round_trip == 0) {
+        m->round_trip = 8 * ms;
+        m->round_trip_off = 2 * ms;
+    } else {
+        m->round_trip += ms - before;
+        m->round_trip_off += (ms > before ? ms - before : before - ms) - m->round_trip_off / 4;
+    }
+}
+
+/* How long to wait after a round, the first being 1. That one's wait is as long as the way is; if it was in vain something is
+ * lost, and where much is, short waits get through. */
+static uint32_t wait_after(const struct iotsec_manager *m, unsigned round)
+{
+    uint32_t initial = iotsec_value_or(m->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
+    uint32_t max = iotsec_value_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS);
+    uint32_t wait = initial;
+
+    if (round == 1) {
+        wait = iotsec_min_u32(m->round_trip / 8 + m->round_trip_off, iotsec_min_u32(FIRST_WAIT_MAX * initial, max));
+        return wait < initial ? initial : wait;
+    }
+    while (--round != 0) {
+        wait = iotsec_longer(wait, max);
+    }
+    return wait;
+}
+
 /* Sends a delivery's message, or both halves, and sets its next time. */
 static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d)
 {
@@ -155,8 +189,7 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
     struct iotsec_km_message message;
 
     d->rounds++;
-    d->repeat_at = iotsec_mgr_now(m) + add_jitter(m, d->wait);
-    d->wait = iotsec_longer(d->wait, iotsec_value_or(m->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
+    d->repeat_at = iotsec_mgr_now(m) + add_jitter(m, wait_after(m, d->rounds));
     if (contact == NULL) {
         return;
     }
@@ -206,7 +239,7 @@ void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *
     }
 #endif
     d->rounds = 0;
-    d->wait = iotsec_value_or(m->config->retransmit_initial_ms, IOTSEC_RETRANSMIT_INITIAL_MS);
+    d->sent_at = iotsec_mgr_now(m);
     send_delivery(m, d);
 }
 
@@ -339,12 +372,18 @@ static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_
 void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message)
 {
     struct iotsec_manager_delivery d;
+    uint32_t took;
     uint16_t i;
 
     for (i = 0; i < m->deliveries_used; i++) {
         if (m->config->deliveries[i].device == contact->device && m->config->deliveries[i].message == message->message) {
             break;
         }
+    }
+    if (i == m->deliveries_used && contact->doubtful_ms != 0 && contact->doubtful == message->message) {
+        /* More than one copy has arrived, so that the first acknowledgement most likely was of the first one. */
+        measure(m, contact->doubtful_ms);
+        contact->doubtful_ms = 0;
     }
     if (i == m->deliveries_used || !is_settled(m->config->deliveries[i].kind, message->code)) {
         /* late, or FAILED: then the next repeat tries again */
@@ -353,6 +392,14 @@ void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact
     }
     d = m->config->deliveries[i];
     free_delivery(m, i);
+    took = iotsec_min_u32(iotsec_mgr_now(m) - d.sent_at + 1, UINT16_MAX);
+    if (d.rounds == 1) {
+        measure(m, took);
+    } else {
+        /* Karn: which copy it answers is not known, unless another one is acknowledged too */
+        contact->doubtful = d.message;
+        contact->doubtful_ms = (uint16_t)took;
+    }
     if (is_keys(d.kind)) {
         take_keys_ack(m, &d, message->code);
 #if IOTSEC_ACCESS
@@ -484,6 +531,9 @@ void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
     while (i < m->deliveries_used) {
         struct iotsec_manager_delivery *d = &m->config->deliveries[i];
 
+        if (iotsec_time_reached(now, d->repeat_at) && d->rounds == 1 && now - d->sent_at < wait_after(m, 1)) {
+            d->repeat_at = d->sent_at + add_jitter(m, wait_after(m, 1)); /* the way has become longer since */
+        }
         if (!iotsec_time_reached(now, d->repeat_at)) {
             i++;
         } else if (d->rounds < ROUNDS_MAX) {

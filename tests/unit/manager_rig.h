@@ -51,6 +51,7 @@ struct packet {
     struct iotsec_addr from;
     struct iotsec_addr to;
     uint32_t commits; /* durable when it was sent */
+    uint32_t at;      /* when it arrives */
     size_t len;
     uint8_t data[512];
 };
@@ -169,6 +170,9 @@ static struct rig {
     bool random_fails;
     struct packet queue[QUEUE];
     size_t queue_len;
+    uint32_t delay;    /* of every datagram, ms */
+    uint32_t service;  /* of the link that all share: ms that each datagram takes, one after the other */
+    uint32_t link_free_at;
 
     struct store durable;
     struct store staged;
@@ -262,6 +266,11 @@ static inline void rig_queue(const struct iotsec_addr *from, const struct iotsec
     p->from = *from;
     p->to = *to;
     p->commits = rig.commits;
+    if (rig.service == 0 || iotsec_time_reached(rig.now, rig.link_free_at)) {
+        rig.link_free_at = rig.now;
+    }
+    rig.link_free_at += rig.service;
+    p->at = rig.link_free_at + rig.delay;
     p->len = len;
     memcpy(p->data, data, len);
 }
@@ -1135,7 +1144,7 @@ static inline void settle(void)
 {
     static struct packet p;
 
-    while (rig.queue_len != 0) {
+    while (rig.queue_len != 0 && iotsec_time_reached(rig.now, rig.queue[0].at)) {
         p = rig.queue[0];
         memmove(&rig.queue[0], &rig.queue[1], --rig.queue_len * sizeof p);
         if (rig.loss != 0 && rig_next_random() % 100 < rig.loss) {
@@ -1170,7 +1179,12 @@ static inline void run(uint32_t ms)
             wait = iotsec_min_u32(wait, iotsec_dtls_poll(&rig.devices[i].dtls));
         }
         if (rig.queue_len != 0) {
-            continue;
+            uint32_t left = iotsec_time_left(rig.now, rig.queue[0].at);
+
+            if (left == 0) {
+                continue;
+            }
+            wait = iotsec_min_u32(wait, left);
         }
         if (rig.now == end && wait == 0 && iotsec_manager_poll(&rig.manager) != 0) {
             return;

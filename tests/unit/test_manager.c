@@ -390,6 +390,128 @@ static void repeats_until_acknowledged(void **state)
     assert_int_equal(key_number(GROUP_A), 0x101);
 }
 
+/* A renewal, with so many rounds for the device's answer; and how long to wait for it. */
+static uint32_t pairs_of_renewal(struct dev *d, uint32_t ms)
+{
+    uint32_t before = find_held(d, GROUP_A)->pairs;
+
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(ms);
+    assert_int_equal(find_held(d, GROUP_A)->key_number, key_number(GROUP_A));
+    return find_held(d, GROUP_A)->pairs - before;
+}
+
+/* Deliveries measure the round trip: what takes longer than the first wait is sent once all the same. */
+static void waits_for_as_long_as_the_way_takes(void **state)
+{
+    static const struct {
+        const char *name;
+        uint32_t delay;        /* one way */
+        uint32_t least, most;  /* copies of the first delivery after the way has become so long */
+        uint32_t later;        /* at most so many of each one after it */
+        uint32_t wait;         /* before the second copy of the last one, at least */
+    } rows[] = {
+        { "at once", 0, 1, 1, 1, 400 },
+        { "shorter than the first wait", 190, 1, 1, 1, 400 },
+        { "a little longer", 220, 1, 2, 1, 440 },
+        { "three times as long", 600, 2, 3, 1, 1200 },
+        { "just below four times as long", 780, 2, 4, 1, 1560 },
+        { "longer than a first wait becomes", 1500, 4, 8, 5, 1600 },
+    };
+    size_t i;
+    unsigned k;
+
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint32_t pairs;
+
+        teardown(state);
+        setup(state);
+        device_join(DEV(0), GROUP_A, 0);
+        run(5000);
+        rig.delay = rows[i].delay;
+        pairs = pairs_of_renewal(DEV(0), 20000);
+        if (pairs < rows[i].least || pairs > rows[i].most) {
+            fail_msg("%s: first %u copies", rows[i].name, (unsigned)pairs);
+        }
+        for (k = 0; k < 50; k++) {
+            pairs = pairs_of_renewal(DEV(0), 20000);
+            if (pairs > rows[i].later) {
+                fail_msg("%s: %u copies of delivery %u", rows[i].name, (unsigned)pairs, k);
+            }
+        }
+        /* and a lost one is repeated soon after it could have been answered */
+        DEV(0)->mute = true;
+        assert_int_equal(pairs_of_renewal(DEV(0), rows[i].wait - 1 + rows[i].delay), 1);
+        pairs = find_held(DEV(0), GROUP_A)->pairs;
+        run(rows[i].wait / 2); /* at random up to a quarter more, and how far single ones were off */
+        if (find_held(DEV(0), GROUP_A)->pairs == pairs) {
+            fail_msg("%s: not repeated in time", rows[i].name);
+        }
+        run(10000); /* something is lost: later waits are as short as ever */
+        if (find_held(DEV(0), GROUP_A)->pairs < pairs + 12) {
+            fail_msg("%s: %u copies later", rows[i].name, (unsigned)(find_held(DEV(0), GROUP_A)->pairs - pairs));
+        }
+    }
+}
+
+/* Karn: an acknowledgement of what was sent several times does not say how long the way takes, unless another follows. */
+static void measures_no_repeated_delivery(void **state)
+{
+    (void)state;
+    device_join(DEV(0), GROUP_A, 0);
+    run(5000);
+    assert_in_range(rig.manager.round_trip, 1, 8 * 10);
+    DEV(0)->deaf = true;
+    assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+    run(3000);
+    DEV(0)->deaf = false;
+    run(3000);
+    assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_UPDATED, 1), 1);
+    assert_in_range(rig.manager.round_trip, 1, 8 * 10);
+    /* an acknowledgement too many, but of something else */
+    device_acknowledge(DEV(0), (uint8_t)(rig.contacts[0].doubtful + 1), IOTSEC_KM_DONE);
+    settle();
+    assert_in_range(rig.manager.round_trip, 1, 8 * 10);
+    device_acknowledge(DEV(0), rig.contacts[0].doubtful, IOTSEC_KM_DONE);
+    settle();
+    assert_true(rig.manager.round_trip > 8 * 300);
+    /* each counts once */
+    rig.manager.round_trip = 8;
+    device_acknowledge(DEV(0), rig.contacts[0].doubtful, IOTSEC_KM_DONE);
+    settle();
+    assert_int_equal(rig.manager.round_trip, 8);
+}
+
+/* Many under way at once make each other late on a link that they share: that is learned once, and none is sent twice for it. */
+static void a_queue_is_no_loss(void **state)
+{
+    size_t round;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < DEVICES; i++) {
+        device_join(DEV(i), GROUP_A, 0);
+    }
+    run(10000);
+    rig.service = 30; /* the last one is acknowledged after 1.4 s */
+    for (round = 0; round < 4; round++) {
+        uint32_t pairs = 0;
+
+        for (i = 0; i < DEVICES; i++) {
+            pairs -= find_held(DEV(i), GROUP_A)->pairs;
+        }
+        assert_int_equal(iotsec_manager_group_renew(&rig.manager, GROUP_A, 0), IOTSEC_OK);
+        run(20000);
+        for (i = 0; i < DEVICES; i++) {
+            assert_int_equal(find_held(DEV(i), GROUP_A)->key_number, key_number(GROUP_A));
+            pairs += find_held(DEV(i), GROUP_A)->pairs;
+        }
+        if (pairs > (round == 0 ? 4 * DEVICES : DEVICES)) {
+            fail_msg("renewal %u: %u copies", (unsigned)round, (unsigned)pairs);
+        }
+    }
+}
+
 static void gives_up_and_comes_back(void **state)
 {
     uint32_t pairs;
@@ -1884,6 +2006,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_state_gets_no_kept_sender_id, setup, teardown),
         cmocka_unit_test_setup_teardown(who_asks_no_more_waits_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(repeats_until_acknowledged, setup, teardown),
+        cmocka_unit_test_setup_teardown(waits_for_as_long_as_the_way_takes, setup, teardown),
+        cmocka_unit_test_setup_teardown(measures_no_repeated_delivery, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_queue_is_no_loss, setup, teardown),
         cmocka_unit_test_setup_teardown(gives_up_and_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_repeated_is_not_a_join_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(the_pool_may_be_small, setup, teardown),
