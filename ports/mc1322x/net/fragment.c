@@ -314,7 +314,7 @@ void fragment_pump(struct net *net)
 
 static bool is_there(const struct net_buffer *buffer, size_t unit)
 {
-    return (buffer->have[unit / 8] >> unit % 8 & 1u) != 0;
+    return ((unsigned)buffer->have[unit / 8] >> unit % 8 & 1u) != 0;
 }
 
 /* The buffer of a datagram that has begun, or has ended not long ago; NULL: there is none. */

@@ -102,7 +102,7 @@ static bool read_flow(struct iotsec_reader *in, unsigned mode, uint8_t header[4]
     }
     class = (uint8_t)(class << 2 | class >> 6);
     header[0] |= class >> 4;
-    header[1] = (uint8_t)(class << 4 | (header[1] & 15u));
+    header[1] = (uint8_t)((unsigned)class << 4 | (header[1] & 15u));
     return mode >= 2 || iotsec_rd_copy(in, header + 2, 2);
 }
 
@@ -270,7 +270,7 @@ static unsigned write_group(struct iotsec_writer *out, const uint8_t *address, c
 
 static unsigned write_flow(struct iotsec_writer *out, const uint8_t header[4])
 {
-    unsigned class = (header[0] << 4 | header[1] >> 4) & 0xFFu;
+    unsigned class = ((unsigned)header[0] << 4 | header[1] >> 4) & 0xFFu;
     unsigned label = header[1] & 15u;
 
     class = class >> 2 | (class << 6 & 0xC0u);
