@@ -183,7 +183,8 @@ struct iotsec_device_config {
     uint32_t retransmit_max_ms;                     /**< 0: IOTSEC_RETRANSMIT_MAX_MS */
 };
 
-/** One device. Members are private but for `stats` and `dtls.stats`. */
+/** One device. Members are private but for `stats` and `dtls.stats`. The small and often used ones stand first, where small
+ * cores reach them with short instructions, and what is large last. */
 struct iotsec_device {
     const struct iotsec_device_config *config; /**< private */
     uint8_t state;                    /**< private */
@@ -192,7 +193,19 @@ struct iotsec_device {
     uint8_t request_id;               /**< private: its message ID */
     uint8_t request_rounds;           /**< private */
     uint8_t next_id;                  /**< private */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint8_t pair_flags;               /**< private */
+    uint8_t revoked_count;            /**< private: marks held */
+    uint8_t revoked_before;           /**< private: of these, the ones that go with the older of two generations; they stand first */
+#endif
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+    uint8_t l2_used;                  /**< private: index sent under, 0 none */
+    uint8_t l2_previous;              /**< private: index still received under, 0 none */
+    uint8_t l2_next;                  /**< private: index installed, but not sent under yet, 0 none */
+#endif
     uint16_t request_group;           /**< private */
+    uint16_t interface;               /**< private: of the groups */
+    uint16_t senders_each;            /**< private: that each group knows */
     iotsec_dtls_handle handshake;     /**< private */
     iotsec_dtls_handle session;       /**< private */
     uint32_t join_deadline;           /**< private */
@@ -201,31 +214,27 @@ struct iotsec_device {
     uint32_t status_at;               /**< private: next routine status */
     uint32_t contact_at;              /**< private: next attempt to reach a manager that was lost or has not answered a join */
     uint32_t contact_wait;            /**< private: the next pause; 0: the manager has answered since the last one */
-    struct iotsec_addr manager;       /**< private: where the domain manager, or the way to it, is */
-    uint16_t interface;               /**< private: of the groups */
-    uint16_t senders_each;            /**< private: that each group knows */
+#if IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint32_t overlap_until;           /**< private: when the share before is forgotten */
+    uint32_t share_at;                /**< private: when the manager is asked for a share, or for what is missing */
+    uint32_t share_wait;              /**< private: the next wait, where it doubles; 0 for the first */
+    struct iotsec_share share[2];     /**< private: the one that serves, and another: the one before it, or the next, which is still coming */
+#endif
 #if IOTSEC_ACCESS || defined(DOXYGEN)
-    struct iotsec_addr joined_at;     /**< private: the address given to iotsec_join */
     uint32_t l2_number;               /**< private: newest L2 key number installed on this session */
     uint32_t l2_until;                /**< private: when the previous one is forgotten */
     uint32_t access_digest;           /**< private: of the parameters that the application knows */
-    uint8_t l2_used;                  /**< private: index sent under, 0 none */
-    uint8_t l2_previous;              /**< private: index still received under, 0 none */
-    uint8_t l2_next;                  /**< private: index installed, but not sent under yet, 0 none */
 #endif
+    struct iotsec_addr manager;       /**< private: where the domain manager, or the way to it, is */
+#if IOTSEC_ACCESS || defined(DOXYGEN)
+    struct iotsec_addr joined_at;     /**< private: the address given to iotsec_join */
+#endif
+    struct iotsec_dtls dtls;          /**< private but for its stats */
+    struct iotsec_stats stats;        /**< drops of group records and key-management messages, by reason; read freely */
+    struct iotsec_dtls_config dtls_config; /**< private */
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
-    struct iotsec_share share[2];     /**< private: the one that serves, and another: the one before it, or the next, which is still coming */
-    uint32_t overlap_until;           /**< private: when the one before is forgotten */
-    uint32_t share_at;                /**< private: when the manager is asked for it, or for what is missing */
-    uint32_t share_wait;              /**< private: the next wait, where it doubles; 0 for the first */
-    uint8_t revoked_count;            /**< private: marks held */
-    uint8_t revoked_before;           /**< private: of these, the ones that go with the older of two generations; they stand first */
-    uint8_t pair_flags;               /**< private */
     uint8_t revoked[IOTSEC_REVOKED_MAX][IOTSEC_REVOKED_BYTES]; /**< private */
 #endif
-    struct iotsec_stats stats;        /**< drops of group records and key-management messages, by reason; read freely */
-    struct iotsec_dtls dtls;          /**< private but for its stats */
-    struct iotsec_dtls_config dtls_config; /**< private */
 };
 
 /** Implementation of iotsec_device_init; call that. */

@@ -89,7 +89,7 @@ static void send_request(struct iotsec_device *dev)
 
     out[0] = dev->request_kind;
     out[1] = dev->request_id;
-    if (group != NULL) {
+    if (dev->request_group != 0 && group != NULL) {
         iotsec_put_u16(out + 2, group->csb.group_id);
         len = 4;
         if (dev->request_kind == IOTSEC_KM_STATUS) {
@@ -240,43 +240,46 @@ void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
 
 /* ---- Answers to our requests ---- */
 
-/* M -> D  ACK to STATUS */
-static void take_status_answer(struct iotsec_device *dev, struct iotsec_device_group *group, uint8_t result)
+/* Forgets a group, and says so unless the application has had an answer already. One that had no keys is refused, for
+ * `reason`; one that had is left. */
+static void release_group(struct iotsec_device *dev, struct iotsec_device_group *group, enum iotsec_status reason)
 {
-    uint16_t group_id = group->csb.group_id;
-    bool awaited = (group->flags & GROUP_AWAITED) != 0;
-
-    switch (result) {
-    case IOTSEC_KM_DONE:
-        group->flags &= (uint16_t)~(GROUP_CONFLICT | GROUP_AWAITED);
-        if (awaited) {
-            iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_JOINED, IOTSEC_OK, group_id);
-        }
-        break;
-    case IOTSEC_KM_KEYS_FOLLOW:
-        iotsec_dev_ask_in(dev, group, KEYS_WAIT_MS);
-        break;
-    case IOTSEC_KM_NOT_MEMBER:
-        /* Only a fresh sender ID is safe now: somebody else may have got ours. */
-        iotsec_dev_group_forget(dev, group, GROUP_WANTED);
-        group->flags = (uint16_t)(GROUP_DUE | (awaited ? GROUP_AWAITED : 0));
-        break;
-    default:
-        iotsec_dev_ask(dev, group);
-        break;
-    }
-}
-
-/* Forgets a group and says why, unless the application has had an answer already. */
-static void release_group(struct iotsec_device *dev, struct iotsec_device_group *group, enum iotsec_device_event_kind kind,
-                          enum iotsec_status reason)
-{
+    enum iotsec_device_event_kind kind = IOTSEC_DEVICE_GROUP_REFUSED;
     uint16_t group_id = group->csb.group_id;
     bool quiet = (group->flags & GROUP_QUIET) != 0;
 
+    if (group->state != GROUP_WANTED) {
+        kind = IOTSEC_DEVICE_GROUP_LEFT;
+        reason = group->state == GROUP_LEFT ? IOTSEC_ERR_LEFT : IOTSEC_ERR_NOT_FOUND;
+    }
     iotsec_dev_group_forget(dev, group, GROUP_FREE);
     if (!quiet) {
         iotsec_dev_tell(dev, kind, reason, group_id);
+    }
+}
+
+/* M -> D  ACK to what was asked about a group */
+static void take_answer(struct iotsec_device *dev, struct iotsec_device_group *group, unsigned kind, unsigned result)
+{
+    unsigned awaited = group->flags & GROUP_AWAITED;
+
+    if (result == IOTSEC_KM_FAILED) {
+        iotsec_dev_ask(dev, group);
+    } else if (kind == IOTSEC_KM_GROUP_LEAVE) {
+        release_group(dev, group, IOTSEC_OK);
+    } else if (kind == IOTSEC_KM_GROUP_REQUEST || result == IOTSEC_KM_KEYS_FOLLOW) {
+        iotsec_dev_ask_in(dev, group, KEYS_WAIT_MS);
+    } else if (result == IOTSEC_KM_DONE) {
+        group->flags &= (uint16_t)~(GROUP_CONFLICT | GROUP_AWAITED);
+        if (awaited != 0) {
+            iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_JOINED, IOTSEC_OK, group->csb.group_id);
+        }
+    } else if (result == IOTSEC_KM_NOT_MEMBER) {
+        /* Only a fresh sender ID is safe now: somebody else may have got ours. */
+        iotsec_dev_group_forget(dev, group, GROUP_WANTED);
+        group->flags = (uint16_t)(GROUP_DUE | awaited);
+    } else {
+        iotsec_dev_ask(dev, group);
     }
 }
 
@@ -284,7 +287,7 @@ static void release_group(struct iotsec_device *dev, struct iotsec_device_group 
 static void take_ack(struct iotsec_device *dev, const struct iotsec_km_message *message)
 {
     struct iotsec_device_group *group = iotsec_dev_group(dev, dev->request_group);
-    uint8_t kind = dev->request_kind;
+    unsigned kind = dev->request_kind;
 
     if (kind == 0 || message->message != dev->request_id) {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_UNEXPECTED);
@@ -313,33 +316,12 @@ static void take_ack(struct iotsec_device *dev, const struct iotsec_km_message *
         return;
     }
 #endif
-    if (group == NULL || kind != request_of[group->state]) {
-        return;
-    }
-    if (kind == IOTSEC_KM_STATUS) {
-        take_status_answer(dev, group, message->code);
-    } else if (message->code == IOTSEC_KM_FAILED) {
-        iotsec_dev_ask(dev, group);
-    } else if (kind == IOTSEC_KM_GROUP_REQUEST) {
-        iotsec_dev_ask_in(dev, group, KEYS_WAIT_MS);
-    } else {
-        release_group(dev, group, IOTSEC_DEVICE_GROUP_LEFT, IOTSEC_ERR_LEFT);
+    if (group != NULL && kind == request_of[group->state]) {
+        take_answer(dev, group, kind, message->code);
     }
 }
 
 /* ---- What the manager sends ---- */
-
-/* Another TGK under the same number: one of the two ends has lost its memory. The manager finds out which. */
-static void take_conflict(struct iotsec_device *dev, struct iotsec_device_group *group)
-{
-    bool told = (group->flags & GROUP_CONFLICT) != 0;
-
-    group->flags |= GROUP_CONFLICT;
-    iotsec_dev_ask(dev, group);
-    if (!told) {
-        iotsec_dev_tell(dev, IOTSEC_DEVICE_KEY_CONFLICT, IOTSEC_ERR_KEY_CONFLICT, group->csb.group_id);
-    }
-}
 
 void iotsec_dev_listen(struct iotsec_device *dev, struct iotsec_device_group *group, const struct iotsec_addr *was)
 {
@@ -370,15 +352,36 @@ static enum iotsec_km_result result_of(struct iotsec_device *dev, struct iotsec_
 #endif
 }
 
+/* Keys that are installed came again: which the application may be waiting to hear, if a record of this step came before. */
+static void tell_awaited(struct iotsec_device *dev, struct iotsec_device_group *group)
+{
+    if ((group->flags & GROUP_AWAITED) != 0) {
+        group->flags &= (uint16_t)~GROUP_AWAITED;
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_JOINED, IOTSEC_OK, group->csb.group_id);
+    }
+}
+
+/* Another TGK under the same number: one of the two ends has lost its memory. The manager finds out which. */
+static void take_conflict(struct iotsec_device *dev, struct iotsec_device_group *group)
+{
+    bool told = (group->flags & GROUP_CONFLICT) != 0;
+
+    group->flags |= GROUP_CONFLICT;
+    iotsec_dev_ask(dev, group);
+    if (!told) {
+        iotsec_dev_tell(dev, IOTSEC_DEVICE_KEY_CONFLICT, IOTSEC_ERR_KEY_CONFLICT, group->csb.group_id);
+    }
+}
+
 /* M -> D  Master Key Data or Security Parameters Data. The group, if that may have made a pair complete; or NULL. */
 static struct iotsec_device_group *take_half(struct iotsec_device *dev, struct iotsec_km_message *message)
 {
     struct iotsec_device_group *group = iotsec_dev_group(dev, message->group_id);
-    bool master = message->kind == IOTSEC_KM_MASTER_KEY;
+    bool master = message->kind == IOTSEC_KM_MASTER_KEY; /* which alone is answered: once a pair */
     enum iotsec_status status;
 
     if (group == NULL || group->state == GROUP_LEFT) {
-        if (master) { /* once a pair */
+        if (master) {
             acknowledge(dev, message->message, IOTSEC_KM_NO_ROOM);
         }
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
@@ -390,23 +393,19 @@ static struct iotsec_device_group *take_half(struct iotsec_device *dev, struct i
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED);
         return NULL;
     }
-    if (master) {
-        status = iotsec_csb_master_key(&group->csb, message->key_number, message->sender_id, message->secret);
-    } else {
+    if (!master) {
         message->addr.interface = dev->interface; /* the group is heard where the device joined */
         status = iotsec_csb_parameters(&group->csb, message->key_number, message->secret, &message->addr,
                                        message->kind == IOTSEC_KM_PARAMETERS_EVICTION);
+        return status == IOTSEC_OK ? group : NULL;
     }
+    status = iotsec_csb_master_key(&group->csb, message->key_number, message->sender_id, message->secret);
     if (status == IOTSEC_OK) {
         return group;
     }
-    if (status == IOTSEC_ERR_EXISTS && master) {
-        /* only this half shows that the keys are the same, so it answers for both */
+    if (status == IOTSEC_ERR_EXISTS) { /* only this half shows that the keys are the same, so it answers for both */
         acknowledge(dev, message->message, result_of(dev, group));
-        if ((group->flags & GROUP_AWAITED) != 0) { /* a record of this step came before it */
-            group->flags &= (uint16_t)~GROUP_AWAITED;
-            iotsec_dev_tell(dev, IOTSEC_DEVICE_GROUP_JOINED, IOTSEC_OK, message->group_id);
-        }
+        tell_awaited(dev, group);
     } else if (status == IOTSEC_ERR_KEY_CONFLICT) {
         acknowledge(dev, message->message, IOTSEC_KM_CONFLICT);
         take_conflict(dev, group);
@@ -466,21 +465,17 @@ static void refuse_domain(struct iotsec_device *dev, uint8_t reason)
 static void take_refusal(struct iotsec_device *dev, const struct iotsec_km_message *message)
 {
     struct iotsec_device_group *group = iotsec_dev_group(dev, message->group_id);
-    enum iotsec_status reason = message->code == IOTSEC_KM_REASON_RESOURCES ? IOTSEC_ERR_RESOURCES : IOTSEC_ERR_GROUP_REFUSED;
 
     acknowledge(dev, message->message, IOTSEC_KM_DONE);
     if (message->group_id == 0) {
         refuse_domain(dev, message->code);
     } else if (group == NULL) {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_NOT_ALLOWED); /* its acknowledgement was lost the first time */
-    } else if (group->state == GROUP_WANTED) {
-        release_group(dev, group, IOTSEC_DEVICE_GROUP_REFUSED, reason);
-    } else if (group->state == GROUP_LEFT) {
-        release_group(dev, group, IOTSEC_DEVICE_GROUP_LEFT, IOTSEC_ERR_LEFT);
-    } else if (message->kind == IOTSEC_KM_GROUP_REMOVED) {
-        release_group(dev, group, IOTSEC_DEVICE_GROUP_LEFT, IOTSEC_ERR_NOT_FOUND);
-    } else {
+    } else if (group->state == GROUP_HELD && message->kind == IOTSEC_KM_REFUSED) {
         (void)iotsec_dev_drop(dev, IOTSEC_DROP_UNEXPECTED); /* keys are installed: only a removal takes them away */
+    } else {
+        release_group(dev, group,
+                      message->code == IOTSEC_KM_REASON_RESOURCES ? IOTSEC_ERR_RESOURCES : IOTSEC_ERR_GROUP_REFUSED);
     }
 }
 
