@@ -279,19 +279,11 @@ static bool load_key(struct iotsec_relay *relay)
 static bool make_mac(const struct iotsec_relay *relay, const uint8_t key[IOTSEC_KEY_BYTES], const uint8_t header[HEADER_MAC_AT],
                      uint8_t mac[32])
 {
-    const struct iotsec_hal *hal = relay->config->hal;
-    struct iotsec_hmac hmac;
-    struct iotsec_slice part;
-    bool made;
+    struct iotsec_slice parts[2]; /* the first belongs to iotsec_hmac */
 
-    if (iotsec_hmac_key(hal, &hmac, key, IOTSEC_KEY_BYTES) != IOTSEC_OK) {
-        return false;
-    }
-    part.data = header;
-    part.len = HEADER_MAC_AT;
-    made = iotsec_hmac_compute(hal, &hmac, &part, 1, mac) == IOTSEC_OK;
-    iotsec_hmac_done(hal, &hmac);
-    return made;
+    parts[1].data = header;
+    parts[1].len = HEADER_MAC_AT;
+    return iotsec_hmac(relay->config->hal, key, IOTSEC_KEY_BYTES, parts, 2, mac) == IOTSEC_OK;
 }
 
 static enum iotsec_relay_drop send_wrapped(struct iotsec_relay *relay, const struct iotsec_addr *from, const uint8_t *data,

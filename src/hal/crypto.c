@@ -147,89 +147,92 @@ out:
 
 #define DIGEST 32u
 #define HASH_BLOCK 64u
+#define INNER 0x36u
+#define OUTER 0x5Cu
 
-/* Hashes the parts from a state that stays as it is, or from the start when there is none. */
-static enum iotsec_status hash(const struct iotsec_hal *hal, const struct iotsec_sha256 *from, const struct iotsec_slice *parts,
-                               size_t count, uint8_t digest[DIGEST])
+enum iotsec_status iotsec_hmac_compute(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac,
+                                       const struct iotsec_slice *parts, size_t count, uint8_t mac[32])
 {
     const struct iotsec_crypto *crypto = hal->crypto;
     struct iotsec_sha256 sha;
-    int failed = from != NULL ? crypto->sha256_clone(hal->user, &sha, from) : crypto->sha256_start(hal->user, &sha);
+    struct iotsec_slice inner;
+    int failed;
+    unsigned i;
 
-    if (failed == 0) {
-        for (; count != 0; count--, parts++) {
-            if (parts->len != 0) {
-                failed |= crypto->sha256_update(hal->user, &sha, parts->data, parts->len);
+    /* the message from the inner pad, or from the start if it is no HMAC; then that hash from the outer pad */
+    for (i = 0; i < 2; i++) {
+        failed = hmac != NULL ? crypto->sha256_clone(hal->user, &sha, &hmac->pads[i]) : crypto->sha256_start(hal->user, &sha);
+        if (failed == 0) {
+            for (; count != 0; count--, parts++) {
+                if (parts->len != 0) {
+                    failed |= crypto->sha256_update(hal->user, &sha, parts->data, parts->len);
+                }
             }
+            /* also after a failure: it releases and wipes the state */
+            failed |= crypto->sha256_finish(hal->user, &sha, mac);
         }
-        /* also after a failure: it releases and wipes the state */
-        failed |= crypto->sha256_finish(hal->user, &sha, digest);
-    }
-    if (failed != 0) {
-        iotsec_wipe(digest, DIGEST);
-        return IOTSEC_ERR_CRYPTO;
+        if (failed != 0) {
+            iotsec_wipe(mac, DIGEST);
+            return IOTSEC_ERR_CRYPTO;
+        }
+        if (hmac == NULL) {
+            break;
+        }
+        inner.data = mac;
+        inner.len = DIGEST;
+        parts = &inner;
+        count = 1;
     }
     return IOTSEC_OK;
 }
 
-enum iotsec_status iotsec_sha256(const struct iotsec_hal *hal, const struct iotsec_slice *parts, size_t count, uint8_t digest[32])
+static void mask_pad(uint8_t pad[HASH_BLOCK], unsigned mask)
 {
-    return hash(hal, NULL, parts, count, digest);
+    size_t i;
+
+    for (i = 0; i < HASH_BLOCK; i++) {
+        pad[i] = (uint8_t)(pad[i] ^ mask);
+    }
 }
 
 enum iotsec_status iotsec_hmac_key(const struct iotsec_hal *hal, struct iotsec_hmac *hmac, const uint8_t *key, size_t key_len)
 {
     const struct iotsec_crypto *crypto = hal->crypto;
+    struct iotsec_sha256 *sha = hmac->pads;
     uint8_t pad[HASH_BLOCK];
-    struct iotsec_slice whole;
-    enum iotsec_status status = IOTSEC_OK;
-    uint8_t mask = 0x36;
-    unsigned i;
+    unsigned mask = INNER;
+    int failed = 0;
 
     memset(pad, 0, sizeof pad);
     if (key_len > HASH_BLOCK) {
-        whole.data = key;
-        whole.len = key_len;
-        status = hash(hal, NULL, &whole, 1, pad);
+        failed = crypto->sha256_start(hal->user, sha);
+        if (failed == 0) {
+            failed = crypto->sha256_update(hal->user, sha, key, key_len);
+            failed |= crypto->sha256_finish(hal->user, sha, pad);
+        }
     } else if (key_len != 0) {
         memcpy(pad, key, key_len);
     }
-    for (i = 0; i < 2 && status == IOTSEC_OK; i++) {
-        struct iotsec_sha256 *sha = &hmac->pads[i];
-        size_t at;
-
-        for (at = 0; at < HASH_BLOCK; at++) {
-            pad[at] ^= mask;
-        }
-        mask = 0x36 ^ 0x5C; /* takes the first pad off and the second on */
-        status = IOTSEC_ERR_CRYPTO;
-        if (crypto->sha256_start(hal->user, sha) == 0) {
-            if (crypto->sha256_update(hal->user, sha, pad, sizeof pad) == 0) {
-                status = IOTSEC_OK;
-                continue;
+    while (failed == 0) {
+        mask_pad(pad, mask);
+        mask = INNER ^ OUTER; /* takes the first mask off and the second on */
+        failed = crypto->sha256_start(hal->user, sha);
+        if (failed == 0) {
+            failed = crypto->sha256_update(hal->user, sha, pad, sizeof pad);
+            if (failed != 0) {
+                crypto->sha256_abort(hal->user, sha);
             }
-            crypto->sha256_abort(hal->user, sha);
         }
-        if (i != 0) {
-            crypto->sha256_abort(hal->user, &hmac->pads[0]);
+        if (sha != hmac->pads) {
+            if (failed != 0) {
+                crypto->sha256_abort(hal->user, hmac->pads);
+            }
+            break;
         }
+        sha++;
     }
     iotsec_wipe(pad, sizeof pad);
-    return status;
-}
-
-enum iotsec_status iotsec_hmac_compute(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac,
-                                       const struct iotsec_slice *parts, size_t count, uint8_t mac[32])
-{
-    struct iotsec_slice inner;
-    enum iotsec_status status = hash(hal, &hmac->pads[0], parts, count, mac);
-
-    if (status == IOTSEC_OK) {
-        inner.data = mac;
-        inner.len = DIGEST;
-        status = hash(hal, &hmac->pads[1], &inner, 1, mac);
-    }
-    return status;
+    return failed == 0 ? IOTSEC_OK : IOTSEC_ERR_CRYPTO;
 }
 
 void iotsec_hmac_done(const struct iotsec_hal *hal, struct iotsec_hmac *hmac)
@@ -239,59 +242,57 @@ void iotsec_hmac_done(const struct iotsec_hal *hal, struct iotsec_hmac *hmac)
     hal->crypto->sha256_abort(hal->user, &hmac->pads[1]);
 }
 
+enum iotsec_status iotsec_hmac(const struct iotsec_hal *hal, const uint8_t *key, size_t key_len, struct iotsec_slice *parts,
+                               size_t count, uint8_t mac[32])
+{
+    uint8_t pad[HASH_BLOCK];
+    struct iotsec_slice outer[2];
+    enum iotsec_status status;
+
+    memset(pad, 0, sizeof pad);
+    memcpy(pad, key, key_len);
+    parts->data = pad;
+    parts->len = sizeof pad;
+    outer[0] = *parts;
+    outer[1].data = mac;
+    outer[1].len = DIGEST;
+    mask_pad(pad, INNER);
+    status = iotsec_sha256(hal, parts, count, mac);
+    if (status == IOTSEC_OK) {
+        mask_pad(pad, INNER ^ OUTER);
+        status = iotsec_sha256(hal, outer, 2, mac);
+    }
+    iotsec_wipe(pad, sizeof pad);
+    return status;
+}
+
 /* ---- Pseudo-random functions ---- */
 
 /* A(1) = HMAC(seed), A(i) = HMAC(A(i - 1)); output HMAC(A(1) | seed) | HMAC(A(2) | seed) | ... */
-enum iotsec_status iotsec_p_hash_xor(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac, struct iotsec_slice *parts,
-                                     size_t count, uint8_t *out, size_t out_len)
+enum iotsec_status iotsec_p_hash(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac, struct iotsec_slice *parts,
+                                 size_t count, uint8_t *out, size_t out_len)
 {
     uint8_t a[DIGEST];
-    uint8_t block[DIGEST];
-    size_t done = 0;
+    uint8_t *to = out;
+    size_t left = out_len;
     enum iotsec_status status = iotsec_hmac_compute(hal, hmac, parts + 1, count - 1, a);
 
     parts->data = a;
     parts->len = sizeof a;
-    while (status == IOTSEC_OK && done < out_len) {
-        size_t n = out_len - done < DIGEST ? out_len - done : DIGEST;
-
-        status = iotsec_hmac_compute(hal, hmac, parts, count, block);
-        xor_bytes(out + done, block, n);
-        done += n;
-        if (status == IOTSEC_OK && done < out_len) {
+    for (; status == IOTSEC_OK && left > DIGEST; left -= DIGEST, to += DIGEST) {
+        status = iotsec_hmac_compute(hal, hmac, parts, count, to);
+        if (status == IOTSEC_OK) {
             status = iotsec_hmac_compute(hal, hmac, parts, 1, a);
         }
+    }
+    if (status == IOTSEC_OK) {
+        /* the last of A is not needed after it */
+        status = iotsec_hmac_compute(hal, hmac, parts, count, a);
+        memcpy(to, a, left);
     }
     if (status != IOTSEC_OK) {
         iotsec_wipe(out, out_len);
     }
     iotsec_wipe(a, sizeof a);
-    iotsec_wipe(block, sizeof block);
-    return status;
-}
-
-enum iotsec_status iotsec_mikey_prf(const struct iotsec_hal *hal, const uint8_t *inkey, size_t inkey_len,
-                                    const uint8_t *label, size_t label_len, uint8_t *out, size_t out_len)
-{
-    struct iotsec_hmac hmac;
-    struct iotsec_slice parts[2];
-    enum iotsec_status status = IOTSEC_OK;
-
-    parts[1].data = label;
-    parts[1].len = label_len;
-    memset(out, 0, out_len);
-    while (inkey_len != 0 && status == IOTSEC_OK) {
-        size_t n = inkey_len < 32 ? inkey_len : 32; /* 256 bits (RFC 3830, section 4.1.2) */
-
-        status = iotsec_hmac_key(hal, &hmac, inkey, n);
-        if (status == IOTSEC_OK) {
-            status = iotsec_p_hash_xor(hal, &hmac, parts, 2, out, out_len);
-            iotsec_hmac_done(hal, &hmac);
-        } else {
-            iotsec_wipe(out, out_len);
-        }
-        inkey += n;
-        inkey_len -= n;
-    }
     return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* AES-CCM, HMAC-SHA-256 and the pseudo-random functions over a HAL's crypto operations. */
+/* AES-CCM, HMAC-SHA-256 and P_hash over a HAL's crypto operations. */
 #ifndef IOTSEC_SRC_HAL_CRYPTO_H
 #define IOTSEC_SRC_HAL_CRYPTO_H
 
@@ -50,25 +50,31 @@ struct iotsec_slice {
 
 /* Every success is followed by one iotsec_hmac_done, which wipes. Status: OK, ERR_CRYPTO. */
 enum iotsec_status iotsec_hmac_key(const struct iotsec_hal *hal, struct iotsec_hmac *hmac, const uint8_t *key, size_t key_len);
-/* mac may be one of the parts: it is written when all of them have been read, and wiped on failure. */
+/* mac may be one of the parts: it is written when all of them have been read. Status: OK, ERR_CRYPTO: mac is wiped. */
 enum iotsec_status iotsec_hmac_compute(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac,
                                        const struct iotsec_slice *parts, size_t count, uint8_t mac[32]);
 void iotsec_hmac_done(const struct iotsec_hal *hal, struct iotsec_hmac *hmac);
 
 /*
- * P_hash (RFC 5246, section 5; the same function as P in RFC 3830, section 4.1.2): out_len bytes over the seed, XORed
- * into out, because RFC 3830 wants the XOR of several. parts[0] is the function's own, the seed follows it; count is that
- * of both. out does not overlap the seed. Status: OK, ERR_CRYPTO: out is wiped.
+ * The HMAC of one message under a key of at most 64 bytes: the same work, with two hash states less on the stack.
+ * parts[0] is the function's own, the message follows it; count is that of both. Status: OK, ERR_CRYPTO: mac is wiped.
  */
-enum iotsec_status iotsec_p_hash_xor(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac, struct iotsec_slice *parts,
-                                     size_t count, uint8_t *out, size_t out_len);
-
-/* RFC 3830's PRF with HMAC-SHA-256: inkey is split into 256-bit blocks whose P outputs are XORed.
- * out does not overlap inkey or label. Secrets on the stack are wiped. Status: OK, ERR_CRYPTO: out is wiped. */
-enum iotsec_status iotsec_mikey_prf(const struct iotsec_hal *hal, const uint8_t *inkey, size_t inkey_len,
-                                    const uint8_t *label, size_t label_len, uint8_t *out, size_t out_len);
+enum iotsec_status iotsec_hmac(const struct iotsec_hal *hal, const uint8_t *key, size_t key_len, struct iotsec_slice *parts,
+                               size_t count, uint8_t mac[32]);
 
 /* SHA-256 in one call. Status: OK, ERR_CRYPTO: digest is wiped. */
-enum iotsec_status iotsec_sha256(const struct iotsec_hal *hal, const struct iotsec_slice *parts, size_t count, uint8_t digest[32]);
+static inline enum iotsec_status iotsec_sha256(const struct iotsec_hal *hal, const struct iotsec_slice *parts, size_t count,
+                                               uint8_t digest[32])
+{
+    return iotsec_hmac_compute(hal, NULL, parts, count, digest);
+}
+
+/*
+ * P_hash (RFC 5246, section 5; the same function as P in RFC 3830, section 4.1.2): out_len bytes, at least one, over the
+ * seed. parts[0] is the function's own, the seed follows it; count is that of both. out does not overlap the seed.
+ * Status: OK, ERR_CRYPTO: out is wiped.
+ */
+enum iotsec_status iotsec_p_hash(const struct iotsec_hal *hal, const struct iotsec_hmac *hmac, struct iotsec_slice *parts,
+                                 size_t count, uint8_t *out, size_t out_len);
 
 #endif

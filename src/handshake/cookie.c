@@ -26,23 +26,17 @@ enum iotsec_status iotsec_cookie_make(const struct iotsec_dtls *dtls, const stru
                                       uint8_t cookie[IOTSEC_COOKIE_BYTES])
 {
     const struct iotsec_hal *hal = dtls->config->hal;
-    struct iotsec_hmac hmac;
-    struct iotsec_slice parts[4];
+    struct iotsec_slice parts[5]; /* the first belongs to iotsec_hmac */
     enum iotsec_status status;
     uint8_t mac[32];
 
-    status = iotsec_hmac_key(hal, &hmac, dtls->cookie_secret, sizeof dtls->cookie_secret);
-    if (status != IOTSEC_OK) {
-        return status;
-    }
-    parts[0].data = (const uint8_t *)&period; /* never leaves this machine: its byte order does not matter */
-    parts[0].len = sizeof period;
-    parts[1].data = (const uint8_t *)path; /* has no padding: dtls.h */
-    parts[1].len = sizeof *path;
-    parts[2] = *before;
-    parts[3] = *after;
-    status = iotsec_hmac_compute(hal, &hmac, parts, 4, mac);
-    iotsec_hmac_done(hal, &hmac);
+    parts[1].data = (const uint8_t *)&period; /* never leaves this machine: its byte order does not matter */
+    parts[1].len = sizeof period;
+    parts[2].data = (const uint8_t *)path; /* has no padding: dtls.h */
+    parts[2].len = sizeof *path;
+    parts[3] = *before;
+    parts[4] = *after;
+    status = iotsec_hmac(hal, dtls->cookie_secret, sizeof dtls->cookie_secret, parts, 5, mac);
     memcpy(cookie, mac, IOTSEC_COOKIE_BYTES);
     cookie[IOTSEC_COOKIE_BYTES - 1] = (uint8_t)((cookie[IOTSEC_COOKIE_BYTES - 1] & 0xFEu) | (period & 1u));
     iotsec_wipe(mac, sizeof mac);

@@ -69,7 +69,7 @@ struct schedule {
 static enum iotsec_status compute_prf(const struct schedule *s, const char *label, const uint8_t *seed1, const uint8_t *seed2,
                                       uint8_t *out, size_t out_len)
 {
-    struct iotsec_slice parts[4]; /* the first belongs to iotsec_p_hash_xor */
+    struct iotsec_slice parts[4]; /* the first belongs to iotsec_p_hash */
 
     parts[1].data = (const uint8_t *)label;
     parts[1].len = strlen(label);
@@ -77,8 +77,7 @@ static enum iotsec_status compute_prf(const struct schedule *s, const char *labe
     parts[2].len = 32;
     parts[3].data = seed2;
     parts[3].len = 32;
-    memset(out, 0, out_len);
-    return iotsec_p_hash_xor(s->hal, &s->secret, parts, seed2 != NULL ? 4 : 3, out, out_len);
+    return iotsec_p_hash(s->hal, &s->secret, parts, seed2 != NULL ? 4 : 3, out, out_len);
 }
 
 #if IOTSEC_KEYLOG

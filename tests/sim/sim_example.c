@@ -80,8 +80,7 @@ static void derive_key_block(const struct iotsec_hal *hal, const uint8_t *client
     struct iotsec_hmac hmac;
 
     assert_int_equal(iotsec_hmac_key(hal, &hmac, master, sizeof master), IOTSEC_OK);
-    memset(block, 0, 40);
-    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, 4, block, 40), IOTSEC_OK);
+    assert_int_equal(iotsec_p_hash(hal, &hmac, seed, 4, block, 40), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
 }
 
@@ -350,13 +349,13 @@ static void check_master(const struct iotsec_hal *hal, const uint8_t psk[32], co
     static const char label[] = "extended master secret";
     struct iotsec_slice seed[] = {{NULL, 0}, {(const uint8_t *)label, sizeof label - 1}, {hash, 32}};
     uint8_t premaster[2 + 32 + 2 + 32] = {0, 32};
-    uint8_t computed[IOTSEC_MASTER_SECRET_BYTES] = {0};
+    uint8_t computed[IOTSEC_MASTER_SECRET_BYTES];
     struct iotsec_hmac hmac;
 
     premaster[35] = 32;
     memcpy(premaster + 36, psk, 32);
     assert_int_equal(iotsec_hmac_key(hal, &hmac, premaster, sizeof premaster), IOTSEC_OK);
-    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, 3, computed, sizeof computed), IOTSEC_OK);
+    assert_int_equal(iotsec_p_hash(hal, &hmac, seed, 3, computed, sizeof computed), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
     assert_memory_equal(computed, master, sizeof master);
 }
@@ -416,8 +415,7 @@ static void say_session(const struct net *net, size_t first, const struct node *
                 say_secret("client_write_IV", block + 32, 4);
                 say_secret("server_write_IV", block + 36, 4);
                 assert_int_equal(iotsec_hmac_key(hal, &hmac, master, sizeof master), IOTSEC_OK);
-                memset(exported, 0, IOTSEC_EXPORTED_BYTES);
-                assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, 4, exported, IOTSEC_EXPORTED_BYTES), IOTSEC_OK);
+                assert_int_equal(iotsec_p_hash(hal, &hmac, seed, 4, exported, IOTSEC_EXPORTED_BYTES), IOTSEC_OK);
                 iotsec_hmac_done(hal, &hmac);
             }
         }
@@ -537,8 +535,7 @@ static void make_pair_example(void)
     label[4] = 2;
     memcpy(label + 5, exported, sizeof exported);
     assert_int_equal(iotsec_hmac_key(hal, &hmac, tgk, 16), IOTSEC_OK);
-    memset(key, 0, sizeof key);
-    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, slices, 2, key, sizeof key), IOTSEC_OK);
+    assert_int_equal(iotsec_p_hash(hal, &hmac, slices, 2, key, sizeof key), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
     for (n = 0; n < 2; n++) {
         assert_int_equal(

@@ -180,8 +180,7 @@ static void prf(const struct iotsec_hal *hal, const uint8_t *secret, size_t len,
     struct iotsec_hmac hmac;
 
     assert_int_equal(iotsec_hmac_key(hal, &hmac, secret, len), IOTSEC_OK);
-    memset(out, 0, out_len);
-    assert_int_equal(iotsec_p_hash_xor(hal, &hmac, seed, b != NULL ? 4 : 3, out, out_len), IOTSEC_OK);
+    assert_int_equal(iotsec_p_hash(hal, &hmac, seed, b != NULL ? 4 : 3, out, out_len), IOTSEC_OK);
     iotsec_hmac_done(hal, &hmac);
 }
 
