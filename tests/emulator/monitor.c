@@ -156,7 +156,7 @@ void monitor_frame(struct world *world, struct node *from, const uint8_t *psdu, 
     seen = place(monitor, nonce);
     if (seen->nonce == nonce && seen->frame != frame) {
         world_fail(world, "%s: frame counter %08x used for two different frames under one key", from->name,
-                   (unsigned)(psdu[at + 1] | psdu[at + 2] << 8 | psdu[at + 3] << 16 | (unsigned)psdu[at + 4] << 24));
+                   psdu[at + 1] | (unsigned)psdu[at + 2] << 8 | (unsigned)psdu[at + 3] << 16 | (unsigned)psdu[at + 4] << 24);
         return;
     }
     if (seen->nonce != nonce) {
