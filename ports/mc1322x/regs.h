@@ -190,7 +190,7 @@
 
 /* ---- The boot ROM's services (Thumb entry points, AAPCS) ---- */
 
-#define ROM_DATA_INIT 0x000108D1u
+#define ROM_DATA_INIT 0x000108D0u /* ARM code, called by start.S; the others are Thumb */
 #define ROM_NVM_DETECT 0x00006CB9u
 #define ROM_NVM_READ 0x00006D69u
 #define ROM_NVM_ERASE 0x00006E05u

@@ -6,7 +6,7 @@
  */
         .syntax unified
         .cpu    arm7tdmi
-        .equ    ROM_DATA_INIT, 0x000108d1
+        .equ    ROM_DATA_INIT, 0x000108d0         /* ARM code, unlike the services behind it */
         .equ    STACK_PAINT, 0x5afe57ac         /* fault.c knows it too */
 
         .section .vectors, "ax"                 /* "ax": or the linker would not see that branches change the instruction set */
