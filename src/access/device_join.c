@@ -388,7 +388,7 @@ static void take_failure(void *user, iotsec_dtls_handle handshake, const struct 
     (void)peer;
 #if IOTSEC_PAIRWISE
     if (handshake != dev->handshake) {
-        iotsec_dev_pair_failed(dev, handshake, reason);
+        iotsec_dev_pair_event(dev, handshake, IOTSEC_DEVICE_PEER_FAILED, reason);
         return;
     }
 #else
@@ -408,7 +408,7 @@ static void take_close(void *user, iotsec_dtls_handle session, uint32_t peer, en
     (void)peer;
     if (session != dev->session) {
 #if IOTSEC_PAIRWISE
-        iotsec_dev_pair_closed(dev, session, reason);
+        iotsec_dev_pair_event(dev, session, IOTSEC_DEVICE_PEER_CLOSED, reason);
 #endif
         return;
     }
@@ -443,7 +443,7 @@ static void take_forgeries(void *user, iotsec_dtls_handle session, uint32_t peer
     (void)peer;
 #if IOTSEC_PAIRWISE
     if (session != ((struct iotsec_device *)user)->session) {
-        iotsec_dev_pair_forgeries(user, session);
+        iotsec_dev_pair_event(user, session, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES);
         return;
     }
 #else

@@ -50,32 +50,34 @@
 
 /* ---- Pairs ---- */
 
+/* The slot of that number, whatever is in it; NULL: there are no more. */
+static struct iotsec_pair *get_slot(const struct iotsec_device *dev, unsigned number)
+{
+    return number < dev->config->pair_count ? dev->config->pairs + number : NULL;
+}
+
 /* The slot of that identity, or NULL. Of length 0: a free one. */
 static struct iotsec_pair *find_pair(const struct iotsec_device *dev, const uint8_t *identity, size_t len)
 {
-    struct iotsec_pair *pair = dev->config->pairs;
-    uint16_t left = dev->config->pair_count;
+    struct iotsec_pair *pair;
+    unsigned i = 0;
 
-    for (; left != 0; left--, pair++) {
-        if (pair->identity_len == len && memcmp(pair->identity, identity, len) == 0) {
-            return pair;
-        }
-    }
-    return NULL;
+    do {
+        pair = get_slot(dev, i++);
+    } while (pair != NULL && (pair->identity_len != len || memcmp(pair->identity, identity, len) != 0));
+    return pair;
 }
 
 /* The pair whose session or handshake that is, or NULL. */
 static struct iotsec_pair *find_handle(const struct iotsec_device *dev, iotsec_dtls_handle handle)
 {
-    struct iotsec_pair *pair = dev->config->pairs;
-    uint16_t left = dev->config->pair_count;
+    struct iotsec_pair *pair;
+    unsigned i = 0;
 
-    for (; left != 0; left--, pair++) {
-        if (handle != 0 && (pair->session == handle || pair->handshake == handle)) {
-            return pair;
-        }
-    }
-    return NULL;
+    do {
+        pair = get_slot(dev, i++);
+    } while (pair != NULL && (handle == 0 || (pair->session != handle && pair->handshake != handle)));
+    return pair;
 }
 
 static uint8_t *message_of(const struct iotsec_device *dev, const struct iotsec_pair *pair)
@@ -153,6 +155,15 @@ static enum iotsec_status get_point(const struct iotsec_device *dev, const uint8
                                     uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
 {
     return iotsec_polykey_point(dev->config->hal, identity, len, point);
+}
+
+/* The point of an identity; and whether it may be talked to: OK, REVOKED, or what went wrong. */
+static enum iotsec_status check_peer(const struct iotsec_device *dev, const uint8_t *identity, size_t len,
+                                     uint8_t point[IOTSEC_POLY_ELEMENT_BYTES])
+{
+    enum iotsec_status status = get_point(dev, identity, len, point);
+
+    return status == IOTSEC_OK && iotsec_dev_is_revoked(dev, point) ? IOTSEC_ERR_REVOKED : status;
 }
 
 /* The engine's number for an identity: never 0, which is the manager's. */
@@ -240,16 +251,15 @@ static void refuse(struct iotsec_device *dev, iotsec_dtls_handle handle, enum io
 
 /* The slot of that identity, or a new one: who then finds no use for it calls free_if_done. If need be, the pair that has
  * been silent longest makes room. Runs the application's code. */
-static struct iotsec_pair *get_slot(struct iotsec_device *dev, const uint8_t *identity, size_t len)
+static struct iotsec_pair *take_slot(struct iotsec_device *dev, const uint8_t *identity, size_t len)
 {
     struct iotsec_pair *pair = find_pair(dev, identity, len);
     struct iotsec_pair *spare = NULL;
     uint32_t now = iotsec_dev_now(dev);
-    uint16_t i;
+    unsigned i;
 
     if (pair == NULL && find_pair(dev, identity, 0) == NULL) {
-        for (i = 0; i < dev->config->pair_count; i++) {
-            pair = &dev->config->pairs[i];
+        for (i = 0; (pair = get_slot(dev, i)) != NULL; i++) {
             if (pair->handshake == 0 && pair->flags == 0 && now - pair->used_at >= PAIR_SPARE_MS &&
                 (spare == NULL || now - pair->used_at > now - spare->used_at)) {
                 spare = pair;
@@ -452,10 +462,7 @@ enum iotsec_status iotsec_dev_pair_client_psk(void *user, const struct iotsec_dt
     if (pair == NULL || (hello->scratch[SCRATCH_FLAGS] & HELLO_TAKEN) == 0) {
         return IOTSEC_ERR_PEER_IDENTITY; /* a server, but no device */
     }
-    status = get_point(dev, pair->identity, pair->identity_len, point);
-    if (status == IOTSEC_OK && iotsec_dev_is_revoked(dev, point)) {
-        status = IOTSEC_ERR_REVOKED;
-    }
+    status = check_peer(dev, pair->identity, pair->identity_len, point);
     return status != IOTSEC_OK ? status : derive(dev, hello->scratch, pair->identity, pair->identity_len, psk);
 }
 
@@ -485,10 +492,10 @@ static bool must_wait(struct iotsec_device *dev, struct iotsec_pair *pair, const
 
 bool iotsec_dev_pairs_make_room(struct iotsec_device *dev)
 {
-    struct iotsec_pair *pair = dev->config->pairs;
-    uint16_t left = dev->config->pair_count;
+    struct iotsec_pair *pair;
+    unsigned i;
 
-    for (; left != 0; left--, pair++) {
+    for (i = 0; (pair = get_slot(dev, i)) != NULL; i++) {
         if (pair->handshake != 0 && pair->queued == 0) {
             end_attempt(dev, pair);
             return true;
@@ -559,13 +566,10 @@ static enum iotsec_status check_session(const struct iotsec_device *dev, const s
                                         const struct iotsec_pair *pair)
 {
     uint8_t point[IOTSEC_POLY_ELEMENT_BYTES];
-    enum iotsec_status status = get_point(dev, pair->identity, pair->identity_len, point);
+    enum iotsec_status status = check_peer(dev, pair->identity, pair->identity_len, point);
 
     if (status != IOTSEC_OK) {
         return status;
-    }
-    if (iotsec_dev_is_revoked(dev, point)) {
-        return IOTSEC_ERR_REVOKED;
     }
     if (iotsec_dev_share(dev, iotsec_get_u32(info->scratch + SCRATCH_GENERATION)) == NULL) {
         return IOTSEC_ERR_GENERATION;
@@ -578,7 +582,7 @@ static enum iotsec_status check_session(const struct iotsec_device *dev, const s
 void iotsec_dev_pair_established(struct iotsec_device *dev, const struct iotsec_dtls_info *info)
 {
     struct iotsec_pair *pair =
-        info->is_server ? get_slot(dev, info->identity, info->identity_len) : find_handle(dev, info->handshake);
+        info->is_server ? take_slot(dev, info->identity, info->identity_len) : find_handle(dev, info->handshake);
     enum iotsec_status status = pair != NULL ? check_session(dev, info, pair) : IOTSEC_ERR_FULL;
 
     if (status == IOTSEC_OK) {
@@ -648,7 +652,7 @@ static enum iotsec_status open_and_queue(struct iotsec_device *dev, const struct
     enum iotsec_status status;
 
     dev->flags |= DEVICE_BUSY; /* as in every other callback */
-    pair = get_slot(dev, to->identity, to->identity_len);
+    pair = take_slot(dev, to->identity, to->identity_len);
     dev->flags = (uint8_t)((dev->flags & ~DEVICE_BUSY) | busy);
     if (pair == NULL) {
         return IOTSEC_ERR_FULL;
@@ -695,12 +699,9 @@ enum iotsec_status iotsec_send(struct iotsec_device *device, const struct iotsec
         close_session(device, pair); /* it is used up, and gone */
         free_if_done(pair);
     }
-    status = get_point(device, peer->identity, peer->identity_len, point);
+    status = check_peer(device, peer->identity, peer->identity_len, point);
     if (status != IOTSEC_OK) {
         return status;
-    }
-    if (iotsec_dev_is_revoked(device, point)) {
-        return IOTSEC_ERR_REVOKED;
     }
     return len > device->config->pair_message_size ? IOTSEC_ERR_TOO_LONG : open_and_queue(device, peer, data, len);
 }
@@ -741,24 +742,16 @@ enum iotsec_status iotsec_peer_key(const struct iotsec_device *device, const uin
 
 /* ---- What happens to handshakes and sessions ---- */
 
-void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handshake, enum iotsec_status reason)
+void iotsec_dev_pair_event(struct iotsec_device *dev, iotsec_dtls_handle handle, enum iotsec_device_event_kind kind,
+                           enum iotsec_status reason)
 {
-    struct iotsec_pair *pair = find_handle(dev, handshake);
+    struct iotsec_pair *pair = find_handle(dev, handle);
 
     if (pair != NULL) {
-        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
-    } else if (reason == IOTSEC_ERR_WRONG_PSK) {
+        tell_pair(dev, pair, kind, reason);
+    } else if (kind == IOTSEC_DEVICE_PEER_FAILED && reason == IOTSEC_ERR_WRONG_PSK) {
         /* An unknown identity was told, with its reason, at the look-up; the rest may be loss. */
-        refuse(dev, handshake, reason, NULL, 0);
-    }
-}
-
-void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle session, enum iotsec_status reason)
-{
-    struct iotsec_pair *pair = find_handle(dev, session);
-
-    if (pair != NULL) {
-        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, reason);
+        refuse(dev, handle, reason, NULL, 0);
     }
 }
 
@@ -798,21 +791,12 @@ void iotsec_dev_pair_content(struct iotsec_device *dev, iotsec_dtls_handle sessi
     dev->config->callbacks->receive(dev->config->user, &peer, data, len);
 }
 
-void iotsec_dev_pair_forgeries(struct iotsec_device *dev, iotsec_dtls_handle session)
-{
-    struct iotsec_pair *pair = find_handle(dev, session);
-
-    if (pair != NULL) {
-        tell_pair(dev, pair, IOTSEC_DEVICE_FORGERIES, IOTSEC_ERR_FORGERIES);
-    }
-}
-
 void iotsec_dev_pairs_yield(struct iotsec_device *dev, const struct iotsec_addr *addr)
 {
-    struct iotsec_pair *pair = dev->config->pairs;
-    uint16_t left = dev->config->pair_count;
+    struct iotsec_pair *pair;
+    unsigned i;
 
-    for (; left != 0; left--, pair++) {
+    for (i = 0; (pair = get_slot(dev, i)) != NULL; i++) {
         if (stands_at(dev, pair, addr)) {
             (void)iotsec_dtls_close(&dev->dtls, pair->session, IOTSEC_ALERT_CLOSE_NOTIFY);
         }
@@ -827,10 +811,11 @@ void iotsec_dev_pairs_yield(struct iotsec_device *dev, const struct iotsec_addr 
 
 void iotsec_dev_pairs_forget(struct iotsec_device *dev)
 {
-    uint16_t i;
+    struct iotsec_pair *pair;
+    unsigned i;
 
-    for (i = 0; i < dev->config->pair_count; i++) {
-        forget_pair(dev, &dev->config->pairs[i]);
+    for (i = 0; (pair = get_slot(dev, i)) != NULL; i++) {
+        forget_pair(dev, pair);
     }
 }
 
@@ -843,26 +828,25 @@ static bool review_pair(struct iotsec_device *dev, struct iotsec_pair *pair)
     if (pair->identity_len == 0) {
         return false;
     }
-    if (get_point(dev, pair->identity, pair->identity_len, point) != IOTSEC_OK || iotsec_dev_is_revoked(dev, point)) {
+    if (check_peer(dev, pair->identity, pair->identity_len, point) != IOTSEC_OK) {
         reason = IOTSEC_ERR_REVOKED;
+    } else if (pair->session != 0 && iotsec_dev_share(dev, pair->generation) == NULL) {
+        reason = IOTSEC_ERR_GENERATION;
     }
-    if (pair->session != 0 && (reason != IOTSEC_OK || iotsec_dev_share(dev, pair->generation) == NULL)) {
-        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, reason != IOTSEC_OK ? reason : IOTSEC_ERR_GENERATION);
-        return true;
+    if (reason == IOTSEC_OK) {
+        return false;
     }
-    if (reason != IOTSEC_OK) {
-        tell_pair(dev, pair, IOTSEC_DEVICE_PEER_FAILED, reason);
-        return true;
-    }
-    return false;
+    tell_pair(dev, pair, pair->session != 0 ? IOTSEC_DEVICE_PEER_CLOSED : IOTSEC_DEVICE_PEER_FAILED, reason);
+    return true;
 }
 
 void iotsec_dev_pairs_review(struct iotsec_device *dev)
 {
-    uint16_t i;
+    struct iotsec_pair *pair;
+    unsigned i;
 
-    for (i = 0; i < dev->config->pair_count; i++) {
-        while (review_pair(dev, &dev->config->pairs[i])) {
+    for (i = 0; (pair = get_slot(dev, i)) != NULL; i++) {
+        while (review_pair(dev, pair)) {
             /* nothing more to do: whoever has the slot now is looked at, too */
         }
     }
@@ -872,11 +856,10 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
 {
     uint32_t idle = iotsec_value_or(dev->config->pair_idle_ms, IOTSEC_PAIR_IDLE_MS);
     uint32_t now = iotsec_dev_now(dev);
-    uint16_t i;
+    struct iotsec_pair *pair;
+    unsigned i;
 
-    for (i = 0; i < dev->config->pair_count; i++) {
-        struct iotsec_pair *pair = &dev->config->pairs[i];
-
+    for (i = 0; (pair = get_slot(dev, i)) != NULL; i++) {
         if (pair->session != 0) {
             /* somebody else has its address now */
             bool gone = iotsec_dtls_peer(&dev->dtls, pair->session, NULL, NULL) != IOTSEC_OK;

@@ -243,10 +243,9 @@ enum iotsec_status iotsec_dev_pair_client_psk(void *user, const struct iotsec_dt
 void iotsec_dev_pair_doubted(void *user, iotsec_dtls_handle session);
 /* What the handshake and the sessions of pairs tell. Run the application's code. */
 void iotsec_dev_pair_established(struct iotsec_device *dev, const struct iotsec_dtls_info *info);
-void iotsec_dev_pair_failed(struct iotsec_device *dev, iotsec_dtls_handle handshake, enum iotsec_status reason);
-void iotsec_dev_pair_closed(struct iotsec_device *dev, iotsec_dtls_handle session, enum iotsec_status reason);
+void iotsec_dev_pair_event(struct iotsec_device *dev, iotsec_dtls_handle handle, enum iotsec_device_event_kind kind,
+                           enum iotsec_status reason);
 void iotsec_dev_pair_content(struct iotsec_device *dev, iotsec_dtls_handle session, const uint8_t *data, size_t len);
-void iotsec_dev_pair_forgeries(struct iotsec_device *dev, iotsec_dtls_handle session);
 /* Gives a handshake up that only renews a session, if there is one: anybody can cause it. What somebody waits for goes first. */
 bool iotsec_dev_pairs_make_room(struct iotsec_device *dev);
 /* The manager is to be at that address: who is there, or is tried there, gives way. iotsec_poll tells. */
