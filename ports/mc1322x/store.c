@@ -86,9 +86,10 @@ static struct {
 
 /* ---- Words in code ---- */
 
+/* Slots count from 1 here: what is left of an overwritten value must not look like the first one. */
 static uint32_t head_word(unsigned slot, unsigned len)
 {
-    uint32_t x = slot << 9 | len;
+    uint32_t x = (slot + 1) << 9 | len;
 
     return x | ~x << 16;
 }
@@ -96,7 +97,7 @@ static uint32_t head_word(unsigned slot, unsigned len)
 /* Another arrangement than the head's, so that neither is taken for the other. */
 static uint32_t commit_word(unsigned slot, unsigned len)
 {
-    uint32_t x = slot << 9 | len;
+    uint32_t x = (slot + 1) << 9 | len;
 
     return x | ~(x << 8 | x >> 8) << 16;
 }
@@ -109,6 +110,12 @@ static unsigned ones(uint32_t word)
         n++;
     }
     return n;
+}
+
+/* Zero, or meant to be, in a place that does not take all of it. Heads have sixteen ones, and bad ones hardly less than half. */
+static bool is_void(uint32_t word)
+{
+    return ones(word) < 8;
 }
 
 static uint32_t get_word(uint32_t at)
@@ -168,7 +175,7 @@ static uint32_t commit_at(const struct record *record)
 static bool record_from(struct record *record, uint32_t at, uint32_t word)
 {
     record->at = at;
-    record->slot = (uint16_t)((word & 0xFFFF) >> 9);
+    record->slot = (uint16_t)(((word & 0xFFFF) >> 9) - 1);
     record->len = (uint16_t)(word & 0x1FF);
     return record->slot < STORE_SLOTS && (record->len <= STORE_VALUE_MAX || record->len == LOST_VALUE) &&
            at % FLASH_SECTOR_BYTES + record_size(record) <= FOOT_AT;
@@ -184,7 +191,7 @@ static bool record_find(struct record *record, uint32_t at)
     if (record->by_head) {
         return true;
     }
-    if (word == 0 || word == ERASED) {
+    if (word == ERASED || is_void(word)) {
         return false;
     }
     for (place = at + 8; place < at + RECORD_MAX && place % FLASH_SECTOR_BYTES < FOOT_AT; place += 4) {
@@ -443,7 +450,7 @@ static void sector_scan(unsigned sector, struct tail *tail)
             lost = false;
         } else {
             tail->stray = word != 0 ? base + at : 0;
-            lost = lost || word != 0;
+            lost = lost || !is_void(word);
             at += 4;
             found = found && !record->by_head; /* both head and value are bad, but its commit word tells whose they were */
         }
