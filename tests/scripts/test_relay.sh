@@ -255,9 +255,17 @@ while True:
         end.sendto(b"\x16\xfe\xfd" + bytes(60), relay)
     time.sleep(0.02)'
 said flood '^flooding'
+began=$SECONDS
 sleep 1
 device far fe80::2 --configure-address
-said far '^moved ' 20
+# One neighbour in sixteen shares the flooder's bucket, hardly gets through, and has another one within 30 s: it may have to
+# begin a second time.
+for ((i = 0; i < 240; i++)); do
+    ! grep -q '^moved ' far.log || break
+    kill -0 "${pid[far]}" 2>/dev/null || device far fe80::2 --configure-address
+    sleep 0.5
+done
+said far '^moved ' 1
 sleep 1
 kill "${pid[flood]}"
 wait "${pid[flood]}" 2>/dev/null || true
@@ -265,8 +273,8 @@ tell near stats
 said near '^stats of=relay '
 up=$(sed -n 's/^stats of=relay up=\([0-9]*\) .*/\1/p' near.log)
 [[ $(drops near neighbour_rate) -gt 500 ]] || complain "the relay dropped $(drops near neighbour_rate) of a flood"
-# 24 at once and 8 a second, a join, and a slow machine
-[[ $up -lt 300 ]] || complain "the relay passed on $up datagrams of a flood"
+# 24 at once and 8 a second, twice when the buckets change; a join, and a slow machine
+[[ $up -lt $((200 + 20 * (SECONDS - began))) ]] || complain "the relay passed on $up datagrams of a flood"
 ok "a neighbour floods: $(drops near neighbour_rate) dropped, $up passed on, and another one joins meanwhile"
 unwatch
 stop far near manager
