@@ -85,9 +85,10 @@ static void take_datagram(void *user, const struct iotsec_addr *from, const stru
                           int secured)
 {
     struct rig_node *node = user;
-    struct rig_datagram *log = &node->received[node->received_count];
 
     if (node->received_count < RIG_LOG) {
+        struct rig_datagram *log = &node->received[node->received_count];
+
         log->from = *from;
         log->to = *to;
         log->len = len;

@@ -449,7 +449,7 @@ int net_send(struct net *net, uint16_t port, const struct iotsec_addr *to, const
         return NET_ERR_NO_ADDRESS;
     }
     datagram.header = header;
-    datagram.data = (uint8_t *)(uintptr_t)data; /* it is only read */
+    datagram.data = len != 0 ? (uint8_t *)(uintptr_t)data : header; /* it is only read */
     datagram.len = len;
     iotsec_put_u16(header + IP_LENGTH, (uint16_t)(len + NET_HEADER_BYTES - LOWPAN_IPV6_BYTES));
     memcpy(header + UDP_LENGTH, header + IP_LENGTH, 2);
