@@ -124,7 +124,8 @@
 #define IOTSEC_FLIGHT_BYTES 320
 #endif
 
-/** Bytes for handshake messages that arrive in fragments or out of order, bitmaps included. */
+/** Bytes for handshake messages that arrive in fragments or out of order, 12 and a bitmap for each included, and for one
+ * record of the next epoch. */
 #ifndef IOTSEC_REASSEMBLY_BYTES
 #define IOTSEC_REASSEMBLY_BYTES 512
 #endif
@@ -191,6 +192,9 @@
 #endif
 #if IOTSEC_HELD_RECORD_BYTES < 61 || IOTSEC_HELD_RECORD_BYTES > 1024
 #error "IOTSEC_HELD_RECORD_BYTES must be 61..1024: a protected Finished with a 16-byte tag needs 61"
+#endif
+#if IOTSEC_HELD_RECORD_BYTES > IOTSEC_REASSEMBLY_BYTES
+#error "IOTSEC_HELD_RECORD_BYTES must not be above IOTSEC_REASSEMBLY_BYTES, of which it is a part"
 #endif
 #if IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER && IOTSEC_HELD_RECORD_BYTES < 64
 #error "IOTSEC_HELD_RECORD_BYTES must be 64..1024: a Finished with our Connection ID needs 3 bytes more"

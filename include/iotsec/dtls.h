@@ -226,15 +226,6 @@ struct iotsec_dtls_session {
     uint8_t finished_seq;               /**< private: and its message_seq */
 };
 
-/** Private: a handshake message that arrives in pieces or too early. */
-struct iotsec_dtls_waiting {
-    uint16_t seq;     /**< private: message_seq */
-    uint16_t length;  /**< private: of the whole message */
-    uint16_t offset;  /**< private: where it and its bitmap stand in the buffer */
-    uint16_t missing; /**< private: bytes still to come */
-    uint8_t type;     /**< private: 0 while unused */
-};
-
 /** Private: one handshake in progress. Arrays of it are the caller's, see struct iotsec_dtls_config. */
 struct iotsec_dtls_handshake {
     struct iotsec_dtls_slot slot;  /**< private */
@@ -247,7 +238,7 @@ struct iotsec_dtls_handshake {
     uint16_t offered;              /**< private: bit a row: extensions that the client's hello had */
     uint16_t receive_seq;          /**< private: message_seq expected */
     uint16_t send_seq;             /**< private: message_seq of the next message built */
-    uint16_t unused;               /**< private: keeps `path` where a session has it */
+    uint16_t reassembly_len;       /**< private */
     uint16_t flight_len;           /**< private */
     uint16_t held_len;             /**< private */
     struct iotsec_dtls_path path;  /**< private: stands where a session's does */
@@ -285,11 +276,9 @@ struct iotsec_dtls_handshake {
 #endif
         } keyed;                   /**< private: after it; the master secret itself is never kept */
     } u;                           /**< private */
-    struct iotsec_dtls_waiting waiting[IOTSEC_REASSEMBLY_MESSAGES]; /**< private: messages in the reassembly buffer */
     uint8_t scratch[IOTSEC_HANDSHAKE_SCRATCH_BYTES]; /**< private: plugged-in extensions' */
     uint8_t flight[IOTSEC_FLIGHT_BYTES]; /**< private: messages of the last flight, to repeat */
-    uint8_t held[IOTSEC_HELD_RECORD_BYTES]; /**< private: one record of the next epoch */
-    uint8_t reassembly[IOTSEC_REASSEMBLY_BYTES]; /**< private */
+    uint8_t reassembly[IOTSEC_REASSEMBLY_BYTES]; /**< private: messages in pieces; at its end, one record of the next epoch */
 };
 
 /** How an endpoint is set up. Constant during the context's life and owned by the caller; 0 takes the default. */

@@ -110,7 +110,7 @@ struct iotsec_hs_message {
     uint32_t length; /* of the whole message */
     uint32_t offset; /* of this piece */
     uint32_t piece;  /* bytes of this piece */
-    const uint8_t *body;
+    const uint8_t *body; /* right behind its header */
 };
 
 /* What a protected record to a peer is made with. */
@@ -417,6 +417,9 @@ void iotsec_transcript_abort(const struct iotsec_dtls *dtls, struct iotsec_dtls_
  * verify_data. Fills u.keyed and writes this end's Finished message. The transcript is gone afterwards. */
 enum iotsec_status iotsec_keys_derive(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, const uint8_t *psk,
                                       size_t psk_len, uint8_t finished[FINISHED_BYTES]);
+/* A message or a piece of one, as it stands on the wire: type, length (24), message_seq, fragment_offset (24),
+ * fragment_length (24), fragment. */
+bool iotsec_message_read(struct iotsec_reader *r, struct iotsec_hs_message *piece);
 /* A handshake message's header, unfragmented. */
 void iotsec_message_header(uint8_t out[IOTSEC_HANDSHAKE_HEADER_BYTES], uint8_t type, uint16_t seq, size_t length);
 
@@ -438,7 +441,7 @@ uint16_t iotsec_cookie_period(const struct iotsec_dtls *dtls);
 /* Keeps a piece, and forgets earlier ones that contradict it. OK: kept or known already. ERR_FULL: no room. */
 enum iotsec_status iotsec_reassembly_add(struct iotsec_dtls_handshake *hs, const struct iotsec_hs_message *piece);
 /* Whether message `seq` is whole; then `message` points into the buffer. */
-bool iotsec_reassembly_whole(const struct iotsec_dtls_handshake *hs, uint16_t seq, struct iotsec_hs_message *message);
+bool iotsec_reassembly_whole(struct iotsec_dtls_handshake *hs, uint16_t seq, struct iotsec_hs_message *message);
 /* Forgets message `seq`. */
 void iotsec_reassembly_forget(struct iotsec_dtls_handshake *hs, uint16_t seq);
 /* Forgets all. */

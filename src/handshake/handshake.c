@@ -297,8 +297,7 @@ static enum iotsec_status take_piece(struct iotsec_dtls *dtls, struct iotsec_dtl
     return status;
 }
 
-/* type, length (24), message_seq, fragment_offset (24), fragment_length (24), fragment */
-static bool read_piece(struct iotsec_reader *r, struct iotsec_hs_message *piece)
+bool iotsec_message_read(struct iotsec_reader *r, struct iotsec_hs_message *piece)
 {
     const uint8_t *header;
 
@@ -326,7 +325,7 @@ enum iotsec_status iotsec_handshake_take(struct iotsec_dtls *dtls, const struct 
         struct iotsec_dtls_handshake *hs;
         enum iotsec_status status;
 
-        if (!read_piece(&r, &piece)) {
+        if (!iotsec_message_read(&r, &piece)) {
             status = iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
             return result == IOTSEC_OK ? result : status;
         }
@@ -414,14 +413,23 @@ static enum iotsec_status open_record(struct iotsec_dtls *dtls, const struct iot
     return IOTSEC_OK;
 }
 
-/* Keeps one record that came too early. A Finished is worth more than what follows it. */
+/* Where the record stands that a handshake holds. */
+static uint8_t *get_held(struct iotsec_dtls_handshake *hs)
+{
+    return hs->reassembly + sizeof hs->reassembly - hs->held_len;
+}
+
+/* Keeps one record that came too early, if messages in pieces have left room. A Finished is worth more than what follows
+ * it. */
 static bool hold_record(struct iotsec_dtls_handshake *hs, const struct iotsec_record *record, size_t len)
 {
-    if (hs->held_len != 0 && (!is_early(record->type) || hs->held[0] == IOTSEC_CONTENT_HANDSHAKE || iotsec_record_has_cid(record))) {
+    if ((hs->held_len != 0 && (!is_early(record->type) || get_held(hs)[0] == IOTSEC_CONTENT_HANDSHAKE ||
+                               iotsec_record_has_cid(record))) ||
+        len > sizeof hs->reassembly - hs->reassembly_len) {
         return false;
     }
-    memmove(hs->held, record->header, len); /* one that waits on stands there */
     hs->held_len = (uint16_t)len;
+    memcpy(get_held(hs), record->header, len);
     return true;
 }
 
@@ -479,7 +487,7 @@ enum iotsec_status iotsec_handshake_protected(struct iotsec_dtls *dtls, const st
                 reason = IOTSEC_DROP_EPOCH;
             } else if (!has_right_cid(hs, record)) {
                 reason = IOTSEC_DROP_NOT_ALLOWED;
-            } else if (len > sizeof hs->held) {
+            } else if (len > IOTSEC_HELD_RECORD_BYTES) {
                 reason = IOTSEC_DROP_TOO_LONG;
             } else {
                 reason = IOTSEC_DROP_NO_ROOM;
@@ -609,18 +617,22 @@ static OWN_FRAME void make_session(struct iotsec_dtls *dtls, struct iotsec_dtls_
     }
 }
 
-/* Opens what the handshake holds as if it had come now. */
+/* Opens what the handshake holds as if it had come now. What is for the session waits for it. */
 static OWN_FRAME enum iotsec_status open_held(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                               const struct iotsec_dtls_path *from)
 {
-    uint8_t *next = hs->held;
+    uint8_t *next = get_held(hs);
     size_t left = hs->held_len;
     struct iotsec_record record;
+    enum iotsec_status status = IOTSEC_OK;
 
-    hs->held_len = 0;
-    return left != 0 && iotsec_dtls_parse(dtls, &record, &next, &left) == IOTSEC_OK
-               ? iotsec_handshake_protected(dtls, from, &record)
-               : IOTSEC_OK;
+    if (left != 0 && (hs->slot.state == HS_DONE || is_early(next[0]))) {
+        if (iotsec_dtls_parse(dtls, &record, &next, &left) == IOTSEC_OK) {
+            status = iotsec_handshake_protected(dtls, from, &record);
+        }
+        hs->held_len = 0;
+    }
+    return status;
 }
 
 void iotsec_handshake_go_on(struct iotsec_dtls *dtls)

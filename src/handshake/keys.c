@@ -40,13 +40,9 @@ enum iotsec_status iotsec_transcript_add(const struct iotsec_dtls *dtls, struct 
 enum iotsec_status iotsec_transcript_message(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
                                              const struct iotsec_hs_message *message)
 {
-    uint8_t header[IOTSEC_HANDSHAKE_HEADER_BYTES];
-    enum iotsec_status status;
-
-    /* as if it had come in one piece (RFC 6347, section 4.2.6) */
-    iotsec_message_header(header, message->type, message->seq, message->length);
-    status = iotsec_transcript_add(dtls, hs, header, sizeof header);
-    return status == IOTSEC_OK ? iotsec_transcript_add(dtls, hs, message->body, message->length) : status;
+    /* as if it had come in one piece (RFC 6347, section 4.2.6): it did, or the header was made so */
+    return iotsec_transcript_add(dtls, hs, message->body - IOTSEC_HANDSHAKE_HEADER_BYTES,
+                                 IOTSEC_HANDSHAKE_HEADER_BYTES + message->length);
 }
 
 void iotsec_transcript_abort(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs)
