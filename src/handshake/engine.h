@@ -282,7 +282,8 @@ static inline enum iotsec_status iotsec_dtls_open(const struct iotsec_dtls *dtls
     }
 #endif
     *type = record->type;
-    return iotsec_record_open(dtls->config->hal, key, tag_len, record, content, len);
+    return iotsec_record_unprotect(dtls->config->hal, key->key, key->salt, record, IOTSEC_EXPLICIT_NONCE_BYTES, tag_len, content,
+                                   len);
 }
 
 /* Whether the record carries a Connection ID. */
