@@ -182,7 +182,9 @@ char *console_line(void)
         uint8_t len = line.len;
 
         if (c != '\n' && c != '\r') {
-            if (c < 0x20 || c > 0x7E) {
+            if (c == UART_LOST) {
+                line.bad = "LOST";
+            } else if (c < 0x20 || c > 0x7E) {
                 line.bad = "NOT_ASCII";
             } else if (len == CONSOLE_LINE_MAX) {
                 line.bad = "TOO_LONG";

@@ -59,7 +59,7 @@ static struct {
     volatile uint8_t restarts;  /* in a row, without a sign of life */
     uint8_t tx_len;
     volatile uint32_t due;      /* clock_us: when the next look at the channel is */
-    volatile uint32_t began;    /* clock_ms: when the MACA was last given something to do */
+    volatile uint32_t began;    /* clock_ms: of what the MACA does now */
     uint8_t tx[RADIO_FRAME_MAX + 3];
 } radio;
 /* Filled by DMA. */
@@ -199,6 +199,7 @@ static void on_interrupt(void)
     } else if (radio.state == LISTENING) {
         if (what & MACA_IRQ_DI) {
             radio.arrived = 1;
+            radio.began = clock_ms();
         }
         /* Who ends the sequence at once cuts the acknowledgement off that the MACA sends by itself. */
         if (radio.arrived && ring[radio.next][1] & FCF_ACK_REQUEST && !(what & (MACA_IRQ_ACPL | MACA_IRQ_SFT))) {

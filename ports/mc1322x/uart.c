@@ -20,6 +20,7 @@ static struct {
     volatile uint8_t rx_out;
     volatile uint16_t tx_in;
     volatile uint16_t tx_out;
+    uint8_t lost; /* bytes did not get into the ring; it does not say so yet */
     uint8_t rx[RX_RING];
     uint8_t tx[TX_RING];
 } uart;
@@ -42,16 +43,21 @@ static void handler(void)
 {
     if ((UART_USTAT & (USTAT_ROE | USTAT_FE)) != 0) {
         uart_counters.rx_errors++;
+        uart.lost = 1;
     }
     while ((UART_URXCON & UART_LEVEL_MASK) != 0) {
         uint8_t byte = (uint8_t)UART_UDATA;
 
-        if ((uint8_t)(uart.rx_in - uart.rx_out) < RX_RING) {
-            uart.rx[uart.rx_in % RX_RING] = byte;
-            uart.rx_in++;
-        } else {
+        if ((uint8_t)(uart.rx_in - uart.rx_out) + uart.lost >= RX_RING) {
             uart_counters.rx_dropped++;
+            uart.lost = 1;
+            continue;
         }
+        if (uart.lost) {
+            uart.rx[uart.rx_in++ % RX_RING] = UART_LOST;
+            uart.lost = 0;
+        }
+        uart.rx[uart.rx_in++ % RX_RING] = byte;
     }
     send_held();
 }

@@ -16,7 +16,8 @@ extern struct uart_counters uart_counters;
 
 void uart_start(void);
 
-/* The next byte received, or -1: there is none. */
+/* The next byte received, or -1: there is none. UART_LOST stands where bytes were lost. */
+#define UART_LOST 0
 int uart_get(void);
 
 /* Into the ring; waits for room as long as the transmitter makes progress. */

@@ -201,6 +201,12 @@ static void test_commands(void **state)
     assert_null(console_line());
     assert_string_equal(out, "refused what=line reason=TOO_LONG\n");
     clear();
+    clear();
+    in = (const uint8_t *)"gro\0text\nlist\n";
+    in_len = 14;
+    assert_string_equal(console_line(), "list");
+    assert_string_equal(out, "refused what=line reason=LOST\n");
+    clear();
     type("gr\x80oup 1\nnext\n");
     assert_string_equal(console_line(), "next");
     assert_string_equal(out, "refused what=line reason=NOT_ASCII\n");
