@@ -196,12 +196,12 @@ struct iotsec_manager_group {
     struct iotsec_link link;             /**< private: index by ID; chains free slots */
     uint32_t id;                         /**< private: the group ID, 0 for a free slot. It stands where the others have their device */
     uint16_t waiting;                    /**< private: first member that waits for the next change */
-    uint16_t next;                       /**< private: the next group that has something to do */
     uint8_t state;                       /**< private */
     uint8_t flags;                       /**< private */
     uint8_t failures;                    /**< private: changes that failed in a row */
     int8_t reason;                       /**< private: of the change, a status */
     int8_t failure;                      /**< private: of a change that failed, a status to be told; 0 none */
+    struct iotsec_manager_group *next;   /**< private: the next group that has something to do */
     uint32_t rest_until;                 /**< private: no step before */
     uint32_t above;                      /**< private: the next generation lies above this key number */
     uint32_t gentle_from;                /**< private: nobody has left since this key number */
@@ -238,8 +238,8 @@ struct iotsec_manager_contact {
     uint8_t share_flags;         /**< private */
     uint8_t revoked_to;          /**< private: revocations that it has acknowledged */
 #endif
-    uint16_t doubtful_ms;        /**< private: how long a message took that was sent more than once; 0: none did */
-    uint8_t doubtful;            /**< private: its message ID */
+    uint16_t unsure_ms;          /**< private: how long the last delivery took, if it was sent more than once; 0: measured */
+    uint8_t unsure;              /**< private: its message ID */
 #if (IOTSEC_ACCESS && IOTSEC_CONNECTION_ID) || defined(DOXYGEN)
     uint8_t path_check;          /**< private: message ID of the last path check */
     uint8_t candidate[IOTSEC_PATH_MARK_BYTES]; /**< private: mark of where that went; zeros: nowhere */
@@ -301,13 +301,12 @@ struct iotsec_manager {
     uint8_t flags;                         /**< private */
     uint16_t scan;                         /**< private: next member to look at for a delivery */
     uint16_t deliveries_used;              /**< private: they stand at the front of their array */
-    uint16_t busy;                         /**< private: head of the list of groups that have something to do */
     uint16_t free_slot[3];                 /**< private: heads of the lists of free slots: contacts, members, groups */
-    uint16_t *busy_end;                    /**< private: its end, where the next one is put */
+    struct iotsec_manager_group *busy;     /**< private: head of the list of groups that have something to do */
+    struct iotsec_manager_group **busy_end; /**< private: its end, where the next one is put */
     uint32_t groups_due;                   /**< private: when the first of the busy groups has to be looked at */
     uint32_t round_trip;                   /**< private: of deliveries, smoothed; eighths of a millisecond, 0: none was measured */
     uint32_t round_trip_off;               /**< private: how far single ones are off; quarters of a millisecond */
-    uint32_t hash_seed;                    /**< private */
     uint32_t scan_left;                    /**< private: members still to be looked at, in two passes */
 #if IOTSEC_ACCESS || defined(DOXYGEN)
     uint32_t l2_switch_at;                 /**< private: when the next L2 key is used, whoever has it */

@@ -41,6 +41,13 @@ uint32_t iotsec_mgr_now(const struct iotsec_manager *m)
     return m->config->hal->now_ms(m->config->hal->user);
 }
 
+enum iotsec_status iotsec_mgr_random(const struct iotsec_manager *m, void *out, size_t len)
+{
+    const struct iotsec_hal *hal = m->config->hal;
+
+    return hal->random(hal->user, out, len) < 0 ? IOTSEC_ERR_RANDOM : IOTSEC_OK;
+}
+
 void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason)
 {
     if (m->stats.drops[reason] != 0xFFFF) {
@@ -63,7 +70,7 @@ static struct iotsec_table get_table(const struct iotsec_manager *m, unsigned ta
     return iotsec_table_of(config->groups, sizeof config->groups[0], 0, config->group_count);
 }
 
-static struct iotsec_link *link_at(const struct iotsec_table *t, uint16_t index)
+static struct iotsec_link *link_at(const struct iotsec_table *t, unsigned index)
 {
     return (struct iotsec_link *)(void *)(t->base + t->stride * index);
 }
@@ -76,7 +83,7 @@ static uint32_t *id_of(struct iotsec_link *link)
 
 static uint32_t hash_of(const struct iotsec_manager *m, uint32_t id)
 {
-    return iotsec_table_hash(m->hash_seed, &id, sizeof id);
+    return iotsec_table_hash(m->dtls.hash_seed, &id, sizeof id);
 }
 
 /* The next entry with that ID behind `after`, which has it too; NULL: the first one. NULL if there is none. */
@@ -116,23 +123,23 @@ static void *take(struct iotsec_manager *m, unsigned table, uint32_t id)
     return link;
 }
 
-void iotsec_mgr_release(struct iotsec_manager *m, unsigned table, uint16_t index)
+void iotsec_mgr_release(struct iotsec_manager *m, unsigned table, unsigned index)
 {
     struct iotsec_table t = get_table(m, table);
     struct iotsec_link *link = link_at(&t, index);
 
-    iotsec_table_remove(&t, index, hash_of(m, *id_of(link)));
+    iotsec_table_remove(&t, (uint16_t)index, hash_of(m, *id_of(link)));
     iotsec_wipe(link + 1, t.stride - sizeof *link);
     link->next = m->free_slot[table];
-    m->free_slot[table] = index;
+    m->free_slot[table] = (uint16_t)index;
 }
 
-struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, uint16_t index)
+struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, unsigned index)
 {
     return index < m->config->group_count ? &m->config->groups[index] : NULL;
 }
 
-struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *m, uint16_t index)
+struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *m, unsigned index)
 {
     return index < m->config->member_count ? &m->config->members[index] : NULL;
 }
@@ -152,9 +159,9 @@ struct iotsec_manager_contact *iotsec_mgr_contact(const struct iotsec_manager *m
     return find(m, TABLE_CONTACTS, device, NULL);
 }
 
-struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id)
+struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, unsigned group_id)
 {
-    struct iotsec_manager_group *group = find(m, TABLE_GROUPS, group_id, NULL);
+    struct iotsec_manager_group *group = m != NULL ? find(m, TABLE_GROUPS, group_id, NULL) : NULL;
 
     while (group != NULL && group->state != GROUP_LIVE) {
         group = find(m, TABLE_GROUPS, group_id, &group->link);
@@ -235,7 +242,7 @@ void iotsec_mgr_tell_event(struct iotsec_manager *m, struct iotsec_manager_event
 }
 
 void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
-                     uint16_t group_id)
+                     unsigned group_id)
 {
     struct iotsec_manager_event event;
     const struct iotsec_manager_group *group = iotsec_mgr_group(m, group_id);
@@ -245,7 +252,7 @@ void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind ki
     event.kind = kind;
     event.reason = reason;
     event.device = device;
-    event.group_id = group_id;
+    event.group_id = (uint16_t)group_id;
     if (group != NULL) {
         event.key_number = group->now.key_number;
         member = iotsec_mgr_member(m, device, group);
@@ -330,7 +337,7 @@ static const struct iotsec_dtls_extension extensions[] = {
     { IOTSEC_EXTENSION_GROUP_REQUEST, write_group_request, parse_group_request },
 };
 
-static void refuse_group(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint16_t group_id, uint8_t code,
+static void refuse_group(struct iotsec_manager *m, struct iotsec_manager_contact *contact, unsigned group_id, unsigned code,
                          enum iotsec_status reason)
 {
     (void)iotsec_mgr_notify(m, contact, IOTSEC_KM_REFUSED, group_id, code);
@@ -338,7 +345,7 @@ static void refuse_group(struct iotsec_manager *m, struct iotsec_manager_contact
 }
 
 /* Admits a device to a group from its next step on, or refuses it. Runs the application's code. */
-static void request_group(struct iotsec_manager *m, uint32_t device, uint16_t group_id)
+static void request_group(struct iotsec_manager *m, uint32_t device, unsigned group_id)
 {
     const uint8_t coming = MEMBER_PROVEN | MEMBER_OWED | MEMBER_NEW;
     struct iotsec_manager_contact *contact = find_active(m, device);
@@ -348,7 +355,7 @@ static void request_group(struct iotsec_manager *m, uint32_t device, uint16_t gr
     if (contact == NULL) {
         return; /* evicted by the application meanwhile */
     }
-    if (group == NULL || m->config->registry->group_allowed(m->config->user, device, group_id) != IOTSEC_OK) {
+    if (group == NULL || m->config->registry->group_allowed(m->config->user, device, (uint16_t)group_id) != IOTSEC_OK) {
         refuse_group(m, contact, group_id, IOTSEC_KM_REASON_GROUP, IOTSEC_ERR_GROUP_REFUSED);
         return;
     }
@@ -373,7 +380,7 @@ static void request_group(struct iotsec_manager *m, uint32_t device, uint16_t gr
 }
 
 /* Tells a device that it is not in the domain, and closes its session once it knows. */
-static void dismiss(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t kind, uint8_t code)
+static void dismiss(struct iotsec_manager *m, struct iotsec_manager_contact *contact, unsigned kind, unsigned code)
 {
     contact->flags |= CONTACT_CLOSING;
     if (!iotsec_mgr_notify(m, contact, kind, 0, code)) {
@@ -393,17 +400,26 @@ static void tell_join_failed(struct iotsec_manager *m, const struct iotsec_addr 
     iotsec_mgr_tell_event(m, &event);
 }
 
+/* A message that is about nothing but what it answers. */
+static void say(struct iotsec_manager *m, const struct iotsec_manager_contact *contact, unsigned kind, unsigned message_id,
+                unsigned code)
+{
+    struct iotsec_km_message message;
+
+    memset(&message, 0, sizeof message);
+    message.kind = (uint8_t)kind;
+    message.message = (uint8_t)message_id;
+    message.code = (uint8_t)code;
+    iotsec_mgr_send(m, contact, &message);
+}
+
 /* M -> D  REFUSED(domain, no room), in the datagram of our Finished: there is no contact that could wait for its ACK */
 static void refuse_once(struct iotsec_manager *m, iotsec_dtls_handle session)
 {
     struct iotsec_manager_contact once;
-    struct iotsec_km_message message;
 
-    memset(&message, 0, sizeof message);
-    message.kind = IOTSEC_KM_REFUSED;
-    message.code = IOTSEC_KM_REASON_RESOURCES;
     once.session = session;
-    iotsec_mgr_send(m, &once, &message);
+    say(m, &once, IOTSEC_KM_REFUSED, 0, IOTSEC_KM_REASON_RESOURCES);
     (void)iotsec_dtls_close(&m->dtls, session, IOTSEC_ALERT_INTERNAL_ERROR);
 }
 
@@ -614,13 +630,7 @@ static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t devi
 
 static void send_ack(struct iotsec_manager *m, const struct iotsec_manager_contact *contact)
 {
-    struct iotsec_km_message ack;
-
-    memset(&ack, 0, sizeof ack);
-    ack.kind = IOTSEC_KM_ACK;
-    ack.message = contact->last_request;
-    ack.code = contact->last_result;
-    iotsec_mgr_send(m, contact, &ack);
+    say(m, contact, IOTSEC_KM_ACK, contact->last_request, contact->last_result);
 }
 
 /* Answers a request and remembers the answer. */
@@ -682,7 +692,6 @@ static void take_moved(struct iotsec_manager *m, uint32_t device, const struct i
 static void check_path(struct iotsec_manager *m, uint32_t device)
 {
     struct iotsec_manager_contact *contact = find_active(m, device);
-    struct iotsec_km_message message;
     uint8_t mark[IOTSEC_PATH_MARK_BYTES];
 
     if (contact == NULL || !is_candidate(m, contact) ||
@@ -693,10 +702,7 @@ static void check_path(struct iotsec_manager *m, uint32_t device)
         memcpy(contact->candidate, mark, sizeof mark);
         contact->path_check = contact->next_id++;
     }
-    memset(&message, 0, sizeof message);
-    message.kind = IOTSEC_KM_PATH_CHECK;
-    message.message = contact->path_check;
-    iotsec_mgr_send(m, contact, &message);
+    say(m, contact, IOTSEC_KM_PATH_CHECK, contact->path_check, 0);
 }
 
 /* D -> M  ACK(PATH_CHECK), from where that went: the session goes on there. False: it is no such thing. Runs the
@@ -864,22 +870,39 @@ static const struct iotsec_dtls_callbacks dtls_callbacks = {
 
 /* ---- Set-up ---- */
 
+/* How many of the registry's functions between two offsets are there: pointers to functions are all of one form. */
+static unsigned functions(const struct iotsec_registry *registry, size_t from, size_t to)
+{
+    void (*function)(void);
+    unsigned count = 0;
+
+    for (; from != to; from += sizeof function) {
+        memcpy(&function, (const unsigned char *)registry + from, sizeof function);
+        count += function != NULL;
+    }
+    return count;
+}
+
+/* Whether the registry has all that it needs to have, and of what it may have all or nothing. */
+static bool registry_is_sound(const struct iotsec_registry *registry)
+{
+    const size_t access = offsetof(struct iotsec_registry, access);
+    const size_t poly = offsetof(struct iotsec_registry, poly);
+    unsigned polys = IOTSEC_PAIRWISE ? functions(registry, poly, sizeof *registry) : 0;
+
+    return functions(registry, 0, access) == access / sizeof registry->psk &&
+           (!IOTSEC_ACCESS || functions(registry, access, poly) != 1) &&
+           (polys == 0 || polys == (sizeof *registry - poly) / sizeof registry->psk);
+}
+
+/* What the engine does not look at. */
 static bool config_is_sound(const struct iotsec_manager_config *config)
 {
-    const struct iotsec_registry *r = config->registry;
-
-    return config->hal != NULL && config->callbacks != NULL && r != NULL && r->psk != NULL && r->authorised != NULL &&
-           r->group_allowed != NULL && r->group_at != NULL && r->member_at != NULL && r->begin != NULL && r->put_group != NULL &&
-           r->delete_group != NULL && r->put_member != NULL && r->delete_member != NULL && r->put_evicted != NULL &&
-           r->commit != NULL && r->abort != NULL && (r->access == NULL) == (r->put_access == NULL) &&
-#if IOTSEC_PAIRWISE
-           (r->poly == NULL) == (r->put_poly == NULL) && (r->poly == NULL) == (r->put_coefficients == NULL) &&
-           (r->poly == NULL) == (r->coefficients == NULL) && (r->poly == NULL) == (r->point == NULL) &&
-#endif
-           config->contacts != NULL && config->contact_count >= 1 && config->contact_count <= 65534 && (config->groups != NULL || config->group_count == 0) &&
-           config->group_count <= 65534 && (config->members != NULL || config->member_count == 0) &&
-           config->member_count <= 65534 && config->deliveries != NULL && config->delivery_count >= 1 &&
-           config->delivery_count <= 65534 &&
+    return config->callbacks != NULL && config->registry != NULL && registry_is_sound(config->registry) &&
+           config->contacts != NULL && config->contact_count - 1u < 65534 &&
+           (config->groups != NULL || config->group_count == 0) && config->group_count <= 65534 &&
+           (config->members != NULL || config->member_count == 0) && config->member_count <= 65534 &&
+           config->deliveries != NULL && config->delivery_count - 1u < 65534 &&
            /* doubled up to six times; a time farther ahead would count as past: bytes.h */
            config->step_interval_ms >> 25 == 0;
 }
@@ -936,6 +959,22 @@ static enum iotsec_status load_groups(struct iotsec_manager *m)
     return status == IOTSEC_ERR_NOT_FOUND ? IOTSEC_OK : status == IOTSEC_ERR_FULL ? status : IOTSEC_ERR_REGISTRY;
 }
 
+/* Empties a table's index, and chains the slots from `from` on as free ones, in order. */
+static void clear_index(struct iotsec_manager *m, unsigned table, uint32_t from)
+{
+    struct iotsec_table t = get_table(m, table);
+    unsigned i = t.count;
+
+    iotsec_table_init(&t);
+    m->free_slot[table] = MGR_NONE;
+    while (i > from) {
+        struct iotsec_link *link = link_at(&t, --i);
+
+        link->next = m->free_slot[table];
+        m->free_slot[table] = (uint16_t)i;
+    }
+}
+
 /* They are filed by group and sender ID first, so that one that was assigned twice is seen. */
 static enum iotsec_status load_members(struct iotsec_manager *m)
 {
@@ -944,7 +983,7 @@ static enum iotsec_status load_members(struct iotsec_manager *m)
     struct iotsec_registry_member row;
     enum iotsec_status status;
     uint32_t index;
-    uint16_t i;
+    uint32_t i;
 
     for (index = 0; (status = m->config->registry->member_at(m->config->user, index, &row)) == IOTSEC_OK; index++) {
         const struct iotsec_manager_group *group = iotsec_mgr_group(m, row.group_id);
@@ -970,9 +1009,7 @@ static enum iotsec_status load_members(struct iotsec_manager *m)
         return IOTSEC_ERR_REGISTRY;
     }
     /* used slots stand before the free ones */
-    for (i = 0; i < index; i++) {
-        iotsec_table_remove(&table, i, hash_of(m, m->config->members[i].device));
-    }
+    clear_index(m, TABLE_MEMBERS, index);
     for (i = 0; i < index; i++) {
         member = &m->config->members[i];
         if (iotsec_mgr_member(m, member->acknowledged, iotsec_mgr_group_at(m, member->group)) != NULL) {
@@ -980,7 +1017,7 @@ static enum iotsec_status load_members(struct iotsec_manager *m)
         }
         member->device = member->acknowledged;
         member->acknowledged = 0;
-        iotsec_table_insert(&table, i, hash_of(m, member->device));
+        iotsec_table_insert(&table, (uint16_t)i, hash_of(m, member->device));
     }
     return IOTSEC_OK;
 }
@@ -994,26 +1031,6 @@ static void wipe_tables(const struct iotsec_manager *m)
         struct iotsec_table t = get_table(m, table);
 
         iotsec_wipe(t.base, t.stride * t.count);
-    }
-}
-
-/* Empties the tables and chains their free slots in order. */
-static void clear_tables(struct iotsec_manager *m)
-{
-    unsigned table;
-
-    wipe_tables(m);
-    m->busy = MGR_NONE;
-    m->busy_end = &m->busy;
-    for (table = 0; table < TABLES; table++) {
-        struct iotsec_table t = get_table(m, table);
-        uint16_t i;
-
-        iotsec_table_init(&t);
-        m->free_slot[table] = MGR_NONE;
-        for (i = t.count; i-- != 0; m->free_slot[table] = i) {
-            link_at(&t, i)->next = m->free_slot[table];
-        }
     }
 }
 
@@ -1051,6 +1068,7 @@ enum iotsec_status iotsec_manager_init_checked(struct iotsec_manager *m, const s
                                                uint32_t config_id, size_t member_size, size_t handshake_size)
 {
     enum iotsec_status status;
+    unsigned table;
 
     if (config_id != IOTSEC_CONFIG_ID || member_size != sizeof(struct iotsec_manager_member) ||
         handshake_size != sizeof(struct iotsec_dtls_handshake)) {
@@ -1066,25 +1084,25 @@ enum iotsec_status iotsec_manager_init_checked(struct iotsec_manager *m, const s
         return status;
     }
     m->config = config;
-    if (config->hal->random(config->hal->user, (uint8_t *)&m->hash_seed, sizeof m->hash_seed) < 0) {
-        status = IOTSEC_ERR_RANDOM;
-    } else {
-        clear_tables(m);
-        status = load_groups(m);
-        if (status == IOTSEC_OK) {
-            status = load_members(m);
-        }
+    m->busy_end = &m->busy;
+    wipe_tables(m);
+    for (table = 0; table < TABLES; table++) {
+        clear_index(m, table, 0);
+    }
+    status = load_groups(m);
+    if (status == IOTSEC_OK) {
+        status = load_members(m);
+    }
 #if IOTSEC_ACCESS
-        if (status == IOTSEC_OK) {
-            status = iotsec_mgr_access_load(m);
-        }
+    if (status == IOTSEC_OK) {
+        status = iotsec_mgr_access_load(m);
+    }
 #endif
 #if IOTSEC_PAIRWISE
-        if (status == IOTSEC_OK) {
-            status = iotsec_mgr_poly_load(m);
-        }
-#endif
+    if (status == IOTSEC_OK) {
+        status = iotsec_mgr_poly_load(m);
     }
+#endif
     if (status != IOTSEC_OK) {
         iotsec_manager_wipe(m);
     }
@@ -1172,9 +1190,7 @@ enum iotsec_status iotsec_mgr_finish(struct iotsec_manager *m, enum iotsec_statu
 
 enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t group_id, const struct iotsec_addr *addr)
 {
-    const struct iotsec_registry *registry;
     struct iotsec_registry_group row;
-    struct iotsec_manager_group *group;
     enum iotsec_status status;
 
     if (m == NULL || addr == NULL) {
@@ -1187,7 +1203,6 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
     if (m->free_slot[TABLE_GROUPS] == MGR_NONE) {
         return IOTSEC_ERR_FULL;
     }
-    registry = m->config->registry;
     memset(&row, 0, sizeof row);
     row.group_id = group_id;
     row.next_sender = IOTSEC_SENDER_ID_MIN;
@@ -1196,14 +1211,13 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
     row.addr.interface = 0;
     status = iotsec_mgr_fresh_keys(m, &row);
     if (status == IOTSEC_OK) {
-        status = registry->begin(m->config->user);
+        status = iotsec_mgr_begin(m);
         if (status == IOTSEC_OK) {
-            status = iotsec_mgr_end(m, registry->put_group(m->config->user, &row));
+            status = iotsec_mgr_end(m, m->config->registry->put_group(m->config->user, &row));
         }
     }
     if (status == IOTSEC_OK) {
-        group = take(m, TABLE_GROUPS, group_id);
-        fill_group(group, &row);
+        fill_group(take(m, TABLE_GROUPS, group_id), &row);
     }
     iotsec_wipe(&row, sizeof row);
     return iotsec_mgr_finish(m, status);
@@ -1211,13 +1225,13 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
 
 enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_t group_id)
 {
-    struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
+    struct iotsec_manager_group *group = iotsec_mgr_group(m, group_id);
     enum iotsec_status status;
 
     if (group == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
     }
-    status = m->config->registry->begin(m->config->user);
+    status = iotsec_mgr_begin(m);
     if (status == IOTSEC_OK) {
         status = iotsec_mgr_end(m, m->config->registry->delete_group(m->config->user, group_id));
     }
@@ -1234,7 +1248,7 @@ enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_
 
 enum iotsec_status iotsec_manager_group_renew(struct iotsec_manager *m, uint16_t group_id, uint32_t above)
 {
-    struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
+    struct iotsec_manager_group *group = iotsec_mgr_group(m, group_id);
     enum iotsec_status status;
     uint32_t before;
 
@@ -1275,7 +1289,7 @@ enum iotsec_status iotsec_manager_evict(struct iotsec_manager *m, uint32_t devic
 
 enum iotsec_status iotsec_manager_expel(struct iotsec_manager *m, uint32_t device, uint16_t group_id)
 {
-    struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
+    struct iotsec_manager_group *group = iotsec_mgr_group(m, group_id);
     struct iotsec_manager_contact *contact;
     enum iotsec_status status;
 
@@ -1295,7 +1309,7 @@ enum iotsec_status iotsec_manager_expel(struct iotsec_manager *m, uint32_t devic
 
 uint32_t iotsec_manager_key_number(const struct iotsec_manager *m, uint16_t group_id)
 {
-    const struct iotsec_manager_group *group = m != NULL ? iotsec_mgr_group(m, group_id) : NULL;
+    const struct iotsec_manager_group *group = iotsec_mgr_group(m, group_id);
 
     return group != NULL ? group->now.key_number : 0;
 }

@@ -68,7 +68,7 @@ enum iotsec_status iotsec_mgr_access_load(struct iotsec_manager *m)
 static enum iotsec_status store(struct iotsec_manager *m)
 {
     const struct iotsec_registry *registry = m->config->registry;
-    enum iotsec_status status = registry->begin(m->config->user);
+    enum iotsec_status status = iotsec_mgr_begin(m);
 
     if (status == IOTSEC_OK) {
         status = iotsec_mgr_end(m, registry->put_access(m->config->user, &m->staged_access));
@@ -111,12 +111,10 @@ void iotsec_mgr_access_deliver(struct iotsec_manager *m, struct iotsec_manager_c
         return;
     }
     d = iotsec_mgr_new_delivery(m);
-    if (d == NULL) {
-        iotsec_mgr_scan_request(m);
-        return;
+    if (d != NULL) {
+        contact->flags |= CONTACT_L2_SENDING;
+        start_access(m, d, contact);
     }
-    contact->flags |= CONTACT_L2_SENDING;
-    start_access(m, d, contact);
 }
 
 void iotsec_mgr_access_fill(const struct iotsec_manager *m, const struct iotsec_manager_delivery *d, struct iotsec_km_message *message)
@@ -166,7 +164,6 @@ static void hand_out(struct iotsec_manager *m)
 
 enum iotsec_status iotsec_mgr_l2_stage(struct iotsec_manager *m)
 {
-    const struct iotsec_hal *hal = m->config->hal;
     struct iotsec_registry_access *staged = &m->staged_access;
     uint32_t newest = m->access.next_number != 0 ? m->access.next_number : m->access.number;
 
@@ -178,7 +175,7 @@ enum iotsec_status iotsec_mgr_l2_stage(struct iotsec_manager *m)
     }
     *staged = m->access;
     staged->next_number = newest + 1u;
-    if (hal->random(hal->user, staged->next_key, sizeof staged->next_key) < 0) {
+    if (iotsec_mgr_random(m, staged->next_key, sizeof staged->next_key) != IOTSEC_OK) {
         return IOTSEC_ERR_RANDOM;
     }
     return m->config->registry->put_access(m->config->user, staged);
@@ -314,7 +311,6 @@ enum iotsec_status iotsec_manager_access_set(struct iotsec_manager *m, uint16_t 
                                              const struct iotsec_addr *addr)
 {
     struct iotsec_registry_access *staged;
-    const struct iotsec_hal *hal;
     enum iotsec_status status;
     uint16_t i;
 
@@ -331,9 +327,8 @@ enum iotsec_status iotsec_manager_access_set(struct iotsec_manager *m, uint16_t 
     staged->manager = *addr;
     staged->manager.interface = 0;
     if (staged->number == 0) {
-        hal = m->config->hal;
         staged->number = 1;
-        if (hal->random(hal->user, staged->key, sizeof staged->key) < 0) {
+        if (iotsec_mgr_random(m, staged->key, sizeof staged->key) != IOTSEC_OK) {
             iotsec_wipe(staged, sizeof *staged);
             return IOTSEC_ERR_RANDOM;
         }

@@ -26,18 +26,18 @@
 /* Heard within this time: served first. */
 #define ACTIVE_MS 300000u
 
-static bool is_keys(uint8_t kind)
+static bool is_keys(unsigned kind)
 {
     return kind == IOTSEC_KM_PARAMETERS || kind == IOTSEC_KM_PARAMETERS_EVICTION;
 }
 
-static bool is_share(uint8_t kind)
+static bool is_share(unsigned kind)
 {
     return IOTSEC_PAIRWISE && (kind == IOTSEC_KM_SHARE || kind == IOTSEC_KM_REVOKED);
 }
 
 /* Whether a result ends a delivery. What is no key and no share is only to be heard; FAILED means: try again. */
-static bool is_settled(uint8_t kind, uint8_t result)
+static bool is_settled(unsigned kind, unsigned result)
 {
     if (kind == IOTSEC_KM_ACCESS || is_share(kind)) {
         return result == IOTSEC_KM_DONE || (kind == IOTSEC_KM_SHARE && result == IOTSEC_KM_NO_ROOM);
@@ -56,14 +56,14 @@ static struct iotsec_manager_member *member_of(const struct iotsec_manager *m, c
 struct iotsec_manager_delivery *iotsec_mgr_new_delivery(struct iotsec_manager *m)
 {
     if (m->deliveries_used >= m->config->delivery_count) {
+        iotsec_mgr_scan_request(m);
         return NULL;
     }
     return &m->config->deliveries[m->deliveries_used++];
 }
 
-static void free_delivery(struct iotsec_manager *m, uint16_t d)
+static void free_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *delivery)
 {
-    struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
     struct iotsec_manager_delivery *last = &m->config->deliveries[--m->deliveries_used];
 
     if (is_keys(delivery->kind)) {
@@ -73,21 +73,21 @@ static void free_delivery(struct iotsec_manager *m, uint16_t d)
             member->flags &= (uint8_t)~MEMBER_SENDING;
         }
     }
-#if IOTSEC_ACCESS
-    if (delivery->kind == IOTSEC_KM_ACCESS) {
+#if IOTSEC_ACCESS || IOTSEC_PAIRWISE
+    {
         struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, delivery->device);
 
         if (contact != NULL) {
-            contact->flags &= (uint8_t)~CONTACT_L2_SENDING;
-        }
-    }
+#if IOTSEC_ACCESS
+            if (delivery->kind == IOTSEC_KM_ACCESS) {
+                contact->flags &= (uint8_t)~CONTACT_L2_SENDING;
+            }
 #endif
 #if IOTSEC_PAIRWISE
-    if (is_share(delivery->kind)) {
-        struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, delivery->device);
-
-        if (contact != NULL) {
-            contact->share_flags &= (uint8_t)~CONTACT_SHARE_SENDING;
+            if (is_share(delivery->kind)) {
+                contact->share_flags &= (uint8_t)~CONTACT_SHARE_SENDING;
+            }
+#endif
         }
     }
 #endif
@@ -95,36 +95,25 @@ static void free_delivery(struct iotsec_manager *m, uint16_t d)
     iotsec_wipe(last, sizeof *last);
 }
 
-void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group)
+void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, unsigned what)
 {
-    uint16_t group_id = group != MGR_NONE ? iotsec_mgr_group_at(m, group)->now.group_id : 0;
-    uint16_t d;
+    unsigned group_id = what < MGR_NONE ? iotsec_mgr_group_at(m, what)->now.group_id : 0;
+    struct iotsec_manager_delivery *d;
 
-    for (d = m->deliveries_used; d-- != 0;) {
-        const struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
-        bool keys = is_keys(delivery->kind);
+    /* what stands behind has been looked at when it takes a free place */
+    for (d = m->config->deliveries + m->deliveries_used; d-- != m->config->deliveries;) {
+        bool concerned = true;
 
-        if (device == 0 ? keys && delivery->group == group
-                        : delivery->device == device && (group == MGR_NONE || delivery->group == (keys ? group : group_id))) {
+        if (what == MGR_SHARES) {
+            concerned = is_share(d->kind);
+        } else if (what != MGR_NONE) {
+            concerned = is_keys(d->kind) ? d->group == what : device != 0 && d->group == group_id;
+        }
+        if (concerned && (device == 0 || d->device == device)) {
             free_delivery(m, d);
         }
     }
 }
-
-#if IOTSEC_PAIRWISE
-void iotsec_mgr_cancel_shares(struct iotsec_manager *m, uint32_t device)
-{
-    uint16_t d;
-
-    for (d = m->deliveries_used; d-- != 0;) {
-        const struct iotsec_manager_delivery *delivery = &m->config->deliveries[d];
-
-        if (is_share(delivery->kind) && (device == 0 || delivery->device == device)) {
-            free_delivery(m, d);
-        }
-    }
-}
-#endif
 
 /* ---- Sending ---- */
 
@@ -143,18 +132,23 @@ void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_conta
 
 static uint32_t add_jitter(const struct iotsec_manager *m, uint32_t wait)
 {
-    const struct iotsec_hal *hal = m->config->hal;
     uint8_t random = 0;
 
-    (void)hal->random(hal->user, &random, sizeof random); /* without, devices only collide more often */
+    (void)iotsec_mgr_random(m, &random, sizeof random); /* without, devices only collide more often */
     return wait + (wait / 4 * random >> 8);
 }
 
-/* A delivery took so long: RFC 6298. One estimate for all of them, since what makes them late is the queue that they share. */
-static void measure(struct iotsec_manager *m, uint32_t ms)
+/* That an acknowledgement has come shows how long the contact's last delivery took: RFC 6298. One estimate for all of them,
+ * since what makes them late is the queue that they share. */
+static void measure(struct iotsec_manager *m, struct iotsec_manager_contact *contact, unsigned message)
 {
     uint32_t before = m->round_trip / 8;
+    uint32_t ms = contact->unsure_ms;
 
+    if (ms == 0 || contact->unsure != message) {
+        return;
+    }
+    contact->unsure_ms = 0;
     if (m->round_trip == 0) {
         m->round_trip = 8 * ms;
         m->round_trip_off = 2 * ms;
@@ -243,14 +237,14 @@ void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *
     send_delivery(m, d);
 }
 
-bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t kind, uint16_t group_id,
-                       uint8_t code)
+bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, unsigned kind, unsigned group_id,
+                       unsigned code)
 {
     struct iotsec_manager_delivery once;
     struct iotsec_manager_delivery *d = m->config->deliveries;
-    uint16_t i;
+    const struct iotsec_manager_delivery *end = d + m->deliveries_used;
 
-    for (i = 0; i < m->deliveries_used; i++, d++) {
+    for (; d != end; d++) {
         if (d->device == contact->device && d->kind == kind && d->group == group_id) {
             return true; /* on its way already */
         }
@@ -260,9 +254,9 @@ bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *
         d = &once;
     }
     memset(d, 0, sizeof *d);
-    d->kind = kind;
-    d->group = group_id;
-    d->code = code;
+    d->kind = (uint8_t)kind;
+    d->group = (uint16_t)group_id;
+    d->code = (uint8_t)code;
     iotsec_mgr_start(m, d, contact);
     return d != &once;
 }
@@ -307,20 +301,18 @@ void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *
         return;
     }
     d = iotsec_mgr_new_delivery(m);
-    if (d == NULL) {
-        iotsec_mgr_scan_request(m);
-        return;
+    if (d != NULL) {
+        member->flags |= MEMBER_SENDING;
+        start_keys(m, d, member, contact);
     }
-    member->flags |= MEMBER_SENDING;
-    start_keys(m, d, member, contact);
 }
 
 void iotsec_mgr_redeliver(struct iotsec_manager *m, const struct iotsec_manager_group *group)
 {
     struct iotsec_manager_delivery *d = m->config->deliveries;
-    uint16_t i;
+    const struct iotsec_manager_delivery *end = d + m->deliveries_used;
 
-    for (i = 0; i < m->deliveries_used; i++, d++) {
+    for (; d != end; d++) {
         if (is_keys(d->kind) && iotsec_mgr_group_at(m, d->group) == group) {
             const struct iotsec_manager_member *member = member_of(m, d);
             struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, d->device);
@@ -348,10 +340,10 @@ void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_memb
 }
 
 /* D -> M  ACK of keys */
-static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_delivery *d, uint8_t result)
+static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_delivery *d, unsigned result)
 {
-    struct iotsec_manager_group *group = iotsec_mgr_group_at(m, d->group);
     struct iotsec_manager_member *member = member_of(m, d);
+    struct iotsec_manager_group *group = iotsec_mgr_group_at(m, d->group);
 
     if (member == NULL) {
         return;
@@ -371,34 +363,28 @@ static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_
 
 void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message)
 {
+    struct iotsec_manager_delivery *waiting = m->config->deliveries;
+    const struct iotsec_manager_delivery *end = waiting + m->deliveries_used;
     struct iotsec_manager_delivery d;
-    uint32_t took;
-    uint16_t i;
 
-    for (i = 0; i < m->deliveries_used; i++) {
-        if (m->config->deliveries[i].device == contact->device && m->config->deliveries[i].message == message->message) {
-            break;
-        }
+    while (waiting != end && (waiting->device != contact->device || waiting->message != message->message)) {
+        waiting++;
     }
-    if (i == m->deliveries_used && contact->doubtful_ms != 0 && contact->doubtful == message->message) {
-        /* More than one copy has arrived, so that the first acknowledgement most likely was of the first one. */
-        measure(m, contact->doubtful_ms);
-        contact->doubtful_ms = 0;
+    if (waiting == end) {
+        /* if a second copy has arrived, the first acknowledgement most likely was of the first one */
+        measure(m, contact, message->message);
     }
-    if (i == m->deliveries_used || !is_settled(m->config->deliveries[i].kind, message->code)) {
+    if (waiting == end || !is_settled(waiting->kind, message->code)) {
         /* late, or FAILED: then the next repeat tries again */
         iotsec_mgr_drop(m, IOTSEC_DROP_UNEXPECTED);
         return;
     }
-    d = m->config->deliveries[i];
-    free_delivery(m, i);
-    took = iotsec_min_u32(iotsec_mgr_now(m) - d.sent_at + 1, UINT16_MAX);
+    memcpy(&d, waiting, offsetof(struct iotsec_manager_delivery, tgk)); /* all but the secret */
+    free_delivery(m, waiting);
+    contact->unsure = d.message;
+    contact->unsure_ms = (uint16_t)iotsec_min_u32(iotsec_mgr_now(m) - d.sent_at + 1, UINT16_MAX);
     if (d.rounds == 1) {
-        measure(m, took);
-    } else {
-        /* Karn: which copy it answers is not known, unless another one is acknowledged too */
-        contact->doubtful = d.message;
-        contact->doubtful_ms = (uint16_t)took;
+        measure(m, contact, d.message); /* otherwise, Karn, which copy it answers is not known yet */
     }
     if (is_keys(d.kind)) {
         take_keys_ack(m, &d, message->code);
@@ -413,20 +399,18 @@ void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact
     } else if ((contact->flags & CONTACT_CLOSING) != 0) {
         iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
     }
-    iotsec_wipe(&d, sizeof d);
 }
 
 /* ---- Time ---- */
 
 /* Nobody answers. */
-static void give_up(struct iotsec_manager *m, uint16_t i)
+static void give_up(struct iotsec_manager *m, struct iotsec_manager_delivery *d)
 {
-    struct iotsec_manager_delivery *d = &m->config->deliveries[i];
     uint32_t device = d->device;
     uint16_t group_id = is_keys(d->kind) ? iotsec_mgr_group_at(m, d->group)->now.group_id : d->group;
     struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
 
-    free_delivery(m, i);
+    free_delivery(m, d);
     if (contact != NULL) {
         if ((contact->flags & CONTACT_CLOSING) != 0) {
             iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_ACCESS_DENIED, IOTSEC_ERR_EVICTED);
@@ -460,7 +444,7 @@ static void dismiss_member(struct iotsec_manager *m, struct iotsec_manager_membe
     uint32_t device = member->device;
     struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
     const struct iotsec_manager_group *anew = iotsec_mgr_group(m, group_id);
-    uint8_t kind = member->sender_id != 0 ? IOTSEC_KM_GROUP_REMOVED : IOTSEC_KM_REFUSED;
+    unsigned kind = member->sender_id != 0 ? IOTSEC_KM_GROUP_REMOVED : IOTSEC_KM_REFUSED;
 
     iotsec_mgr_member_free(m, member);
     if (contact != NULL && (contact->flags & (CONTACT_CLOSING | CONTACT_SILENT)) == 0 &&
@@ -488,7 +472,7 @@ static void scan_member(struct iotsec_manager *m, struct iotsec_manager_member *
 static void free_removed_groups(struct iotsec_manager *m)
 {
     const struct iotsec_manager_group *group;
-    uint16_t g;
+    unsigned g;
 
     m->flags &= (uint8_t)~MGR_REMOVED;
     for (g = 0; (group = iotsec_mgr_group_at(m, g)) != NULL; g++) {
@@ -504,10 +488,10 @@ static void free_removed_groups(struct iotsec_manager *m)
 
 static void scan(struct iotsec_manager *m)
 {
-    uint16_t budget;
+    unsigned budget;
 
     for (budget = SCAN_STRIDE; budget != 0 && m->scan_left != 0 && m->deliveries_used < m->config->delivery_count; budget--) {
-        uint16_t slot = m->scan;
+        unsigned slot = m->scan;
         bool active_only = m->scan_left > m->config->member_count;
 
         m->scan = (uint16_t)(slot + 1u < m->config->member_count ? slot + 1u : 0);
@@ -526,7 +510,7 @@ static void scan(struct iotsec_manager *m)
 void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
 {
     uint32_t now = iotsec_mgr_now(m);
-    uint16_t i = 0;
+    unsigned i = 0;
 
     while (i < m->deliveries_used) {
         struct iotsec_manager_delivery *d = &m->config->deliveries[i];
@@ -540,7 +524,7 @@ void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
             send_delivery(m, d);
             i++;
         } else {
-            give_up(m, i); /* another one, or none, stands there now */
+            give_up(m, d); /* another one, or none, stands there now */
         }
     }
     scan(m);
@@ -548,14 +532,15 @@ void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
 
 uint32_t iotsec_mgr_deliver_wait(const struct iotsec_manager *m, uint32_t now)
 {
+    const struct iotsec_manager_delivery *d = m->config->deliveries;
+    const struct iotsec_manager_delivery *end = d + m->deliveries_used;
     uint32_t wait = UINT32_MAX;
-    uint16_t i;
 
     if (m->scan_left != 0 && m->deliveries_used < m->config->delivery_count) {
         return 0;
     }
-    for (i = 0; i < m->deliveries_used; i++) {
-        wait = iotsec_min_u32(wait, iotsec_time_left(now, m->config->deliveries[i].repeat_at));
+    for (; d != end; d++) {
+        wait = iotsec_min_u32(wait, iotsec_time_left(now, d->repeat_at));
     }
     return wait;
 }

@@ -27,86 +27,57 @@
 /* A failing registry is asked again after the interval, doubled up to this often. */
 #define FAILURES_MAX 6u
 
-enum assign_mode { ASSIGN_COUNT, ASSIGN_WRITE, ASSIGN_APPLY };
-
-/* The member after `member` (NULL: the first) in the order in which a change assigns sender IDs: those who wait,
- * or everybody. */
-static struct iotsec_manager_member *next_assigned(const struct iotsec_manager *m, const struct iotsec_manager_group *group,
-                                                   struct iotsec_manager_member *member)
-{
-    if ((group->flags & GROUP_RENUMBER) != 0) {
-        uint16_t g = iotsec_mgr_group_index(m, group);
-        uint16_t i = member != NULL ? (uint16_t)(iotsec_mgr_member_index(m, member) + 1) : 0;
-
-        while ((member = iotsec_mgr_member_at(m, i)) != NULL && (member->device == 0 || member->group != g)) {
-            i++;
-        }
-        return member;
-    }
-    return iotsec_mgr_member_at(m, member != NULL ? member->next : group->waiting); /* MGR_NONE is no slot */
-}
-
-/* Goes through the sender IDs that a change assigns: counts them, writes them, or takes them over. The three
- * passes find the same members in the same order. */
-static enum iotsec_status assign_senders(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver,
-                                         enum assign_mode mode, uint32_t *count)
-{
-    uint16_t first = (group->flags & GROUP_RENUMBER) != 0 ? IOTSEC_SENDER_ID_MIN : group->now.next_sender;
-    struct iotsec_manager_member *member;
-
-    *count = 0;
-    for (member = next_assigned(m, group, NULL); member != NULL; member = next_assigned(m, group, member)) {
-        struct iotsec_registry_member row;
-
-        if (member->device == leaver) {
-            continue;
-        }
-        row.device = member->device;
-        row.group_id = group->now.group_id;
-        row.sender_id = (uint16_t)(first + *count);
-        ++*count;
-        if (mode == ASSIGN_WRITE) {
-            enum iotsec_status status = m->config->registry->put_member(m->config->user, &row);
-
-            if (status != IOTSEC_OK) {
-                return status;
-            }
-        } else if (mode == ASSIGN_APPLY) {
-            member->sender_id = row.sender_id;
-            member->flags |= MEMBER_OWED;
-        }
-    }
-    return IOTSEC_OK;
-}
-
 enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct iotsec_registry_group *group)
 {
-    const struct iotsec_hal *hal = m->config->hal;
+    enum iotsec_status status = iotsec_mgr_random(m, group->tgk, sizeof group->tgk);
 
-    return hal->random(hal->user, group->tgk, sizeof group->tgk) < 0 || hal->random(hal->user, group->rand, sizeof group->rand) < 0
-               ? IOTSEC_ERR_RANDOM
-               : IOTSEC_OK;
+    return status == IOTSEC_OK ? iotsec_mgr_random(m, group->rand, sizeof group->rand) : status;
+}
+
+/* Sender IDs that a change needs: one for everybody who waits. */
+static unsigned count_waiting(const struct iotsec_manager *m, const struct iotsec_manager_group *group, uint32_t leaver)
+{
+    const struct iotsec_manager_member *member;
+    unsigned count = 0;
+    unsigned i;
+
+    for (i = group->waiting; (member = iotsec_mgr_member_at(m, i)) != NULL; i = member->next) {
+        count += member->device != leaver;
+    }
+    return count;
+}
+
+/* The sender IDs of a generation are used up: in the next one everybody gets a new one, and until then no keys. */
+static void renumber(struct iotsec_manager *m, struct iotsec_manager_group *group)
+{
+    unsigned g = iotsec_mgr_group_index(m, group);
+    struct iotsec_manager_member *member;
+    unsigned i;
+
+    iotsec_mgr_cancel(m, 0, g);
+    for (i = 0; (member = iotsec_mgr_member_at(m, i)) != NULL; i++) {
+        if (member->device != 0 && member->group == g) {
+            iotsec_mgr_wait(m, member);
+        }
+    }
+    group->staged.next_sender = IOTSEC_SENDER_ID_MIN;
 }
 
 /* The group as it will be, and what the registry has to know of it. */
 static enum iotsec_status stage_group(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver)
 {
     const struct iotsec_registry *registry = m->config->registry;
-    const struct iotsec_manager_member *gone = iotsec_mgr_member(m, leaver, group);
+    const struct iotsec_manager_member *member = iotsec_mgr_member(m, leaver, group);
     struct iotsec_registry_group *staged = &group->staged;
+    unsigned count = count_waiting(m, group, leaver);
+    struct iotsec_registry_member row;
     enum iotsec_status status;
-    uint32_t count;
+    bool used_up;
+    unsigned i;
 
     *staged = group->now;
-    (void)assign_senders(m, group, leaver, ASSIGN_COUNT, &count);
-    if (staged->next_sender + count > SENDER_LIMIT) {
-        group->flags |= GROUP_RENUMBER;
-        staged->next_sender = IOTSEC_SENDER_ID_MIN;
-        (void)assign_senders(m, group, leaver, ASSIGN_COUNT, &count);
-    }
-    staged->next_sender = (uint16_t)(staged->next_sender + count);
-    if ((group->flags & (GROUP_FRESH | GROUP_RENEW)) == 0 &&
-        ((group->flags & GROUP_RENUMBER) != 0 || (staged->key_number & 0xFFu) == IOTSEC_STEP_MAX)) {
+    used_up = staged->next_sender + count > SENDER_LIMIT;
+    if ((group->flags & (GROUP_FRESH | GROUP_RENEW)) == 0 && (used_up || (staged->key_number & 0xFFu) == IOTSEC_STEP_MAX)) {
         group->reason = IOTSEC_ERR_COUNTER;
         group->flags |= GROUP_FRESH;
     }
@@ -123,49 +94,75 @@ static enum iotsec_status stage_group(struct iotsec_manager *m, struct iotsec_ma
         staged->key_number++;
         status = iotsec_csb_ratchet(m->config->hal, staged->group_id, staged->key_number, staged->rand, group->now.tgk, staged->tgk);
     }
+    if (used_up) {
+        renumber(m, group);
+        count = count_waiting(m, group, leaver);
+    }
+    row.group_id = staged->group_id;
+    row.sender_id = staged->next_sender;
+    staged->next_sender = (uint16_t)(staged->next_sender + count);
     if (status == IOTSEC_OK) {
         status = registry->put_group(m->config->user, staged);
     }
-    if (status == IOTSEC_OK && gone != NULL && gone->sender_id != 0) {
-        status = registry->delete_member(m->config->user, leaver, staged->group_id);
+    if (status == IOTSEC_OK && member != NULL && member->sender_id != 0) {
+        status = registry->delete_member(m->config->user, leaver, row.group_id);
     }
-    return status == IOTSEC_OK ? assign_senders(m, group, leaver, ASSIGN_WRITE, &count) : status;
+    for (i = group->waiting; status == IOTSEC_OK && (member = iotsec_mgr_member_at(m, i)) != NULL; i = member->next) {
+        row.device = member->device;
+        if (row.device != leaver) {
+            status = registry->put_member(m->config->user, &row);
+            row.sender_id++;
+        }
+    }
+    return status;
 }
 
-static uint32_t step_interval(const struct iotsec_manager *m)
+/* No change before the interval is over, doubled so often. */
+static void rest(struct iotsec_manager *m, struct iotsec_manager_group *group, unsigned doublings)
 {
-    return iotsec_value_or(m->config->step_interval_ms, IOTSEC_STEP_INTERVAL_MS);
+    group->rest_until =
+        iotsec_mgr_now(m) + (iotsec_value_or(m->config->step_interval_ms, IOTSEC_STEP_INTERVAL_MS) << doublings);
+    group->flags |= GROUP_RESTING;
+    iotsec_mgr_plan(m, group);
 }
 
 /* The change is durable: now it holds. */
 static void apply_group(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver)
 {
     struct iotsec_manager_member *member = iotsec_mgr_member(m, leaver, group);
-    uint32_t key_number = group->staged.key_number;
-    uint32_t count;
+    unsigned next = group->staged.next_sender;
 
     if (member != NULL) {
         iotsec_mgr_member_free(m, member);
-        group->gentle_from = key_number;
+        group->gentle_from = group->staged.key_number;
     }
-    (void)assign_senders(m, group, leaver, ASSIGN_APPLY, &count);
+    next -= count_waiting(m, group, 0);
     group->now = group->staged;
     group->failures = 0;
+    group->flags |= GROUP_TELL;
     /* the doubling keeps a storm of joins from using a generation up in minutes */
-    group->rest_until = iotsec_mgr_now(m) + (step_interval(m) << (key_number & 0xFFu) / STEPS_PER_DOUBLING);
-    group->flags |= GROUP_RESTING | GROUP_TELL;
-    iotsec_mgr_plan(m, group);
+    rest(m, group, (group->now.key_number & 0xFFu) / STEPS_PER_DOUBLING);
     if ((group->flags & GROUP_FRESH) != 0) {
         group->flags &= (uint8_t)~GROUP_RENEW;
         iotsec_mgr_redeliver(m, group);
         iotsec_mgr_scan_request(m);
     }
+    /* in the order in which they were written */
     while ((member = iotsec_mgr_member_at(m, group->waiting)) != NULL) {
         iotsec_mgr_unwait(m, member);
-        /* committed just now, on the device's present session: nobody has used this sender ID */
-        member->flags |= MEMBER_PROVEN;
-        iotsec_mgr_deliver(m, member);
+        member->sender_id = (uint16_t)next++;
+        member->flags |= MEMBER_OWED;
+        if (iotsec_mgr_contact(m, member->device) != NULL) {
+            /* committed just now, on the device's present session: nobody has used this sender ID */
+            member->flags |= MEMBER_PROVEN;
+            iotsec_mgr_deliver(m, member);
+        }
     }
+}
+
+enum iotsec_status iotsec_mgr_begin(const struct iotsec_manager *m)
+{
+    return m->config->registry->begin(m->config->user);
 }
 
 enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_status status)
@@ -177,27 +174,14 @@ enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_st
     return status;
 }
 
-/* It could not be changed. */
-static void back_off(struct iotsec_manager *m, struct iotsec_manager_group *group, enum iotsec_status status)
-{
-    group->failure = (int8_t)status;
-    group->rest_until = iotsec_mgr_now(m) + (step_interval(m) << group->failures);
-    group->flags |= GROUP_RESTING;
-    iotsec_mgr_plan(m, group);
-    if (group->failures < FAILURES_MAX) {
-        group->failures++;
-    }
-}
-
 enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, bool evicted)
 {
     const struct iotsec_registry *registry = m->config->registry;
     struct iotsec_manager_group *group;
-    enum iotsec_status status = registry->begin(m->config->user);
-    uint16_t g;
+    enum iotsec_status status = iotsec_mgr_begin(m);
 
     if (status == IOTSEC_OK) {
-        for (g = m->busy; status == IOTSEC_OK && (group = iotsec_mgr_group_at(m, g)) != NULL; g = group->next) {
+        for (group = m->busy; status == IOTSEC_OK && group != NULL; group = group->next) {
             if ((group->flags & GROUP_STAGED) != 0) {
                 status = stage_group(m, group, leaver);
             }
@@ -217,16 +201,20 @@ enum iotsec_status iotsec_mgr_change(struct iotsec_manager *m, uint32_t leaver, 
 #endif
         status = iotsec_mgr_end(m, status);
     }
-    for (g = m->busy; (group = iotsec_mgr_group_at(m, g)) != NULL; g = group->next) {
+    for (group = m->busy; group != NULL; group = group->next) {
         if ((group->flags & GROUP_STAGED) == 0) {
             continue;
         }
         if (status == IOTSEC_OK) {
             apply_group(m, group, leaver);
         } else if ((group->flags & GROUP_SERVED) != 0) {
-            back_off(m, group, status);
+            group->failure = (int8_t)status;
+            rest(m, group, group->failures);
+            if (group->failures < FAILURES_MAX) {
+                group->failures++;
+            }
         }
-        group->flags &= (uint8_t) ~(GROUP_STAGED | GROUP_FRESH | GROUP_RENUMBER | GROUP_SERVED);
+        group->flags &= (uint8_t) ~(GROUP_STAGED | GROUP_FRESH | GROUP_SERVED);
         iotsec_wipe(&group->staged, sizeof group->staged);
     }
 #if IOTSEC_ACCESS
@@ -246,8 +234,8 @@ void iotsec_mgr_plan(struct iotsec_manager *m, struct iotsec_manager_group *grou
 
     if ((group->flags & GROUP_LISTED) == 0) {
         group->flags |= GROUP_LISTED;
-        group->next = MGR_NONE;
-        *m->busy_end = iotsec_mgr_group_index(m, group);
+        group->next = NULL;
+        *m->busy_end = group;
         m->busy_end = &group->next;
     }
     if ((m->flags & MGR_GROUPS_DUE) == 0 || iotsec_time_reached(m->groups_due, due)) {
@@ -312,11 +300,11 @@ static bool stage_ready(struct iotsec_manager *m)
     uint32_t now = iotsec_mgr_now(m);
     struct iotsec_manager_group *alone = NULL;
     struct iotsec_manager_group *group;
-    uint16_t *at = &m->busy;
+    struct iotsec_manager_group **at = &m->busy;
     bool any = false;
 
     m->flags &= (uint8_t)~MGR_GROUPS_DUE;
-    while ((group = iotsec_mgr_group_at(m, *at)) != NULL) {
+    while ((group = *at) != NULL) {
         bool wanted = is_wanted(group);
 
         if (iotsec_time_reached(now, group->rest_until)) {
@@ -355,10 +343,9 @@ void iotsec_mgr_serve(struct iotsec_manager *m)
 void iotsec_mgr_tell_groups(struct iotsec_manager *m)
 {
     struct iotsec_manager_group *group;
-    uint16_t g;
 
     /* groups may come into the list meanwhile, but none leaves it */
-    for (g = m->busy; (group = iotsec_mgr_group_at(m, g)) != NULL; g = group->next) {
+    for (group = m->busy; group != NULL; group = group->next) {
         enum iotsec_status failure = (enum iotsec_status)group->failure;
 
         group->failure = IOTSEC_OK;

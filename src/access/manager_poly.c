@@ -123,7 +123,7 @@ void iotsec_mgr_poly_apply(struct iotsec_manager *m, enum iotsec_status status)
         m->poly_reason = IOTSEC_OK;
     } else if (status == IOTSEC_OK && m->staged_poly.generation != 0) {
         if (fresh) {
-            iotsec_mgr_cancel_shares(m, 0);
+            iotsec_mgr_cancel(m, 0, MGR_SHARES);
             for (i = 0; i < m->config->contact_count; i++) {
                 struct iotsec_manager_contact *contact = &m->config->contacts[i];
 
@@ -143,7 +143,7 @@ void iotsec_mgr_share_leave(struct iotsec_manager *m, uint32_t device)
     struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
 
     if (contact != NULL) {
-        iotsec_mgr_cancel_shares(m, device);
+        iotsec_mgr_cancel(m, device, MGR_SHARES);
         contact->share_flags = 0;
     }
 }
@@ -325,7 +325,7 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, str
         iotsec_mgr_tell_number(m, IOTSEC_MANAGER_AHEAD, IOTSEC_ERR_EPOCH, device, newest);
         return IOTSEC_KM_FAILED;
     }
-    iotsec_mgr_cancel_shares(m, device); /* it says itself where to go on */
+    iotsec_mgr_cancel(m, device, MGR_SHARES); /* it says itself where to go on */
     contact->share_flags |= CONTACT_SHARE_WANTED;
     contact->share_next = 0;
     contact->revoked_to = 0;
@@ -381,7 +381,7 @@ enum iotsec_status iotsec_manager_poly_renew(struct iotsec_manager *m, unsigned 
     if (degree < 1 || degree > IOTSEC_POLY_DEGREE_MAX) {
         return IOTSEC_ERR_DEGREE;
     }
-    status = m->config->registry->begin(m->config->user);
+    status = iotsec_mgr_begin(m);
     if (status == IOTSEC_OK) {
         status = iotsec_mgr_end(m, stage_new(m, (uint8_t)degree, overlap != 0, IOTSEC_ERR_CANCELLED));
     }

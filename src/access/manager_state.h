@@ -22,6 +22,8 @@
 
 /* Not a slot. */
 #define MGR_NONE IOTSEC_TABLE_NONE
+/* Not a slot either: in iotsec_mgr_cancel, deliveries of SHARE and REVOKED. */
+#define MGR_SHARES 0x10000u
 
 /* iotsec_manager.flags */
 #define MGR_SCAN_AGAIN 0x01u /* a scan was asked for while one ran */
@@ -46,13 +48,12 @@ enum {
 #define GROUP_RENEW 0x02u    /* a new generation is wanted as soon as the rest is over */
 #define GROUP_STAGED 0x04u   /* takes part in the change at hand */
 #define GROUP_FRESH 0x08u    /* with a new generation instead of a step */
-#define GROUP_RENUMBER 0x10u /* in which everybody gets a new sender ID */
-#define GROUP_TELL 0x20u     /* GROUP_KEY is to be told */
-#define GROUP_LISTED 0x40u   /* in the list of busy groups */
-#define GROUP_SERVED 0x80u   /* staged because it was ready, not because somebody asked: rests if that fails */
+#define GROUP_TELL 0x10u     /* GROUP_KEY is to be told */
+#define GROUP_LISTED 0x20u   /* in the list of busy groups */
+#define GROUP_SERVED 0x40u   /* staged because it was ready, not because somebody asked: rests if that fails */
 
 /* iotsec_manager_member.flags */
-#define MEMBER_WAITING 0x01u /* in its group's list: gets a fresh sender ID with the next change */
+#define MEMBER_WAITING 0x01u /* in its group's list: gets a fresh sender ID with the next change, and no keys before it */
 #define MEMBER_PROVEN 0x02u  /* got its sender ID on the device's present session, or showed there that it holds it */
 #define MEMBER_OWED 0x04u    /* keys are to be delivered, even if no new generation says so */
 #define MEMBER_SENDING 0x08u /* a delivery of keys is under way */
@@ -78,18 +79,20 @@ enum {
 /* ---- manager.c ---- */
 
 uint32_t iotsec_mgr_now(const struct iotsec_manager *m);
+/* OK, ERR_RANDOM. */
+enum iotsec_status iotsec_mgr_random(const struct iotsec_manager *m, void *out, size_t len);
 void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason);
 /* The index-th slot; NULL behind the last. */
-struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, uint16_t index);
-struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *m, uint16_t index);
+struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, unsigned index);
+struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *m, unsigned index);
 /* Its number. */
 uint16_t iotsec_mgr_group_index(const struct iotsec_manager *m, const struct iotsec_manager_group *group);
 uint16_t iotsec_mgr_member_index(const struct iotsec_manager *m, const struct iotsec_manager_member *member);
 /* Gives a slot back, by its number: wiped, and filed under nothing. */
-void iotsec_mgr_release(struct iotsec_manager *m, unsigned table, uint16_t index);
+void iotsec_mgr_release(struct iotsec_manager *m, unsigned table, unsigned index);
 /* What is found, or NULL. iotsec_mgr_group finds live groups only. */
 struct iotsec_manager_contact *iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device);
-struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, uint16_t group_id);
+struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, unsigned group_id);
 struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device,
                                                 const struct iotsec_manager_group *group);
 /* Forgets a membership in memory; its delivery is cancelled. */
@@ -101,7 +104,7 @@ void iotsec_mgr_contact_close(struct iotsec_manager *m, struct iotsec_manager_co
 void iotsec_mgr_tell_event(struct iotsec_manager *m, struct iotsec_manager_event *event);
 /* Runs the application's code. Fills in address, sender ID and key number from what is known. */
 void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason, uint32_t device,
-                     uint16_t group_id);
+                     unsigned group_id);
 #if IOTSEC_ACCESS || IOTSEC_PAIRWISE
 /* Runs the application's code: of no group, with a number of the caller's. */
 void iotsec_mgr_tell_number(struct iotsec_manager *m, enum iotsec_manager_event_kind kind, enum iotsec_status reason,
@@ -115,6 +118,8 @@ enum iotsec_status iotsec_mgr_finish(struct iotsec_manager *m, enum iotsec_statu
 
 /* Draws TGK and RAND of a new generation. OK, ERR_RANDOM. */
 enum iotsec_status iotsec_mgr_fresh_keys(const struct iotsec_manager *m, struct iotsec_registry_group *group);
+/* Begins a transaction. OK, or what the registry says. */
+enum iotsec_status iotsec_mgr_begin(const struct iotsec_manager *m);
 /* Ends a transaction: with a commit if all went well, else with an abort. What became of it. */
 enum iotsec_status iotsec_mgr_end(const struct iotsec_manager *m, enum iotsec_status status);
 /*
@@ -151,22 +156,18 @@ void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *
 /* A generation is superseded: deliveries under way in the group start anew with its present keys. */
 void iotsec_mgr_redeliver(struct iotsec_manager *m, const struct iotsec_manager_group *group);
 /* Tells a device something that is no key. False: there is no room to wait for its acknowledgement, it was sent once. */
-bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, uint8_t kind, uint16_t group_id,
-                       uint8_t code);
-/* A delivery to be filled in and started; NULL: none is free. */
+bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, unsigned kind, unsigned group_id,
+                       unsigned code);
+/* A delivery to be filled in and started; NULL: none is free, so that the scan has to find again what it was for. */
 struct iotsec_manager_delivery *iotsec_mgr_new_delivery(struct iotsec_manager *m);
 /* Gives a delivery a new message ID and sends its first round. */
 void iotsec_mgr_start(struct iotsec_manager *m, struct iotsec_manager_delivery *d, struct iotsec_manager_contact *contact);
 /* Sends one message as it is. */
 void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_contact *contact,
                      const struct iotsec_km_message *message);
-/* Forgets the deliveries to a device: all of them, or what one group (by index) is about, keys and refusals. With device 0,
- * the group's keys to anybody. */
-void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, uint16_t group);
-#if IOTSEC_PAIRWISE
-/* Those of SHARE and REVOKED to a device; 0: to all. */
-void iotsec_mgr_cancel_shares(struct iotsec_manager *m, uint32_t device);
-#endif
+/* Forgets the deliveries to a device (0: to any): all of them (MGR_NONE); those of shares (MGR_SHARES); or what one group (by
+ * index) is about, keys and refusals, but with device 0 only keys. */
+void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, unsigned what);
 /* The member holds the keys of that number. Runs the application's code. */
 void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_member *member, uint32_t key_number);
 /* D -> M  ACK. Runs the application's code. */

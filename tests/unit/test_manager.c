@@ -469,15 +469,15 @@ static void measures_no_repeated_delivery(void **state)
     assert_int_equal(count_events(IOTSEC_MANAGER_MEMBER_UPDATED, 1), 1);
     assert_in_range(rig.manager.round_trip, 1, 8 * 10);
     /* an acknowledgement too many, but of something else */
-    device_acknowledge(DEV(0), (uint8_t)(rig.contacts[0].doubtful + 1), IOTSEC_KM_DONE);
+    device_acknowledge(DEV(0), (uint8_t)(rig.contacts[0].unsure + 1), IOTSEC_KM_DONE);
     settle();
     assert_in_range(rig.manager.round_trip, 1, 8 * 10);
-    device_acknowledge(DEV(0), rig.contacts[0].doubtful, IOTSEC_KM_DONE);
+    device_acknowledge(DEV(0), rig.contacts[0].unsure, IOTSEC_KM_DONE);
     settle();
     assert_true(rig.manager.round_trip > 8 * 300);
     /* each counts once */
     rig.manager.round_trip = 8;
-    device_acknowledge(DEV(0), rig.contacts[0].doubtful, IOTSEC_KM_DONE);
+    device_acknowledge(DEV(0), rig.contacts[0].unsure, IOTSEC_KM_DONE);
     settle();
     assert_int_equal(rig.manager.round_trip, 8);
 }
