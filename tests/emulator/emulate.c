@@ -8,11 +8,12 @@
 
 static int usage(void)
 {
-    fputs("usage: emulate [--folder DIR] [--pcap FILE] [--seed N] [--jobs N] [--quiet] SCENARIO\n"
+    fputs("usage: emulate [--folder DIR] [--pcap FILE] [--seed N] [--jobs N] [--set NAME=VALUE]... [--quiet] SCENARIO\n"
           "  --folder  where the scenario's flash files are\n"
           "  --pcap    writes what was on the air\n"
           "  --seed    instead of the scenario's\n"
           "  --jobs    copies at once where power cuts are enumerated (2)\n"
+          "  --set     the value of a name in the scenario\n"
           "  --quiet   only the result\n", stderr);
     return 2;
 }
@@ -34,6 +35,8 @@ int main(int argc, char **argv)
             options.pcap = argv[++i];
         } else if (strcmp(argv[i], "--seed") == 0) {
             options.seed = strtoll(argv[++i], NULL, 0);
+        } else if (strcmp(argv[i], "--set") == 0 && options.set_count < 16) {
+            options.set[options.set_count++] = argv[++i];
         } else if (strcmp(argv[i], "--jobs") == 0) {
             options.jobs = (unsigned)strtoul(argv[++i], NULL, 0);
         } else {

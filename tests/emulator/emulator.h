@@ -244,6 +244,7 @@ struct line {
     unsigned node;
     uint64_t at;
     char *text;
+    bool used;                   /* by an expectation */
 };
 
 struct world {
@@ -359,6 +360,8 @@ struct scenario_options {
     const char *pcap;            /* wins over the scenario's */
     bool quiet;
     int64_t seed;                /* < 0: the scenario's */
+    const char *set[16];         /* NAME=VALUE */
+    unsigned set_count;
     unsigned jobs;               /* children at once when power cuts are enumerated */
 };
 /* 0: every expectation was met. 1: not. 2: the scenario itself is wrong. */

@@ -3,6 +3,7 @@
  * The scenario language: one command a line, words separated by blanks, "quoted" where they contain some, # begins a
  * comment. Times are numbers with us, ms, s or min; shares are per cent. NAME is a node, * all of them.
  *
+ *     set NAME VALUE                  $NAME stands for VALUE behind it; emulate --set NAME=VALUE wins
  *     seed 7                          strict on|off    wait4irq on|off    monitor on|off    pcap FILE
  *     node NAME FILE                  a node with this flash (128 KiB); off until it is powered
  *     image NAME FILE                 the same from a bare image, the header is put in front
@@ -12,7 +13,7 @@
  *     run 5s
  *     type NAME "text"                with a line feed behind it, at 115200 baud
  *     flood NAME 5000                 that many bytes without a pause
- *     expect NAME "regex" within 10s  a console line behind the one that was expected last
+ *     expect NAME "regex" within 10s  a console line since the mark, in any order; each is taken once
  *     never NAME "regex"              from now on
  *     absent NAME "regex"             no line so far has it
  *     fails "regex" within 10s        the run is to fail so
@@ -23,7 +24,7 @@
  *     inject HEX|random:LEN [fcs] [times N] [every 3ms]        a raw frame on everybody's channel
  *     secured NAME                    from now on it sends no data frame in the clear
  *     exceptions NAME                 aborts and undefined instructions go to the firmware
- *     mark NAME, counters NAME        what happened since the mark
+ *     mark NAME, counters NAME        what happened since the mark; older lines are forgotten
  *     room NAME BYTES                 so much RAM in one piece was never written
  *     say "text"
  *     every-cut NAME [most N]         from here to `cuts-done`: at each of the node's flash operations the power is cut before it, in
@@ -133,6 +134,27 @@ static char *next_word(char **at, bool *failed)
     return strdup(word);
 }
 
+static const char *value_of(const struct scenario *scenario, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (unsigned i = 0; i < scenario->options->set_count; i++) {
+        const char *set = scenario->options->set[i];
+
+        if (strncmp(set, name, len) == 0 && set[len] == '=') {
+            return set + len + 1;
+        }
+    }
+    for (unsigned i = 0; i < scenario->commands; i++) {
+        const struct command *command = &scenario->command[i];
+
+        if (command->count == 3 && strcmp(command->word[0], "set") == 0 && strcmp(command->word[1], name) == 0) {
+            return command->word[2];
+        }
+    }
+    return NULL;
+}
+
 static int read_scenario(struct scenario *scenario)
 {
     FILE *file = fopen(scenario->path, "r");
@@ -150,6 +172,16 @@ static int read_scenario(struct scenario *scenario)
 
         command->line = ++number;
         while ((word = next_word(&at, &failed)) != NULL && command->count < WORDS_MAX) {
+            const char *value = word[0] == '$' ? value_of(scenario, word + 1) : NULL;
+
+            if (word[0] == '$') {
+                free(word);
+                word = value == NULL ? NULL : strdup(value);
+                failed = value == NULL;
+                if (failed) {
+                    break;
+                }
+            }
             command->word[command->count++] = word;
         }
         if (failed || word != NULL) {
@@ -276,11 +308,11 @@ static const char *find_line(struct scenario *scenario, unsigned id, const regex
 {
     struct world *world = scenario->world;
 
-    for (; scenario->cursor[id] < world->line_count; scenario->cursor[id]++) {
-        const struct line *line = &world->lines[scenario->cursor[id]];
+    for (size_t i = scenario->cursor[id]; i < world->line_count; i++) {
+        struct line *line = &world->lines[i];
 
-        if (line->node == id && regexec(regex, line->text, 0, NULL, 0) == 0) {
-            scenario->cursor[id]++;
+        if (line->node == id && !line->used && regexec(regex, line->text, 0, NULL, 0) == 0) {
+            line->used = true;
             return line->text;
         }
     }
@@ -670,6 +702,7 @@ static int do_measure(struct scenario *scenario, const struct command *command)
         if (word_is(command, 0, "mark")) {
             scenario->mark[id] = node->count;
             scenario->mark_at[id] = scenario->world->now;
+            scenario->cursor[id] = scenario->world->line_count;
         } else if (word_is(command, 0, "counters")) {
             print_counters(scenario, node);
         } else if (word_is(command, 0, "secured")) {
@@ -869,7 +902,7 @@ static int execute_one(struct scenario *scenario, unsigned at)
         world_say(scenario->world, NULL, scenario->world->now, "---- %s", command->word[1]);
         return 0;
     }
-    if (word_is(command, 0, "seed") || word_is(command, 0, "pcap")) {
+    if (word_is(command, 0, "seed") || word_is(command, 0, "pcap") || word_is(command, 0, "set")) {
         return 0; /* read beforehand */
     }
     return wrong(scenario, command, "unknown command");

@@ -114,6 +114,7 @@ void world_line(struct world *world, struct node *node, const char *text)
     }
     world->lines[world->line_count].node = node->id;
     world->lines[world->line_count].at = node->now;
+    world->lines[world->line_count].used = false;
     world->lines[world->line_count].text = strdup(text);
     world->line_count++;
     world_say(world, node, node->now, "| %s", text);
