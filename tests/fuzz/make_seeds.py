@@ -312,3 +312,41 @@ write("relay", "flood", u8(1) + b"\0" + RELAY_OPEN + 30 * b"\0\2\1\x16" + b"\0\3
 write("relay", "table-full", u8(1) + b"\0" + RELAY_OPEN + b"".join(u8(0) + u8(n) + b"\1\x16" for n in range(5)) + b"\4\x83" + b"\0\5\1\x16")
 write("relay", "closed-reply", u8(0) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"\6\0\3\0\0")
 write("relay", "ports-of-nobody", u8(1) + b"\0" + RELAY_OPEN + RELAY_HELLO + b"".join(b"\2" + u8(n) + b"\1\x16" for n in (1, 3, 4, 90, 255)))
+
+# ---- The MC1322x's network layer: flags, then steps. UDP from port 5683 to 5683, or to the join port; no checksum where secured ----
+
+NET_LOCAL, NET_DOWN, NET_GROUP = (bytes.fromhex(text) for text in ("7e33f416331633", "7e760103f416331633", "7e6a010205000042f416331633"))
+NET_JOIN = bytes.fromhex("7e33f0163316348c61")
+
+
+def net_secured(payload, how=0):
+    return b"\2" + u8(how) + counted(payload)
+
+
+def net_plain(payload, how=0):
+    return b"\1" + u8(how) + counted(payload)
+
+
+def net_pieces(give, payload, how=0, tag=1, head=b""):
+    """120 bytes of UDP payload in three fragments."""
+    parts = [u16(0xC000 | 168) + u16(tag) + payload + bytes(40), u16(0xE000 | 168) + u16(tag) + u8(11) + bytes(40),
+             u16(0xE000 | 168) + u16(tag) + u8(16) + bytes(40)]
+    return b"".join(give(head + part, how) for part in parts)
+
+
+write("net_frame", "local", u8(0) + net_secured(NET_LOCAL + b"\1") + b"\3\4\x0a")
+write("net_frame", "down", u8(0) + net_secured(NET_DOWN + b"data") + b"\4\x0a")
+write("net_frame", "group", u8(0) + net_secured(b"\x50\7" + NET_GROUP + b"on", 0x10) + b"\4\x28\4\x28" +
+      net_secured(b"\x50\7" + NET_GROUP + b"on", 0x11))
+write("net_frame", "pieces", u8(0) + net_pieces(net_secured, NET_LOCAL) + b"\3" + net_pieces(net_secured, NET_DOWN, tag=2))
+write("net_frame", "pieces-of-group", u8(0) + b"\x08\3" + net_pieces(net_secured, NET_GROUP, 0x10, head=b"\x50\1") + 4 * b"\4\x28")
+write("net_frame", "joiner", u8(4) + b"\6\x08" + net_plain(NET_JOIN + b"\1") + net_pieces(net_plain, NET_JOIN))
+write("net_frame", "joining", u8(4) + b"\6\x20" + b"\5\4\3abc" + b"\6\xe0" + b"\5\x26\3abc" + net_plain(bytes.fromhex("7e33f0163416338c61")))
+write("net_frame", "keys", u8(1) + b"\7\x1d" + net_secured(NET_LOCAL, 0x20) + net_secured(NET_LOCAL) + b"\7\1" + b"\7\0\5\0\0")
+write("net_frame", "radio-full", u8(0) + b"\6\1" + 5 * b"\5\0\x40" + bytes(64) + b"\6\0\4\1")
+write("net_frame", "store-fails", u8(2) + b"\6\2" + b"\5\0\1a\6\0" + 20 * b"\5\0\1a" + b"\x09" + b"\5\0\1a")
+write("net_frame", "send", u8(0) + b"".join(b"\5" + u8(how) + b"\3abc\4\x20" for how in range(0, 128, 7)) + b"\5\1\xc8" + bytes(200))
+write("net_frame", "uncompressed", u8(0) + net_secured(bytes.fromhex("416000000000081140fe80000000000000020000000000000100fe80000000000000"
+                                                                  "020000000000008016331633000801ff")))
+write("net_frame", "echo", u8(0) + net_secured(bytes.fromhex("7a333a8000f00d12340001")) + b"\x09" + b"\4\1")
+write("net_frame", "raw", u8(0) + b"\0" + counted(bytes.fromhex("69dc00efbe800000000000000001000000000000000d0000000001") + bytes(20)))
