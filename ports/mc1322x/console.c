@@ -221,6 +221,15 @@ char *console_word(char **rest)
     return word;
 }
 
+bool console_is(const char *one, const char *other)
+{
+    while (*one != '\0' && *one == *other) {
+        one++;
+        other++;
+    }
+    return *one == *other;
+}
+
 bool console_number(const char *text, uint32_t max, uint32_t *value)
 {
     uint32_t number = 0;

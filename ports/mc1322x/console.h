@@ -41,6 +41,9 @@ char *console_line(void);
 /* The next word of `*rest`, ended by a zero; empty at the end. `*rest` goes on behind it. */
 char *console_word(char **rest);
 
+/* Whether two strings are the same. (The C library's strcmp is fast, and large.) */
+bool console_is(const char *one, const char *other);
+
 /* A decimal number without a sign. */
 bool console_number(const char *text, uint32_t max, uint32_t *value);
 /* An even number of hexadecimal digits: how many bytes, at most `size`; 0: it is none. */

@@ -453,22 +453,22 @@ static void command(char *text)
     uint32_t gid = 0;
     bool has_gid = console_number(word, UINT16_MAX, &gid) && gid != 0;
 
-    if (strcmp(verb, "stats") == 0) {
+    if (console_is(verb, "stats")) {
         node_stats();
-    } else if (strcmp(verb, "reset") == 0) {
+    } else if (console_is(verb, "reset")) {
         iotsec_device_close(&app.device);
         crm_reset();
-    } else if (strcmp(verb, "relay") == 0) {
-        relay_open(strcmp(word, "open") == 0);
-    } else if (strcmp(verb, "group") == 0 && has_gid) {
+    } else if (console_is(verb, "relay")) {
+        relay_open(console_is(word, "open"));
+    } else if (console_is(verb, "group") && has_gid) {
         say(gid, text);
-    } else if (strcmp(verb, "join") == 0 && (*word == '\0' || has_gid)) {
+    } else if (console_is(verb, "join") && (*word == '\0' || has_gid)) {
         if (app.work == JOINED && has_gid) {
             answer(verb, gid, iotsec_group_join(&app.device, (uint16_t)gid));
         } else if (app.work != JOINING) {
             seek(SEEK_FIRST_MS);
         }
-    } else if (strcmp(verb, "leave") == 0 && (*word == '\0' || has_gid)) {
+    } else if (console_is(verb, "leave") && (*word == '\0' || has_gid)) {
         answer(verb, gid, has_gid ? iotsec_group_leave(&app.device, (uint16_t)gid) : iotsec_leave(&app.device));
     } else {
         out_refused(verb, "NO_SUCH_COMMAND");

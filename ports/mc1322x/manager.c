@@ -234,12 +234,12 @@ static void command_device(char *rest)
     char *identity = console_word(&rest);
     uint32_t number;
 
-    if (strcmp(verb, "add") == 0) {
+    if (console_is(verb, "add")) {
         add_device(identity, rest);
         return;
     }
     number = registry_find((const uint8_t *)identity, strlen(identity));
-    if (strcmp(verb, "evict") != 0 && strcmp(verb, "readmit") != 0) {
+    if (!console_is(verb, "evict") && !console_is(verb, "readmit")) {
         out_refused("device", "NO_SUCH_COMMAND");
     } else if (number == 0) {
         out_refused("device", "NOT_FOUND");
@@ -263,9 +263,9 @@ static void command_group(char *rest)
     memset(&addr, 0, sizeof addr);
     if (!console_number(console_word(&rest), UINT16_MAX, &gid) || gid == 0) {
         out_refused("group", "BAD_GROUP");
-    } else if (strcmp(verb, "renew") == 0) {
+    } else if (console_is(verb, "renew")) {
         answer("group-renewed", "group", iotsec_manager_group_renew(&app.manager, (uint16_t)gid, 0));
-    } else if (strcmp(verb, "add") != 0) {
+    } else if (!console_is(verb, "add")) {
         out_refused("group", "NO_SUCH_COMMAND");
     } else if (!console_ip(console_word(&rest), addr.ip) || !console_number(console_word(&rest), UINT16_MAX, &port)) {
         out_refused("group", "BAD_ADDRESS");
@@ -305,19 +305,19 @@ static void command(char *text)
 {
     char *verb = console_word(&text);
 
-    if (strcmp(verb, "device") == 0) {
+    if (console_is(verb, "device")) {
         command_device(text);
-    } else if (strcmp(verb, "group") == 0) {
+    } else if (console_is(verb, "group")) {
         command_group(text);
-    } else if (strcmp(verb, "l2") == 0 && strcmp(console_word(&text), "renew") == 0) {
+    } else if (console_is(verb, "l2") && console_is(console_word(&text), "renew")) {
         answer("l2-renewed", "l2", iotsec_manager_l2_renew(&app.manager));
-    } else if (strcmp(verb, "joining") == 0) {
-        open_joining(strcmp(console_word(&text), "open") == 0);
-    } else if (strcmp(verb, "list") == 0) {
+    } else if (console_is(verb, "joining")) {
+        open_joining(console_is(console_word(&text), "open"));
+    } else if (console_is(verb, "list")) {
         list();
-    } else if (strcmp(verb, "stats") == 0) {
+    } else if (console_is(verb, "stats")) {
         node_stats();
-    } else if (strcmp(verb, "reset") == 0) {
+    } else if (console_is(verb, "reset")) {
         iotsec_manager_close(&app.manager);
         crm_reset();
     } else {

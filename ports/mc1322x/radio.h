@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define RADIO_FRAME_MAX 125u /* a PSDU of 127 without the FCS */
-#define RADIO_RING 6u        /* received frames that may wait, one less than places */
+#define RADIO_RING 4u        /* received frames that may wait, one less than places */
 
 struct radio_config {
     uint8_t channel;        /* 11 to 26 */
