@@ -308,10 +308,12 @@ struct iotsec_manager {
     uint32_t round_trip;                   /**< private: of deliveries, smoothed; eighths of a millisecond, 0: none was measured */
     uint32_t round_trip_off;               /**< private: how far single ones are off; quarters of a millisecond */
     uint32_t scan_left;                    /**< private: members still to be looked at, in two passes */
+#if IOTSEC_ACCESS || IOTSEC_PAIRWISE || defined(DOXYGEN)
+    uint16_t walk_left[2];                 /**< private: contacts still to be looked at, for access parameters and for shares */
+    uint16_t walk_slot[2];                 /**< private: the next of them */
+#endif
 #if IOTSEC_ACCESS || defined(DOXYGEN)
     uint32_t l2_switch_at;                 /**< private: when the next L2 key is used, whoever has it */
-    uint16_t l2_scan;                      /**< private: contacts still to be looked at */
-    uint16_t l2_slot;                      /**< private: the next of them */
     uint16_t l2_ready;                     /**< private: contacts in a row that the switch need not wait for */
     uint16_t l2_hand;                      /**< private: the next one behind them */
     uint8_t l2_failures;                   /**< private: switches that failed in a row */
@@ -321,8 +323,6 @@ struct iotsec_manager {
 #endif
 #if IOTSEC_PAIRWISE || defined(DOXYGEN)
     uint32_t poly_above;                   /**< private: the next generation lies above this one */
-    uint16_t share_scan;                   /**< private: contacts still to be looked at */
-    uint16_t share_slot;                   /**< private: the next of them */
     int8_t poly_reason;                    /**< private: a status, of the POLY event to be told; 0 none */
     struct iotsec_registry_poly poly;      /**< private: as in the registry */
     struct iotsec_registry_poly staged_poly; /**< private: as it will be once the transaction is committed; generation 0: nothing is staged */

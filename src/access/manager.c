@@ -1154,17 +1154,11 @@ uint32_t iotsec_manager_poll(struct iotsec_manager *m)
     iotsec_mgr_access_poll(m);
 #endif
     iotsec_mgr_deliver_poll(m);
-#if IOTSEC_PAIRWISE
-    iotsec_mgr_poly_poll(m);
-#endif
     (void)iotsec_dtls_flush(&m->dtls);
     now = iotsec_mgr_now(m);
     wait = iotsec_min_u32(wait, iotsec_mgr_serve_wait(m, now));
 #if IOTSEC_ACCESS
     wait = iotsec_min_u32(wait, iotsec_mgr_access_wait(m, now));
-#endif
-#if IOTSEC_PAIRWISE
-    wait = iotsec_min_u32(wait, iotsec_mgr_poly_wait(m));
 #endif
     return iotsec_min_u32(wait, iotsec_mgr_deliver_wait(m, now));
 }

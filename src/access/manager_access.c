@@ -23,7 +23,7 @@
 
 /* Twice it and one more is still a stage. */
 #define NUMBER_MAX (UINT32_MAX / 2u)
-/* Contacts that one call looks at. */
+/* Contacts that one call looks at, for the switch. */
 #define SCAN_STRIDE 64u
 /* A failing registry is asked again after the step interval, doubled up to this often. */
 #define FAILURES_MAX 6u
@@ -231,7 +231,7 @@ static bool is_waited_for(const struct iotsec_manager *m, const struct iotsec_ma
 /* Whether the switch may be made. The hand rests at a contact that is waited for, so that most calls look at one. */
 static bool is_switch_due(struct iotsec_manager *m)
 {
-    uint16_t budget;
+    unsigned budget;
 
     if (iotsec_time_reached(iotsec_mgr_now(m), m->l2_switch_at)) {
         return true;
@@ -244,7 +244,7 @@ static bool is_switch_due(struct iotsec_manager *m)
             m->l2_ready = 0;
             return false;
         }
-        m->l2_hand = (uint16_t)(m->l2_hand + 1u < m->config->contact_count ? m->l2_hand + 1u : 0);
+        (void)iotsec_mgr_turn(&m->l2_hand, m->config->contact_count);
         m->l2_ready++;
     }
     return m->l2_ready >= m->config->contact_count;
@@ -278,15 +278,6 @@ static void switch_keys(struct iotsec_manager *m)
 
 void iotsec_mgr_access_poll(struct iotsec_manager *m)
 {
-    uint16_t budget;
-
-    for (budget = SCAN_STRIDE; budget != 0 && m->l2_scan != 0 && m->deliveries_used < m->config->delivery_count; budget--) {
-        uint16_t slot = m->l2_slot;
-
-        m->l2_slot = (uint16_t)(slot + 1u < m->config->contact_count ? slot + 1u : 0);
-        m->l2_scan--;
-        iotsec_mgr_access_deliver(m, &m->config->contacts[slot]);
-    }
     if (m->access.next_number != 0 && is_switch_due(m)) {
         switch_keys(m);
     }
@@ -294,9 +285,6 @@ void iotsec_mgr_access_poll(struct iotsec_manager *m)
 
 uint32_t iotsec_mgr_access_wait(const struct iotsec_manager *m, uint32_t now)
 {
-    if (m->l2_scan != 0 && m->deliveries_used < m->config->delivery_count) {
-        return 0;
-    }
     if (m->access.next_number == 0) {
         return UINT32_MAX;
     }

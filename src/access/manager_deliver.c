@@ -21,7 +21,7 @@
 #define ROUNDS_MAX 32u
 /* The first wait grows with the round trip as far as so many times what it is otherwise: a longer one keeps a place in the pool. */
 #define FIRST_WAIT_MAX 4u
-/* Members that one call of the scan looks at. */
+/* Members, and contacts, that one call looks at. */
 #define SCAN_STRIDE 64u
 /* Heard within this time: served first. */
 #define ACTIVE_MS 300000u
@@ -307,23 +307,6 @@ void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *
     }
 }
 
-void iotsec_mgr_redeliver(struct iotsec_manager *m, const struct iotsec_manager_group *group)
-{
-    struct iotsec_manager_delivery *d = m->config->deliveries;
-    const struct iotsec_manager_delivery *end = d + m->deliveries_used;
-
-    for (; d != end; d++) {
-        if (is_keys(d->kind) && iotsec_mgr_group_at(m, d->group) == group) {
-            const struct iotsec_manager_member *member = member_of(m, d);
-            struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, d->device);
-
-            if (member != NULL && contact != NULL) {
-                start_keys(m, d, member, contact);
-            }
-        }
-    }
-}
-
 /* ---- Acknowledgements ---- */
 
 void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_member *member, uint32_t key_number)
@@ -423,11 +406,8 @@ static void give_up(struct iotsec_manager *m, struct iotsec_manager_delivery *d)
 
 void iotsec_mgr_scan_request(struct iotsec_manager *m)
 {
-#if IOTSEC_ACCESS
-    m->l2_scan = m->config->contact_count;
-#endif
-#if IOTSEC_PAIRWISE
-    m->share_scan = m->config->contact_count;
+#if IOTSEC_ACCESS || IOTSEC_PAIRWISE
+    m->walk_left[WALK_ACCESS] = m->walk_left[WALK_SHARES] = m->config->contact_count;
 #endif
     if (m->scan_left != 0) {
         /* starting over at every request would never come to the second pass */
@@ -486,15 +466,19 @@ static void free_removed_groups(struct iotsec_manager *m)
     }
 }
 
+static bool has_place(const struct iotsec_manager *m)
+{
+    return m->deliveries_used < m->config->delivery_count;
+}
+
 static void scan(struct iotsec_manager *m)
 {
     unsigned budget;
 
-    for (budget = SCAN_STRIDE; budget != 0 && m->scan_left != 0 && m->deliveries_used < m->config->delivery_count; budget--) {
-        unsigned slot = m->scan;
+    for (budget = SCAN_STRIDE; budget != 0 && m->scan_left != 0 && has_place(m); budget--) {
         bool active_only = m->scan_left > m->config->member_count;
+        unsigned slot = iotsec_mgr_turn(&m->scan, m->config->member_count);
 
-        m->scan = (uint16_t)(slot + 1u < m->config->member_count ? slot + 1u : 0);
         m->scan_left--;
         if (m->scan_left == 0 && (m->flags & MGR_SCAN_AGAIN) != 0) {
             m->flags &= (uint8_t)~MGR_SCAN_AGAIN;
@@ -507,11 +491,49 @@ static void scan(struct iotsec_manager *m)
     }
 }
 
+#if IOTSEC_ACCESS || IOTSEC_PAIRWISE
+/* Whether contacts are to be looked at, and what is found has a place. */
+static bool may_walk(const struct iotsec_manager *m, unsigned walk)
+{
+#if IOTSEC_PAIRWISE
+    if (walk == WALK_SHARES && !iotsec_mgr_share_has_place(m)) {
+        return false;
+    }
+#endif
+    return m->walk_left[walk] != 0 && has_place(m);
+}
+
+static void walk_contacts(struct iotsec_manager *m, unsigned walk)
+{
+    unsigned budget;
+
+    for (budget = SCAN_STRIDE; budget != 0 && may_walk(m, walk); budget--) {
+        struct iotsec_manager_contact *contact =
+            &m->config->contacts[iotsec_mgr_turn(&m->walk_slot[walk], m->config->contact_count)];
+
+        m->walk_left[walk]--;
+#if IOTSEC_ACCESS
+        if (walk == WALK_ACCESS) {
+            iotsec_mgr_access_deliver(m, contact);
+        }
+#endif
+#if IOTSEC_PAIRWISE
+        if (walk == WALK_SHARES) {
+            iotsec_mgr_share_deliver(m, contact);
+        }
+#endif
+    }
+}
+#endif
+
 void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
 {
     uint32_t now = iotsec_mgr_now(m);
     unsigned i = 0;
 
+#if IOTSEC_ACCESS
+    walk_contacts(m, WALK_ACCESS);
+#endif
     while (i < m->deliveries_used) {
         struct iotsec_manager_delivery *d = &m->config->deliveries[i];
 
@@ -528,6 +550,9 @@ void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
         }
     }
     scan(m);
+#if IOTSEC_PAIRWISE
+    walk_contacts(m, WALK_SHARES); /* keys come first */
+#endif
 }
 
 uint32_t iotsec_mgr_deliver_wait(const struct iotsec_manager *m, uint32_t now)
@@ -536,9 +561,14 @@ uint32_t iotsec_mgr_deliver_wait(const struct iotsec_manager *m, uint32_t now)
     const struct iotsec_manager_delivery *end = d + m->deliveries_used;
     uint32_t wait = UINT32_MAX;
 
-    if (m->scan_left != 0 && m->deliveries_used < m->config->delivery_count) {
+    if (m->scan_left != 0 && has_place(m)) {
         return 0;
     }
+#if IOTSEC_ACCESS || IOTSEC_PAIRWISE
+    if ((IOTSEC_ACCESS && may_walk(m, WALK_ACCESS)) || (IOTSEC_PAIRWISE && may_walk(m, WALK_SHARES))) {
+        return 0;
+    }
+#endif
     for (; d != end; d++) {
         wait = iotsec_min_u32(wait, iotsec_time_left(now, d->repeat_at));
     }

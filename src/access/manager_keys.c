@@ -47,14 +47,13 @@ static unsigned count_waiting(const struct iotsec_manager *m, const struct iotse
     return count;
 }
 
-/* The sender IDs of a generation are used up: in the next one everybody gets a new one, and until then no keys. */
+/* The sender IDs of a generation are used up: in the next one everybody gets a new one. */
 static void renumber(struct iotsec_manager *m, struct iotsec_manager_group *group)
 {
     unsigned g = iotsec_mgr_group_index(m, group);
     struct iotsec_manager_member *member;
     unsigned i;
 
-    iotsec_mgr_cancel(m, 0, g);
     for (i = 0; (member = iotsec_mgr_member_at(m, i)) != NULL; i++) {
         if (member->device != 0 && member->group == g) {
             iotsec_mgr_wait(m, member);
@@ -144,7 +143,8 @@ static void apply_group(struct iotsec_manager *m, struct iotsec_manager_group *g
     rest(m, group, (group->now.key_number & 0xFFu) / STEPS_PER_DOUBLING);
     if ((group->flags & GROUP_FRESH) != 0) {
         group->flags &= (uint8_t)~GROUP_RENEW;
-        iotsec_mgr_redeliver(m, group);
+        /* what is under way is superseded: the scan finds who is owed the new keys */
+        iotsec_mgr_cancel(m, 0, iotsec_mgr_group_index(m, group));
         iotsec_mgr_scan_request(m);
     }
     /* in the order in which they were written */

@@ -23,8 +23,6 @@
 #define ELEMENT IOTSEC_POLY_ELEMENT_BYTES
 /* Coefficients that are in memory at once. */
 #define BLOCK 8u
-/* Contacts that one call looks at. */
-#define SCAN_STRIDE 64u
 
 /* ---- The registry ---- */
 
@@ -133,7 +131,7 @@ void iotsec_mgr_poly_apply(struct iotsec_manager *m, enum iotsec_status status)
             }
         }
         m->poly = m->staged_poly;
-        m->share_scan = m->config->contact_count;
+        m->walk_left[WALK_SHARES] = m->config->contact_count;
     }
     memset(&m->staged_poly, 0, sizeof m->staged_poly);
 }
@@ -232,7 +230,7 @@ static bool is_owed(const struct iotsec_manager *m, const struct iotsec_manager_
 
 /* Whether a share may take a place in the pool. Keys come first: while some may be waiting for a place shares take none, and
  * they never take the last quarter, lest devices that do not answer hold keys up. */
-static bool has_place(const struct iotsec_manager *m)
+bool iotsec_mgr_share_has_place(const struct iotsec_manager *m)
 {
     uint16_t count = m->config->delivery_count;
 
@@ -259,9 +257,9 @@ void iotsec_mgr_share_deliver(struct iotsec_manager *m, struct iotsec_manager_co
         !is_owed(m, contact)) {
         return;
     }
-    d = has_place(m) ? iotsec_mgr_new_delivery(m) : NULL;
+    d = iotsec_mgr_share_has_place(m) ? iotsec_mgr_new_delivery(m) : NULL;
     if (d == NULL) {
-        m->share_scan = m->config->contact_count;
+        m->walk_left[WALK_SHARES] = m->config->contact_count;
         return;
     }
     contact->share_flags = (uint8_t)((contact->share_flags | CONTACT_SHARE_SENDING) & ~CONTACT_SHARE_TOLD);
@@ -347,26 +345,6 @@ enum iotsec_km_result iotsec_mgr_take_share_status(struct iotsec_manager *m, str
         iotsec_mgr_tell_number(m, IOTSEC_MANAGER_AHEAD, IOTSEC_ERR_EPOCH, device, generation);
     }
     return owed ? IOTSEC_KM_KEYS_FOLLOW : IOTSEC_KM_DONE;
-}
-
-/* ---- Time ---- */
-
-void iotsec_mgr_poly_poll(struct iotsec_manager *m)
-{
-    uint16_t budget;
-
-    for (budget = SCAN_STRIDE; budget != 0 && m->share_scan != 0 && has_place(m); budget--) {
-        uint16_t slot = m->share_slot;
-
-        m->share_slot = (uint16_t)(slot + 1u < m->config->contact_count ? slot + 1u : 0);
-        m->share_scan--;
-        iotsec_mgr_share_deliver(m, &m->config->contacts[slot]);
-    }
-}
-
-uint32_t iotsec_mgr_poly_wait(const struct iotsec_manager *m)
-{
-    return m->share_scan != 0 && has_place(m) ? 0 : UINT32_MAX;
 }
 
 /* ---- What the application does ---- */

@@ -33,6 +33,9 @@
 #define MGR_GROUPS_DUE 0x10u /* groups_due is a time */
 #define MGR_REMOVED 0x20u    /* a removed group still has its slot */
 
+/* What contacts are looked through for: indices of walk_left and walk_slot. */
+enum { WALK_ACCESS, WALK_SHARES };
+
 /* The tables that are found by a hash: indices of free_slot. Each entry begins with its link and what it is filed under. */
 enum { TABLE_CONTACTS, TABLE_MEMBERS, TABLE_GROUPS, TABLES };
 
@@ -153,8 +156,6 @@ uint32_t iotsec_mgr_serve_wait(const struct iotsec_manager *m, uint32_t now);
 bool iotsec_mgr_owed(const struct iotsec_manager *m, const struct iotsec_manager_member *member);
 /* Delivers a member's keys if that is allowed now, or leaves it to the scan. */
 void iotsec_mgr_deliver(struct iotsec_manager *m, struct iotsec_manager_member *member);
-/* A generation is superseded: deliveries under way in the group start anew with its present keys. */
-void iotsec_mgr_redeliver(struct iotsec_manager *m, const struct iotsec_manager_group *group);
 /* Tells a device something that is no key. False: there is no room to wait for its acknowledgement, it was sent once. */
 bool iotsec_mgr_notify(struct iotsec_manager *m, struct iotsec_manager_contact *contact, unsigned kind, unsigned group_id,
                        unsigned code);
@@ -174,7 +175,16 @@ void iotsec_mgr_acknowledge(struct iotsec_manager *m, struct iotsec_manager_memb
 void iotsec_mgr_take_ack(struct iotsec_manager *m, struct iotsec_manager_contact *contact, const struct iotsec_km_message *message);
 /* Looks through members and contacts, a few at a call, for keys that are owed. */
 void iotsec_mgr_scan_request(struct iotsec_manager *m);
-/* Repeats what is due and goes on with the scan. Runs the application's code. */
+/* The next slot of `count` in turn; `hand` is there. */
+static inline unsigned iotsec_mgr_turn(uint16_t *hand, unsigned count)
+{
+    unsigned slot = *hand;
+
+    *hand = (uint16_t)(slot + 1u < count ? slot + 1u : 0);
+    return slot;
+}
+
+/* Repeats what is due, and looks on through members and contacts. Runs the application's code. */
 void iotsec_mgr_deliver_poll(struct iotsec_manager *m);
 /* Milliseconds until iotsec_mgr_deliver_poll has something to do. */
 uint32_t iotsec_mgr_deliver_wait(const struct iotsec_manager *m, uint32_t now);
@@ -198,7 +208,7 @@ void iotsec_mgr_l2_apply(struct iotsec_manager *m, enum iotsec_status status, ui
 void iotsec_mgr_l2_leave(struct iotsec_manager *m, uint32_t device);
 /* Tells of the L2 key if it has moved. Runs the application's code. */
 void iotsec_mgr_l2_tell(struct iotsec_manager *m);
-/* Goes on with the scan of the contacts, and puts the next L2 key to use when that is due. Runs the application's code. */
+/* Puts the next L2 key to use when that is due. Runs the application's code. */
 void iotsec_mgr_access_poll(struct iotsec_manager *m);
 /* Milliseconds until iotsec_mgr_access_poll has something to do. */
 uint32_t iotsec_mgr_access_wait(const struct iotsec_manager *m, uint32_t now);
@@ -228,10 +238,8 @@ enum iotsec_status iotsec_mgr_poly_stage(struct iotsec_manager *m, uint32_t leav
 void iotsec_mgr_poly_apply(struct iotsec_manager *m, enum iotsec_status status);
 /* Tells of a new polynomial. Runs the application's code. */
 void iotsec_mgr_poly_tell(struct iotsec_manager *m);
-/* Goes on with the scan of the contacts. */
-void iotsec_mgr_poly_poll(struct iotsec_manager *m);
-/* Milliseconds until iotsec_mgr_poly_poll has something to do. */
-uint32_t iotsec_mgr_poly_wait(const struct iotsec_manager *m);
+/* Whether a share may take a place in the pool: keys come first. */
+bool iotsec_mgr_share_has_place(const struct iotsec_manager *m);
 #endif
 
 #endif

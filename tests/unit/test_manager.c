@@ -616,7 +616,7 @@ static void a_newer_generation_supersedes_a_delivery(void **state)
     run(2000);
     assert_int_equal(rig.manager.deliveries_used, 1);
     assert_int_equal(iotsec_manager_evict(&rig.manager, 2), IOTSEC_OK);
-    settle();
+    run(1);
     pairs = find_held(DEV(0), GROUP_A)->pairs;
     assert_int_equal(find_held(DEV(0), GROUP_A)->key_number, key_number(GROUP_A));
     assert_int_equal(find_held(DEV(0), GROUP_A)->sender_id, 1);

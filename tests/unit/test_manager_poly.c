@@ -1641,7 +1641,7 @@ static void many_contacts_take_several_looks(void **state)
     ask(DEV(0));
     ask(DEV(1));
     settle();
-    rig.manager.share_slot = 1; /* the first one comes last */
+    rig.manager.walk_slot[WALK_SHARES] = 1; /* the first one comes last */
     assert_int_equal(iotsec_manager_poly_renew(&rig.manager, DEGREE, 0), IOTSEC_OK);
     while (iotsec_manager_poll(&rig.manager) == 0) {
         looks++;
