@@ -130,14 +130,6 @@ void iotsec_mgr_send(struct iotsec_manager *m, const struct iotsec_manager_conta
     iotsec_wipe(bytes, sizeof bytes);
 }
 
-static uint32_t add_jitter(const struct iotsec_manager *m, uint32_t wait)
-{
-    uint8_t random = 0;
-
-    (void)iotsec_mgr_random(m, &random, sizeof random); /* without, devices only collide more often */
-    return wait + (wait / 4 * random >> 8);
-}
-
 /* That an acknowledgement has come shows how long the contact's last delivery took: RFC 6298. One estimate for all of them,
  * since what makes them late is the queue that they share. */
 static void measure(struct iotsec_manager *m, struct iotsec_manager_contact *contact, unsigned message)
@@ -176,6 +168,16 @@ static uint32_t wait_after(const struct iotsec_manager *m, unsigned round)
     return wait;
 }
 
+/* Sets when a delivery is sent again, which was sent last at that time. */
+static void set_repeat(const struct iotsec_manager *m, struct iotsec_manager_delivery *d, uint32_t sent_at)
+{
+    uint32_t wait = wait_after(m, d->rounds);
+    uint8_t random = 0;
+
+    (void)iotsec_mgr_random(m, &random, sizeof random); /* without, devices only collide more often */
+    d->repeat_at = sent_at + wait + (wait / 4 * random >> 8);
+}
+
 /* Sends a delivery's message, or both halves, and sets its next time. */
 static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delivery *d)
 {
@@ -183,7 +185,7 @@ static void send_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
     struct iotsec_km_message message;
 
     d->rounds++;
-    d->repeat_at = iotsec_mgr_now(m) + add_jitter(m, wait_after(m, d->rounds));
+    set_repeat(m, d, iotsec_mgr_now(m));
     if (contact == NULL) {
         return;
     }
@@ -334,8 +336,7 @@ static void take_keys_ack(struct iotsec_manager *m, const struct iotsec_manager_
     if (result == IOTSEC_KM_DONE) {
         iotsec_mgr_acknowledge(m, member, d->key_number);
     } else if (result == IOTSEC_KM_CONFLICT) {
-        iotsec_mgr_renew(m, group, IOTSEC_ERR_KEY_CONFLICT, 0);
-        iotsec_mgr_serve(m);
+        iotsec_mgr_renew(m, group, IOTSEC_ERR_KEY_CONFLICT, 0); /* by the next poll: not from so deep a stack */
     } else {
         /* NO_ROOM: it has no use for this generation's keys; perhaps for the next one's */
         member->flags &= (uint8_t) ~(MEMBER_OWED | MEMBER_NEW);
@@ -538,7 +539,7 @@ void iotsec_mgr_deliver_poll(struct iotsec_manager *m)
         struct iotsec_manager_delivery *d = &m->config->deliveries[i];
 
         if (iotsec_time_reached(now, d->repeat_at) && d->rounds == 1 && now - d->sent_at < wait_after(m, 1)) {
-            d->repeat_at = d->sent_at + add_jitter(m, wait_after(m, 1)); /* the way has become longer since */
+            set_repeat(m, d, d->sent_at); /* the way has become longer since */
         }
         if (!iotsec_time_reached(now, d->repeat_at)) {
             i++;
