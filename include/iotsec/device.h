@@ -280,9 +280,9 @@ void iotsec_device_wipe(struct iotsec_device *device);
  * has not answered for is refused with NO_ANSWER, and JOINED follows.
  *
  * When joins at the same address end with NO_ANSWER or RESOURCES, the device pauses between them: 30 s at first, doubling
- * to 90 s, each half more or less by chance. A join that is begun earlier waits for the rest of the pause before it sends
- * its first message (iotsec_pause_left says how long), and join_timeout_ms counts from there; then a ClientHello leaves once,
- * not in a series, until there is an answer. A join that succeeds ends this, and so do two minutes without one. So an application
+ * to 2 minutes, each half more or less by chance. A join that is begun earlier waits for the rest of the pause before it sends
+ * its first message (iotsec_pause_left says how long), and join_timeout_ms counts from there; until there is an answer it then
+ * sends two ClientHellos instead of two dozen. A join that succeeds ends this, and so do two minutes without one. So an application
  * may join again whenever a join has failed, at once too. Where somebody waits for it, iotsec_pause_end sends at once.
  * @param device an initialised device that is not joined or joining
  * @param manager the domain manager's (or a relay's) unicast address and port; copied

@@ -337,7 +337,7 @@ struct iotsec_dtls {
     uint8_t content_type;           /**< private */
     size_t tx_len;                  /**< private */
     uint32_t hash_seed;             /**< private */
-    uint32_t first_wait;            /**< private: how long the next handshake waits before it repeats its first flight; 0: the default */
+    uint32_t first_wait;            /**< private: how long the next handshake waits before it repeats its first flight; 0: the default. A server for which it is set has enough to do, and begins few at a time */
     uint16_t sessions_used;         /**< private */
     uint16_t handshakes_used;       /**< private */
 #if IOTSEC_HASH_INDEX || defined(DOXYGEN)

@@ -11,7 +11,7 @@
  *     D -> M    STATUS for each group                                   CONTACT
  *
  *     nobody answers a join                                             JOIN_FAILED
- *     D -> M    the next join's ClientHello: once, after a pause        SENT_HELLO
+ *     D -> M    the next join's ClientHello: twice, after a pause       SENT_HELLO
  *
  * The pauses are the device's, not one join's: an application that joins again at once, or whenever it likes, must not keep a
  * link full on which all of a building try to come back.
@@ -128,7 +128,7 @@ enum iotsec_status iotsec_dev_connect(struct iotsec_device *dev)
 #endif
     dev->flags &= (uint8_t)~DEVICE_ANSWERED;
     if (dev->contact_wait > CONTACT_INITIAL_MS && dev->contact_wait < CONTACT_EARNEST_MS) {
-        dev->dtls.first_wait = dev->contact_wait / 2; /* not the first attempt: one hello for each pause, not a series */
+        dev->dtls.first_wait = JOIN_HELLO_WAIT_MS; /* not the first attempt, so no series of hellos */
     }
     do {
         status = iotsec_dtls_connect(&dev->dtls, to, config->identity, config->identity_len, config->psk, config->psk_len, 0,
@@ -206,7 +206,7 @@ bool iotsec_dev_begin_join(struct iotsec_device *dev)
 void iotsec_pause_end(struct iotsec_device *device)
 {
     if (device != NULL && device->config != NULL && device->session == 0 &&
-        (device->handshake == 0 || (device->flags & DEVICE_ANSWERED) == 0)) {
+        (device->handshake == 0 || (device->contact_wait != 0 && (device->flags & DEVICE_ANSWERED) == 0))) {
         device->contact_wait = 0;
         iotsec_dev_renew_session(device);
         (void)iotsec_dev_begin_join(device);

@@ -39,7 +39,9 @@
 #define CONTACT_EARNEST_MS 1800000u
 /* The pause after a join that nobody answered, doubling too: what ten thousand devices need that get power at once. */
 #define JOIN_PAUSE_INITIAL_MS 30000u
-#define JOIN_PAUSE_MAX_MS 90000u
+#define JOIN_PAUSE_MAX_MS 120000u
+/* Between the hellos of an attempt after a pause: two in a handshake. */
+#define JOIN_HELLO_WAIT_MS 12000u
 /* An application that begins so long after the pause has waited enough. */
 #define JOIN_FORGET_MS 120000u
 

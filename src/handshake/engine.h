@@ -331,6 +331,8 @@ static inline struct iotsec_dtls_handshake *iotsec_handshake_find(const struct i
                                                                     is_server ? ROLE_SERVER : ROLE_CLIENT);
 }
 
+/* Whether a hello would get no slot, with a cookie neither. */
+bool iotsec_handshakes_full(const struct iotsec_dtls *dtls);
 struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);
 
 /* Whether no free slot is left for what others begin: the rest is kept for this end's own handshakes. */

@@ -78,6 +78,11 @@ static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtl
     }
     return oldest;
 }
+
+bool iotsec_handshakes_full(const struct iotsec_dtls *dtls)
+{
+    return dtls->handshakes_used == dtls->config->handshake_count && search_victim(dtls, NULL) == NULL;
+}
 #endif
 
 struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, const struct iotsec_dtls_path *path, uint8_t role,

@@ -13,6 +13,8 @@
 
 #if IOTSEC_DTLS_SERVER
 
+/* As many handshakes, and a sixteenth of the slots, are begun at a time by a server that has enough to do. */
+#define BUSY_HANDSHAKES 4u
 /* A hello's record sequence is the first one of ours: room has to be left above it. */
 #define HELLO_SEQUENCE_MAX 0xFFFF0000u
 
@@ -87,6 +89,13 @@ static enum iotsec_status negotiate(const struct iotsec_dtls *dtls, struct hello
         }
     }
     return *suite != 0 ? IOTSEC_OK : IOTSEC_ERR_NO_CIPHER;
+}
+
+/* Whether who begins now would only be in the way: of those whose handshakes are under way, and of what the application has to
+ * send to those who are through. Silence, since anything else would be answered. */
+static bool is_busy(const struct iotsec_dtls *dtls)
+{
+    return dtls->first_wait != 0 && dtls->half_open > BUSY_HANDSHAKES + dtls->config->handshake_count / 16;
 }
 
 static bool cookie_due(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from)
@@ -218,7 +227,8 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
     if (hello.cookie_len != 0) {
         cookie = iotsec_cookie_verify(dtls, from, &hello.before, &hello.after, hello.cookie, hello.cookie_len);
     }
-    if (cookie != IOTSEC_OK && cookie_due(dtls, from)) {
+    /* where there is no room, a cookie would only bring another hello: the client learns it at once */
+    if (cookie != IOTSEC_OK && cookie_due(dtls, from) && (hs != NULL || !iotsec_handshakes_full(dtls))) {
         /* 44 bytes at most for 67 at least: no amplification */
         enum iotsec_status status = send_verify_request(dtls, from, sequence, &hello);
 
@@ -285,6 +295,9 @@ enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct io
     }
     if (message->seq > HELLO_SEQ_MAX || record->sequence > HELLO_SEQUENCE_MAX) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
+    }
+    if (is_busy(dtls) && iotsec_handshake_find(dtls, from, true) == NULL) {
+        return iotsec_dtls_drop(dtls, IOTSEC_DROP_NO_ROOM);
     }
     return message->piece == message->length ? take_hello(dtls, from, record, message)
                                              : gather_hello(dtls, from, record, message);

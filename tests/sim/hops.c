@@ -406,5 +406,6 @@ void node_join_through(struct node *device, const struct node *relay, uint16_t g
     struct iotsec_addr addr = node_join_port(relay, device->parent_link);
 
     assert_int_equal(iotsec_join(&device->device, &addr, &group_id, group_id != 0), IOTSEC_OK);
+    iotsec_pause_end(&device->device); /* as in node_join_groups */
     node_after(device);
 }

@@ -698,6 +698,7 @@ enum iotsec_status node_join_groups(struct node *device, const struct node *mana
 {
     enum iotsec_status status = iotsec_join(&device->device, &manager->addr, groups, count);
 
+    iotsec_pause_end(&device->device); /* the scenarios' devices have somebody at the button; sim_storm's have not */
     node_after(device);
     return status;
 }
