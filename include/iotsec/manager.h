@@ -196,6 +196,7 @@ struct iotsec_manager_group {
     struct iotsec_link link;             /**< private: index by ID; chains free slots */
     uint32_t id;                         /**< private: the group ID, 0 for a free slot. It stands where the others have their device */
     uint16_t waiting;                    /**< private: first member that waits for the next change */
+    uint16_t index;                      /**< private: its own place among the groups */
     uint8_t state;                       /**< private */
     uint8_t flags;                       /**< private */
     uint8_t failures;                    /**< private: changes that failed in a row */

@@ -144,11 +144,6 @@ struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *
     return index < m->config->member_count ? &m->config->members[index] : NULL;
 }
 
-uint16_t iotsec_mgr_group_index(const struct iotsec_manager *m, const struct iotsec_manager_group *group)
-{
-    return (uint16_t)(group - m->config->groups);
-}
-
 uint16_t iotsec_mgr_member_index(const struct iotsec_manager *m, const struct iotsec_manager_member *member)
 {
     return (uint16_t)(member - m->config->members);
@@ -169,21 +164,19 @@ struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, un
     return group;
 }
 
-/* The next membership of a device behind `after` (NULL: the first), in one group, or (NULL) in any; NULL: no more. */
-static struct iotsec_manager_member *next_membership(const struct iotsec_manager *m, uint32_t device,
-                                                     const struct iotsec_manager_group *only,
+/* The next membership of a device behind `after` (NULL: the first), in one group, or (MGR_NONE) in any; NULL: no more. */
+static struct iotsec_manager_member *next_membership(const struct iotsec_manager *m, uint32_t device, unsigned group,
                                                      const struct iotsec_manager_member *after)
 {
     struct iotsec_manager_member *member = find(m, TABLE_MEMBERS, device, after != NULL ? &after->link : NULL);
 
-    while (member != NULL && only != NULL && iotsec_mgr_group_at(m, member->group) != only) {
+    while (member != NULL && group != MGR_NONE && member->group != group) {
         member = find(m, TABLE_MEMBERS, device, &member->link);
     }
     return member;
 }
 
-struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device,
-                                                const struct iotsec_manager_group *group)
+struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device, unsigned group)
 {
     return next_membership(m, device, group, NULL);
 }
@@ -200,12 +193,12 @@ void iotsec_mgr_member_free(struct iotsec_manager *m, struct iotsec_manager_memb
 /* The contact's session ends, or has been replaced: what was begun with the device on it is forgotten. */
 static void free_contact(struct iotsec_manager *m, struct iotsec_manager_contact *contact)
 {
-    struct iotsec_manager_member *next = next_membership(m, contact->device, NULL, NULL);
+    struct iotsec_manager_member *next = next_membership(m, contact->device, MGR_NONE, NULL);
     struct iotsec_manager_member *member;
 
     iotsec_mgr_cancel(m, contact->device, MGR_NONE);
     while ((member = next) != NULL) {
-        next = next_membership(m, contact->device, NULL, member);
+        next = next_membership(m, contact->device, MGR_NONE, member);
         if (member->sender_id == 0) {
             iotsec_mgr_member_free(m, member);
         } else {
@@ -255,7 +248,7 @@ void iotsec_mgr_tell(struct iotsec_manager *m, enum iotsec_manager_event_kind ki
     event.group_id = (uint16_t)group_id;
     if (group != NULL) {
         event.key_number = group->now.key_number;
-        member = iotsec_mgr_member(m, device, group);
+        member = iotsec_mgr_member(m, device, group->index);
         if (member != NULL) {
             event.sender_id = member->sender_id;
         }
@@ -359,14 +352,14 @@ static void request_group(struct iotsec_manager *m, uint32_t device, unsigned gr
         refuse_group(m, contact, group_id, IOTSEC_KM_REASON_GROUP, IOTSEC_ERR_GROUP_REFUSED);
         return;
     }
-    member = iotsec_mgr_member(m, device, group);
+    member = iotsec_mgr_member(m, device, group->index);
     if (member == NULL) {
         member = take(m, TABLE_MEMBERS, device);
         if (member == NULL) {
             refuse_group(m, contact, group_id, IOTSEC_KM_REASON_RESOURCES, IOTSEC_ERR_RESOURCES);
             return;
         }
-        member->group = iotsec_mgr_group_index(m, group);
+        member->group = group->index;
     } else if ((member->flags & coming) == coming) {
         /* It asks again for what is on its way. A fresh ID of this session: its state cannot be lost before the session is. */
         iotsec_mgr_deliver(m, member);
@@ -431,7 +424,7 @@ static void on_established(void *user, const struct iotsec_dtls_info *info)
     struct iotsec_manager_contact *contact = iotsec_mgr_contact(m, device);
     struct iotsec_manager_event event;
     enum iotsec_status status;
-    uint8_t i;
+    unsigned i;
 
     if (contact != NULL) {
         iotsec_mgr_contact_close(m, contact, IOTSEC_ALERT_CLOSE_NOTIFY, IOTSEC_OK);
@@ -511,10 +504,10 @@ static enum iotsec_status on_psk(void *user, iotsec_dtls_handle handshake, const
 /* ---- Leaving ---- */
 
 /*
- * Takes a device out of a group, or (NULL) of all of them: new generations, in one transaction.
+ * Takes a device out of a group, or (MGR_NONE) of all of them: new generations, in one transaction.
  * OK: durable and in memory.
  */
-static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t device, const struct iotsec_manager_group *only,
+static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t device, unsigned only,
                                         bool evicted, enum iotsec_status reason)
 {
     enum iotsec_status status = IOTSEC_OK;
@@ -523,7 +516,7 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
 #if IOTSEC_ACCESS
     const struct iotsec_manager_contact *contact = find_active(m, device);
 
-    if (m->access.number != 0 && only == NULL && (evicted || (contact != NULL && (contact->flags & CONTACT_LEFT) == 0))) {
+    if (m->access.number != 0 && only == MGR_NONE && (evicted || (contact != NULL && (contact->flags & CONTACT_LEFT) == 0))) {
         m->flags |= MGR_L2_STAGED;
         m->l2_reason = (int8_t)reason;
         any = true;
@@ -544,12 +537,12 @@ static enum iotsec_status remove_device(struct iotsec_manager *m, uint32_t devic
         iotsec_mgr_member_free(m, member); /* waited for its first sender ID: the registry does not know it */
     }
 #if IOTSEC_ACCESS
-    if (status == IOTSEC_OK && only == NULL) {
+    if (status == IOTSEC_OK && only == MGR_NONE) {
         iotsec_mgr_l2_leave(m, device); /* also if the domain gets access parameters only later */
     }
 #endif
 #if IOTSEC_PAIRWISE
-    if (status == IOTSEC_OK && only == NULL) {
+    if (status == IOTSEC_OK && only == MGR_NONE) {
         iotsec_mgr_share_leave(m, device);
     }
 #endif
@@ -576,7 +569,7 @@ static void tell_ahead(struct iotsec_manager *m, uint32_t device, const struct i
 static enum iotsec_km_result take_status(struct iotsec_manager *m, uint32_t device, struct iotsec_manager_group *group,
                                          const struct iotsec_km_message *message)
 {
-    struct iotsec_manager_member *member = group != NULL ? iotsec_mgr_member(m, device, group) : NULL;
+    struct iotsec_manager_member *member = group != NULL ? iotsec_mgr_member(m, device, group->index) : NULL;
     bool holds = member != NULL && member->sender_id == message->sender_id;
     bool ahead;
 
@@ -646,9 +639,9 @@ static void answer(struct iotsec_manager *m, uint32_t device, uint8_t request, e
     }
 }
 
-/* D -> M  GROUP_LEAVE(group) and DOMAIN_LEAVE (group NULL): durable before it is acknowledged */
+/* D -> M  GROUP_LEAVE(group) and DOMAIN_LEAVE (group MGR_NONE): durable before it is acknowledged */
 static void take_leave(struct iotsec_manager *m, uint32_t device, const struct iotsec_km_message *message,
-                       const struct iotsec_manager_group *group)
+                       unsigned group)
 {
     enum iotsec_status status = remove_device(m, device, group, false, IOTSEC_ERR_LEFT);
     bool left = status == IOTSEC_OK;
@@ -752,7 +745,7 @@ static void take_request(struct iotsec_manager *m, uint32_t device, const struct
     if (message->kind == IOTSEC_KM_STATUS) {
         answer(m, device, message->message, take_status(m, device, group, message));
         group = iotsec_mgr_group(m, message->group_id);
-        member = group != NULL ? iotsec_mgr_member(m, device, group) : NULL;
+        member = group != NULL ? iotsec_mgr_member(m, device, group->index) : NULL;
         if (member != NULL) {
             iotsec_mgr_deliver(m, member);
         }
@@ -767,8 +760,8 @@ static void take_request(struct iotsec_manager *m, uint32_t device, const struct
     } else if (message->kind == IOTSEC_KM_SHARE_STATUS) {
         take_share_status(m, device, message);
 #endif
-    } else if (message->kind == IOTSEC_KM_DOMAIN_LEAVE || (group != NULL && iotsec_mgr_member(m, device, group) != NULL)) {
-        take_leave(m, device, message, group);
+    } else if (message->kind == IOTSEC_KM_DOMAIN_LEAVE || (group != NULL && iotsec_mgr_member(m, device, group->index) != NULL)) {
+        take_leave(m, device, message, group != NULL ? group->index : MGR_NONE);
     } else {
         answer(m, device, message->message, IOTSEC_KM_DONE); /* left already */
     }
@@ -911,7 +904,7 @@ static bool config_is_sound(const struct iotsec_manager_config *config)
 static enum iotsec_status check_group(const struct iotsec_manager *m, uint16_t group_id, const struct iotsec_addr *addr)
 {
     const struct iotsec_manager_group *group;
-    uint16_t g;
+    unsigned g;
 
     if (group_id == 0 || !iotsec_addr_is_multicast(addr) || addr->port == 0) {
         return IOTSEC_ERR_ARGUMENT;
@@ -926,8 +919,9 @@ static enum iotsec_status check_group(const struct iotsec_manager *m, uint16_t g
     return IOTSEC_OK;
 }
 
-static void fill_group(struct iotsec_manager_group *group, const struct iotsec_registry_group *row)
+static void fill_group(const struct iotsec_manager *m, struct iotsec_manager_group *group, const struct iotsec_registry_group *row)
 {
+    group->index = (uint16_t)(group - m->config->groups);
     group->now = *row;
     group->now.addr.interface = 0;
     group->gentle_from = row->key_number;
@@ -953,7 +947,7 @@ static enum iotsec_status load_groups(struct iotsec_manager *m)
             status = IOTSEC_ERR_FULL;
             break;
         }
-        fill_group(group, &row);
+        fill_group(m, group, &row);
     }
     iotsec_wipe(&row, sizeof row);
     return status == IOTSEC_ERR_NOT_FOUND ? IOTSEC_OK : status == IOTSEC_ERR_FULL ? status : IOTSEC_ERR_REGISTRY;
@@ -1001,7 +995,7 @@ static enum iotsec_status load_members(struct iotsec_manager *m)
             return IOTSEC_ERR_FULL;
         }
         member->acknowledged = row.device; /* until all are there */
-        member->group = iotsec_mgr_group_index(m, group);
+        member->group = group->index;
         member->sender_id = row.sender_id;
         member->flags = MEMBER_LOADED;
     }
@@ -1012,7 +1006,7 @@ static enum iotsec_status load_members(struct iotsec_manager *m)
     clear_index(m, TABLE_MEMBERS, index);
     for (i = 0; i < index; i++) {
         member = &m->config->members[i];
-        if (iotsec_mgr_member(m, member->acknowledged, iotsec_mgr_group_at(m, member->group)) != NULL) {
+        if (iotsec_mgr_member(m, member->acknowledged, member->group) != NULL) {
             return IOTSEC_ERR_REGISTRY;
         }
         member->device = member->acknowledged;
@@ -1122,7 +1116,7 @@ void iotsec_manager_wipe(struct iotsec_manager *m)
 
 void iotsec_manager_close(struct iotsec_manager *m)
 {
-    uint16_t i;
+    unsigned i;
 
     if (m == NULL || m->config == NULL) {
         return;
@@ -1211,7 +1205,7 @@ enum iotsec_status iotsec_manager_group_add(struct iotsec_manager *m, uint16_t g
         }
     }
     if (status == IOTSEC_OK) {
-        fill_group(take(m, TABLE_GROUPS, group_id), &row);
+        fill_group(m, take(m, TABLE_GROUPS, group_id), &row);
     }
     iotsec_wipe(&row, sizeof row);
     return iotsec_mgr_finish(m, status);
@@ -1234,7 +1228,7 @@ enum iotsec_status iotsec_manager_group_remove(struct iotsec_manager *m, uint16_
         group->flags &= GROUP_LISTED;
         iotsec_mgr_plan(m, group); /* which takes it out of the list */
         m->flags |= MGR_REMOVED;
-        iotsec_mgr_cancel(m, 0, iotsec_mgr_group_index(m, group));
+        iotsec_mgr_cancel(m, 0, group->index);
         iotsec_mgr_scan_request(m);
     }
     return iotsec_mgr_finish(m, status);
@@ -1269,7 +1263,7 @@ enum iotsec_status iotsec_manager_evict(struct iotsec_manager *m, uint32_t devic
     if (m == NULL || device == 0) {
         return IOTSEC_ERR_ARGUMENT;
     }
-    status = remove_device(m, device, NULL, true, IOTSEC_ERR_EVICTED);
+    status = remove_device(m, device, MGR_NONE, true, IOTSEC_ERR_EVICTED);
     if (status == IOTSEC_OK) {
         iotsec_mgr_cancel(m, device, MGR_NONE);
         contact = iotsec_mgr_contact(m, device);
@@ -1287,10 +1281,10 @@ enum iotsec_status iotsec_manager_expel(struct iotsec_manager *m, uint32_t devic
     struct iotsec_manager_contact *contact;
     enum iotsec_status status;
 
-    if (group == NULL || iotsec_mgr_member(m, device, group) == NULL) {
+    if (group == NULL || iotsec_mgr_member(m, device, group->index) == NULL) {
         return IOTSEC_ERR_NOT_FOUND;
     }
-    status = remove_device(m, device, group, false, IOTSEC_ERR_LEFT);
+    status = remove_device(m, device, group->index, false, IOTSEC_ERR_LEFT);
     if (status == IOTSEC_OK) {
         contact = find_active(m, device);
         if (contact != NULL) {

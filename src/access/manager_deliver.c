@@ -52,7 +52,7 @@ static bool is_settled(unsigned kind, unsigned result)
 /* The member whose keys it delivers; NULL if it is none any more. */
 static struct iotsec_manager_member *member_of(const struct iotsec_manager *m, const struct iotsec_manager_delivery *d)
 {
-    return iotsec_mgr_member(m, d->device, iotsec_mgr_group_at(m, d->group));
+    return iotsec_mgr_member(m, d->device, d->group);
 }
 
 struct iotsec_manager_delivery *iotsec_mgr_new_delivery(struct iotsec_manager *m)
@@ -431,7 +431,7 @@ static void dismiss_member(struct iotsec_manager *m, struct iotsec_manager_membe
 
     iotsec_mgr_member_free(m, member);
     if (contact != NULL && (contact->flags & (CONTACT_CLOSING | CONTACT_SILENT)) == 0 &&
-        (anew == NULL || iotsec_mgr_member(m, device, anew) == NULL)) {
+        (anew == NULL || iotsec_mgr_member(m, device, anew->index) == NULL)) {
         (void)iotsec_mgr_notify(m, contact, kind, group_id, IOTSEC_KM_REASON_GROUP);
     }
     iotsec_mgr_tell(m, IOTSEC_MANAGER_MEMBER_LEFT, IOTSEC_ERR_NOT_FOUND, device, group_id);

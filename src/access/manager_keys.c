@@ -50,12 +50,11 @@ static unsigned count_waiting(const struct iotsec_manager *m, const struct iotse
 /* The sender IDs of a generation are used up: in the next one everybody gets a new one. */
 static void renumber(struct iotsec_manager *m, struct iotsec_manager_group *group)
 {
-    unsigned g = iotsec_mgr_group_index(m, group);
     struct iotsec_manager_member *member;
     unsigned i;
 
     for (i = 0; (member = iotsec_mgr_member_at(m, i)) != NULL; i++) {
-        if (member->device != 0 && member->group == g) {
+        if (member->device != 0 && member->group == group->index) {
             iotsec_mgr_wait(m, member);
         }
     }
@@ -66,7 +65,7 @@ static void renumber(struct iotsec_manager *m, struct iotsec_manager_group *grou
 static enum iotsec_status stage_group(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver)
 {
     const struct iotsec_registry *registry = m->config->registry;
-    const struct iotsec_manager_member *member = iotsec_mgr_member(m, leaver, group);
+    const struct iotsec_manager_member *member = iotsec_mgr_member(m, leaver, group->index);
     struct iotsec_registry_group *staged = &group->staged;
     unsigned count = count_waiting(m, group, leaver);
     struct iotsec_registry_member row;
@@ -128,7 +127,7 @@ static void rest(struct iotsec_manager *m, struct iotsec_manager_group *group, u
 /* The change is durable: now it holds. */
 static void apply_group(struct iotsec_manager *m, struct iotsec_manager_group *group, uint32_t leaver)
 {
-    struct iotsec_manager_member *member = iotsec_mgr_member(m, leaver, group);
+    struct iotsec_manager_member *member = iotsec_mgr_member(m, leaver, group->index);
     unsigned next = group->staged.next_sender;
 
     if (member != NULL) {
@@ -144,7 +143,7 @@ static void apply_group(struct iotsec_manager *m, struct iotsec_manager_group *g
     if ((group->flags & GROUP_FRESH) != 0) {
         group->flags &= (uint8_t)~GROUP_RENEW;
         /* what is under way is superseded: the scan finds who is owed the new keys */
-        iotsec_mgr_cancel(m, 0, iotsec_mgr_group_index(m, group));
+        iotsec_mgr_cancel(m, 0, group->index);
         iotsec_mgr_scan_request(m);
     }
     /* in the order in which they were written */

@@ -89,15 +89,13 @@ void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason);
 struct iotsec_manager_group *iotsec_mgr_group_at(const struct iotsec_manager *m, unsigned index);
 struct iotsec_manager_member *iotsec_mgr_member_at(const struct iotsec_manager *m, unsigned index);
 /* Its number. */
-uint16_t iotsec_mgr_group_index(const struct iotsec_manager *m, const struct iotsec_manager_group *group);
 uint16_t iotsec_mgr_member_index(const struct iotsec_manager *m, const struct iotsec_manager_member *member);
 /* Gives a slot back, by its number: wiped, and filed under nothing. */
 void iotsec_mgr_release(struct iotsec_manager *m, unsigned table, unsigned index);
-/* What is found, or NULL. iotsec_mgr_group finds live groups only. */
+/* What is found, or NULL. iotsec_mgr_group finds live groups only; iotsec_mgr_member looks in a group by its index. */
 struct iotsec_manager_contact *iotsec_mgr_contact(const struct iotsec_manager *m, uint32_t device);
 struct iotsec_manager_group *iotsec_mgr_group(const struct iotsec_manager *m, unsigned group_id);
-struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device,
-                                                const struct iotsec_manager_group *group);
+struct iotsec_manager_member *iotsec_mgr_member(const struct iotsec_manager *m, uint32_t device, unsigned group);
 /* Forgets a membership in memory; its delivery is cancelled. */
 void iotsec_mgr_member_free(struct iotsec_manager *m, struct iotsec_manager_member *member);
 /* Ends a device's session and forgets the contact. With a reason, the application hears of it: that runs its code. */
