@@ -60,14 +60,20 @@ void iotsec_mgr_drop(struct iotsec_manager *m, enum iotsec_drop reason)
 static struct iotsec_table get_table(const struct iotsec_manager *m, unsigned table)
 {
     const struct iotsec_manager_config *config = m->config;
+    void *base = config->contacts;
+    size_t stride = sizeof config->contacts[0];
+    uint16_t count = config->contact_count;
 
-    if (table == TABLE_CONTACTS) {
-        return iotsec_table_of(config->contacts, sizeof config->contacts[0], 0, config->contact_count);
-    }
     if (table == TABLE_MEMBERS) {
-        return iotsec_table_of(config->members, sizeof config->members[0], 0, config->member_count);
+        base = config->members;
+        stride = sizeof config->members[0];
+        count = config->member_count;
+    } else if (table == TABLE_GROUPS) {
+        base = config->groups;
+        stride = sizeof config->groups[0];
+        count = config->group_count;
     }
-    return iotsec_table_of(config->groups, sizeof config->groups[0], 0, config->group_count);
+    return iotsec_table_of(base, stride, 0, count);
 }
 
 static struct iotsec_link *link_at(const struct iotsec_table *t, unsigned index)

@@ -99,17 +99,17 @@ static void free_delivery(struct iotsec_manager *m, struct iotsec_manager_delive
 
 void iotsec_mgr_cancel(struct iotsec_manager *m, uint32_t device, unsigned what)
 {
-    unsigned group_id = what < MGR_NONE ? iotsec_mgr_group_at(m, what)->now.group_id : 0;
+    const struct iotsec_manager_group *group = iotsec_mgr_group_at(m, what);
     struct iotsec_manager_delivery *d;
 
     /* what stands behind has been looked at when it takes a free place */
     for (d = m->config->deliveries + m->deliveries_used; d-- != m->config->deliveries;) {
         bool concerned = true;
 
-        if (what == MGR_SHARES) {
+        if (group != NULL) {
+            concerned = is_keys(d->kind) ? d->group == what : device != 0 && d->group == group->id;
+        } else if (IOTSEC_PAIRWISE && what == MGR_SHARES) {
             concerned = is_share(d->kind);
-        } else if (what != MGR_NONE) {
-            concerned = is_keys(d->kind) ? d->group == what : device != 0 && d->group == group_id;
         }
         if (concerned && (device == 0 || d->device == device)) {
             free_delivery(m, d);
