@@ -355,6 +355,31 @@ static void test_flood_of_beginnings(void **state)
     }
 }
 
+/* What began in the clear gives way when all buffers are needed under a key. */
+static void test_plain_gives_way(void **state)
+{
+    uint8_t to[8];
+    unsigned i;
+    size_t j;
+
+    (void)state;
+    begin(PAYLOAD);
+    net_join_open(&rig.nodes[0].net, true);
+    rig_link(0, to);
+    give_payload(cut.pieces[0].bytes, cut.pieces[0].len, false);
+    for (i = 2; i < 5; i++) { /* from three others, who stop half-way; the last of them goes on */
+        for (j = 1; j < (i == 4 ? cut.count : 2); j++) {
+            uint8_t frame[127];
+
+            rig_give(0, frame, rig_make_frame(frame, i, to, rig_key, 1, NET_ENC_MIC_32, (uint32_t)(10 + j), cut.pieces[j].bytes, cut.pieces[j].len));
+        }
+    }
+    for (j = 0; j < RIG_BUFFERS; j++) {
+        assert_int_equal(rig.nodes[0].buffers[j].flags & WAY_SECURED, WAY_SECURED);
+    }
+    assert_int_equal(rig_dropped(0), NET_DROP_TIMEOUT);
+}
+
 /* A node that holds a key may fill the buffers too; but not for longer than the time-out, and its own next one goes first. */
 static void test_full(void **state)
 {
@@ -436,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_bad_pieces),
         cmocka_unit_test(test_plain_pieces),
         cmocka_unit_test(test_flood_of_beginnings),
+        cmocka_unit_test(test_plain_gives_way),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_every_length),
         cmocka_unit_test(test_radio_full),

@@ -37,8 +37,8 @@ static const struct row rows[] = {
     { 5, "hop limit 64, written out", "7C33 40 F0 1633 1634 ABCD", READ, false, 0, 17, 64, LL FROM, LL TO, "1633 1634 ABCD" },
     /* traffic class and flow label: class 0xB9 = class 46, congestion 01 */
     { 6, "class and label", "6633 6E 0ABCDE F0 1633 1634 ABCD", READ, true, 0xB9ABCDE, 17, 64, LL FROM, LL TO, "1633 1634 ABCD" },
-    { 7, "congestion and label", "6E33 4ABCDE F0 1633 1634 ABCD", READ, true, 0x01ABCDE, 17, 64, LL FROM, LL TO, "1633 1634 ABCD" },
-    { 8, "class alone", "7633 6E F0 1633 1634 ABCD", READ, true, 0xB900000, 17, 64, LL FROM, LL TO, "1633 1634 ABCD" },
+    { 7, "congestion and label", "6E33 4ABCDE F0 1633 1634 ABCD", READ, false, 0x01ABCDE, 17, 64, LL FROM, LL TO, "1633 1634 ABCD" },
+    { 8, "class alone", "7633 6E F0 1633 1634 ABCD", READ, false, 0xB900000, 17, 64, LL FROM, LL TO, "1633 1634 ABCD" },
     { 9, "class and label, all zero", "6633 00 000000 F0 1633 1634 ABCD", READ, false, 0, 17, 64, LL FROM, LL TO, "1633 1634 ABCD" },
     /* source, stateless */
     { 10, "source of 128 bits", "7E03 2001 0DB8 0000 0000 0000 0000 0000 0001 F0 1633 1634 ABCD", READ, true, 0, 17, 64,
@@ -74,7 +74,7 @@ static const struct row rows[] = {
     { 33, "group of 8 bits", "7E3B 01 F0 1633 1634 ABCD", READ, true, 0, 17, 64, LL FROM, "ff020000000000000000000000000001", "1633 1634 ABCD" },
     { 34, "realm-local, all MPL forwarders", "7E3A 03 0000FC F0 1633 1634 ABCD", READ, true, 0, 17, 64,
       LL FROM, "ff0300000000000000000000000000fc", "1633 1634 ABCD" },
-    { 35, "group of the prefix", "7E3C 3500 01020304 F0 1633 1634 ABCD", READ, true, 0, 17, 64, LL FROM, "ff350040" CTX "01020304", "1633 1634 ABCD" },
+    { 35, "group of the prefix", "7E3C 3500 01020304 F0 1633 1634 ABCD", READ, false, 0, 17, 64, LL FROM, "ff350040" CTX "01020304", "1633 1634 ABCD" },
     { 36, "reserved: stateful group of another length", "7E3D 3500 01020304 F0 1633 1634 ABCD", REFUSED(NET_DROP_DISPATCH) },
     { 37, "group of another context", "7EBC 01 3500 01020304 F0 1633 1634 ABCD", REFUSED(NET_DROP_CONTEXT) },
     { 38, "a group that is none", "7E38 FE02 0000 0000 0000 0000 0000 0000 0001 F0 1633 1634 ABCD", REFUSED(NET_DROP_HEADER) },
@@ -255,7 +255,7 @@ static void random_address(uint8_t *ip, unsigned form, const uint8_t link[8])
 
 static void test_round_trips(void **state)
 {
-    static const size_t lengths[] = { 16, 8, 2, 0, 8, 2, 0, 16, 6, 4, 1, 6, 16 }; /* nobody sends from :: */
+    static const size_t lengths[] = { 16, 8, 2, 0, 8, 2, 0, 16, 6, 4, 1, 16, 16 }; /* nobody sends from :: or to a group of the prefix */
     static const uint8_t hops[] = { 0, 1, 2, 63, 64, 65, 254, 255 };
     unsigned source_form;
     unsigned target_form;

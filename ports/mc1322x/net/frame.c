@@ -25,6 +25,8 @@
 #define MODE_SHORT 2u
 #define MODE_EUI64 3u
 
+#define READ_MAX 29u /* with two PAN IDs */
+
 #define KEY_ID_MODE_INDEX 0x08u
 #define CONTROL_LEVEL 0x07u
 
@@ -52,15 +54,9 @@ void frame_turn_eui64(uint8_t to[8], const uint8_t from[8])
     to[0] ^= 0x02;
 }
 
-static bool read_le16(struct iotsec_reader *in, uint16_t *value)
+static uint16_t le16(const uint8_t *at)
 {
-    uint16_t turned;
-
-    if (!iotsec_rd_u16(in, &turned)) {
-        return false;
-    }
-    *value = (uint16_t)(turned << 8 | turned >> 8);
-    return true;
+    return (uint16_t)(at[0] | (unsigned)at[1] << 8);
 }
 
 static void reverse(uint8_t *out, const uint8_t in[8])
@@ -72,58 +68,60 @@ static void reverse(uint8_t *out, const uint8_t in[8])
     }
 }
 
-static bool read_link(struct iotsec_reader *in, unsigned mode, uint8_t link[8])
+/* NULL: no address, of a reserved kind, or none that we can keep. */
+static const uint8_t *read_link(const uint8_t *at, unsigned mode, uint8_t link[8])
 {
-    const uint8_t *bytes;
-    uint16_t address;
-
-    if (mode == MODE_SHORT && read_le16(in, &address)) {
-        frame_from_short(link, address);
-        return true;
+    if (mode == MODE_SHORT) {
+        frame_from_short(link, le16(at));
+        return at + 2;
     }
-    if (mode != MODE_EUI64 || !iotsec_rd_view(in, &bytes, 8)) {
-        return false;
-    }
-    reverse(link, bytes);
+    reverse(link, at);
     frame_turn_eui64(link, link);
-    return !frame_is_short(link);
+    return mode != MODE_EUI64 || frame_is_short(link) ? NULL : at + 8;
 }
 
+/* From a copy with zeros behind it, so that at its end it shows whether more was read than there was. */
 bool frame_read(struct frame *frame, const uint8_t *data, size_t len)
 {
-    struct iotsec_reader in;
-    uint16_t control;
-    uint16_t low;
-    uint16_t high;
+    uint8_t copy[READ_MAX] = { 0 };
+    const uint8_t *at = copy;
+    unsigned control;
 
     memset(frame, 0, sizeof *frame);
-    iotsec_rd_init(&in, data, len);
-    if (len > NET_FRAME_BYTES || !read_le16(&in, &control) || (control & TYPE_MASK) != TYPE_DATA) {
-        return false;
-    }
+    memcpy(copy, data, len < sizeof copy ? len : sizeof copy);
+    control = le16(at);
     /* version 0 secures in another way, and above 1 the fields are others */
-    if ((control & VERSION_MASK) != VERSION_2006 && (control & (VERSION_MASK | SECURED)) != 0) {
+    if (len > NET_FRAME_BYTES || (control & TYPE_MASK) != TYPE_DATA ||
+        ((control & VERSION_MASK) != VERSION_2006 && (control & (VERSION_MASK | SECURED)) != 0)) {
         return false;
     }
-    if (!iotsec_rd_u8(&in, &frame->sequence) || !read_le16(&in, &frame->pan_id) ||
-        !read_link(&in, control >> TARGET_AT & 3u, frame->target) ||
-        ((control & ONE_PAN) == 0 && (!read_le16(&in, &low) || low != frame->pan_id)) ||
-        !read_link(&in, control >> SOURCE_AT & 3u, frame->source)) {
+    frame->sequence = at[2];
+    frame->pan_id = le16(at + 3);
+    at = read_link(at + 5, control >> TARGET_AT & 3u, frame->target);
+    if (at == NULL) {
+        return false;
+    }
+    if ((control & ONE_PAN) == 0) {
+        if (le16(at) != frame->pan_id) {
+            return false;
+        }
+        at += 2;
+    }
+    at = read_link(at, control >> SOURCE_AT & 3u, frame->source);
+    if (at == NULL) {
         return false;
     }
     if ((control & SECURED) != 0) {
-        if (!iotsec_rd_u8(&in, &frame->level) || !read_le16(&in, &low) || !read_le16(&in, &high) ||
-            !iotsec_rd_u8(&in, &frame->key_index)) {
-            return false;
-        }
-        frame->counter = (uint32_t)high << 16 | low;
-        frame->level ^= KEY_ID_MODE_INDEX;
+        frame->level = *at ^ KEY_ID_MODE_INDEX;
         if (frame->level == 0 || frame->level > CONTROL_LEVEL) {
             return false; /* secured, and yet in the clear; or a key that is named in another way */
         }
+        frame->counter = (uint32_t)le16(at + 3) << 16 | le16(at + 1);
+        frame->key_index = at[5];
+        at += 6;
     }
-    frame->header_len = (uint8_t)(len - in.left);
-    return true;
+    frame->header_len = (uint8_t)(at - copy);
+    return frame->header_len <= len;
 }
 
 static uint8_t *write_le16(uint8_t *out, uint16_t value)

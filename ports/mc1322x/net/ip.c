@@ -29,7 +29,7 @@
 #define ECHO_BYTES 8u
 #define NEVER UINT32_MAX
 #ifndef NET_ECHO
-#define NET_ECHO 1 /* 0 leaves out the answers to pings */
+#define NET_ECHO 0 /* 1: answers pings; 190 bytes */
 #endif
 
 /* ---- Addresses ---- */
@@ -312,29 +312,31 @@ static struct net_route *find_route(const struct net *net, const uint8_t iid[8])
 /* A unicast datagram of `ip` came from that neighbour. From above, it says that `ip` is not below us. */
 static void learn_route(struct net *net, const uint8_t ip[16], uint16_t neighbour)
 {
-    struct net_route *place = find_route(net, ip + 8);
+    struct net_route *place = NULL;
+    uint32_t best = 0;
     uint8_t i;
 
     if (!in_prefix(net, ip) || neighbour == NO_NEIGHBOUR) {
         return;
     }
+    /* its own place, a free one, or the one that was not used for longest */
+    for (i = 0; i < net->config->route_count; i++) {
+        struct net_route *route = &net->config->routes[i];
+        uint32_t age = route->neighbour != 0 ? net->now - route->used_at : NEVER - 1;
+
+        if (route->neighbour != 0 && frame_same(route->iid, ip + 8)) {
+            age = NEVER;
+        }
+        if (place == NULL || age > best) {
+            place = route;
+            best = age;
+        }
+    }
     if (is_default(net, net->config->neighbours[neighbour].link)) {
-        if (place != NULL) {
+        if (best == NEVER) {
             place->neighbour = 0;
         }
-        return;
-    }
-    for (i = 0; place == NULL && i < net->config->route_count; i++) {
-        place = net->config->routes[i].neighbour == 0 ? &net->config->routes[i] : NULL;
-    }
-    if (place == NULL) {
-        for (i = 0; i < net->config->route_count; i++) {
-            if (place == NULL || net->now - net->config->routes[i].used_at > net->now - place->used_at) {
-                place = &net->config->routes[i];
-            }
-        }
-    }
-    if (place != NULL) {
+    } else if (place != NULL) {
         memcpy(place->iid, ip + 8, 8);
         place->neighbour = (uint16_t)(neighbour + 1u);
         place->used_at = net->now;
@@ -412,8 +414,8 @@ static bool may_come_plain(const struct net *net, const uint8_t *header, const u
 static int way_out(const struct net *net, const uint8_t *header, const uint8_t to[8])
 {
     bool one_hop = is_link_local(header + IP_TARGET);
-    bool search = is_all(header + IP_TARGET, 1) || is_all(header + IP_TARGET, 2);
-    bool peer = search ? (net->flags & NET_JOIN_ANY) != 0 && is_peer(net, to) : one_hop && is_peer(net, to);
+    /* everybody is a peer only as long as any is */
+    bool peer = (one_hop || is_all(header + IP_TARGET, 1) || is_all(header + IP_TARGET, 2)) && is_peer(net, to);
 
     if (one_hop && (net->flags & NET_JOIN_OPEN) != 0 && is_join_port(net, header + UDP_SOURCE) &&
         (net->used_key == 0 || !peer)) {

@@ -159,13 +159,16 @@ int net_key_install(struct net *net, uint8_t index, const uint8_t key[16])
     if (slot != NULL && iotsec_ct_equal(slot->key, key, sizeof slot->key)) {
         return NET_OK;
     }
-    for (i = 0; slot == NULL && i < NET_KEYS; i++) {
-        slot = net->keys[i].serial == 0 ? &net->keys[i] : NULL;
-    }
     if (slot == NULL) {
+        /* a free one, or the oldest that is not in use */
         for (i = 0; i < NET_KEYS; i++) {
-            if (!is_used(net, &net->keys[i]) && (slot == NULL || is_newer(slot->serial, net->keys[i].serial))) {
-                slot = &net->keys[i];
+            struct net_key *other = &net->keys[i];
+
+            if (!is_used(net, other) && (slot == NULL || other->serial == 0 || is_newer(slot->serial, other->serial))) {
+                slot = other;
+            }
+            if (slot != NULL && slot->serial == 0) {
+                break;
             }
         }
     }

@@ -25,6 +25,7 @@
 #define NHC_UDP_MASK 0xF8u
 #define NHC_NO_CHECKSUM 0x04u
 #define UDP_BYTES 8u
+#define READ_MAX 49u /* IPHC 2, contexts 1, class and label 4, next header 1, hop limit 1, addresses 32, UDP 8; plain: 1 + 48 */
 
 enum { MODE_128, MODE_64, MODE_16, MODE_LINK }; /* how much of an address is there */
 enum { GROUP_128, GROUP_48, GROUP_32, GROUP_8 };
@@ -37,165 +38,173 @@ size_t lowpan_head(const uint8_t *header)
     return header[IP_NEXT] == LOWPAN_UDP ? LOWPAN_IPV6_BYTES + UDP_BYTES : LOWPAN_IPV6_BYTES;
 }
 
-/* ---- Reading ---- */
+/*
+ * ---- Reading ----
+ *
+ * From a copy of what can be a header at all, with zeros behind it: nothing in there can be read beyond its end, and at the end
+ * it shows whether more was read than there was.
+ */
 
 /* `bits`: stateful, and the mode. The address is all zeros before. */
-static enum net_drop read_unicast(struct iotsec_reader *in, unsigned bits, const uint8_t *prefix, const uint8_t link[8],
-                                  uint8_t address[16])
+static const uint8_t *read_unicast(const uint8_t *at, unsigned bits, const uint8_t *prefix, const uint8_t link[8], uint8_t *address)
 {
     static const uint8_t lengths[4] = { 16, 8, 2, 0 };
     unsigned mode = bits & MODE_MASK;
     size_t len = lengths[mode];
 
     if (mode != MODE_128) {
-        if ((bits & STATEFUL) == 0) {
-            prefix = lowpan_link_local;
-        }
-        if (prefix == NULL) {
-            return NET_DROP_CONTEXT;
-        }
-        memcpy(address, prefix, 8);
+        memcpy(address, (bits & STATEFUL) != 0 ? prefix : lowpan_link_local, 8);
         memcpy(address + 8, mode == MODE_LINK ? link : frame_broadcast, 8);
     }
-    return iotsec_rd_copy(in, address + 16 - len, len) ? NET_DROP_COUNT : NET_DROP_HEADER;
+    memcpy(address + 16 - len, at, len);
+    return at + len;
 }
 
-static enum net_drop read_group(struct iotsec_reader *in, unsigned bits, const uint8_t *prefix, uint8_t address[16])
+static const uint8_t *read_group(const uint8_t *at, unsigned bits, const uint8_t *prefix, uint8_t *address)
 {
-    static const uint8_t lengths[4] = { 15, 5, 3, 1 };
-    unsigned mode = bits & MODE_MASK;
-    size_t len = lengths[mode];
-    bool read;
+    static const uint8_t lengths[4] = { 16, 6, 4, 1 };
+    size_t len = lengths[bits & MODE_MASK];
 
     address[0] = 0xFF;
-    address[1] = 0x02;
     if ((bits & STATEFUL) != 0) {
         /* ffXX:XXLL:prefix:XXXX:XXXX, LL = 64 (RFC 3306) */
-        if (mode != 0 || prefix == NULL) {
-            return mode != 0 ? NET_DROP_DISPATCH : NET_DROP_CONTEXT;
-        }
-        read = iotsec_rd_copy(in, address + 1, 2) && iotsec_rd_copy(in, address + 12, 4);
+        address[1] = at[0];
+        address[2] = at[1];
         address[3] = 64;
         memcpy(address + 4, prefix, 8);
-    } else {
-        read = (mode != GROUP_128 || (iotsec_rd_u8(in, address) && address[0] == 0xFF)) &&
-               (mode == GROUP_8 || mode == GROUP_128 || iotsec_rd_u8(in, address + 1)) &&
-               iotsec_rd_copy(in, address + 16 - len, len);
+        memcpy(address + 12, at + 2, 4);
+        return at + 6;
     }
-    return read ? NET_DROP_COUNT : NET_DROP_HEADER;
+    memcpy(address + 16 - len, at, len);
+    if (len == 1) {
+        address[1] = 0x02;
+    } else if (len != 16) {
+        address[1] = at[0]; /* the first octet is flags and scope */
+        address[16 - len] = 0;
+    }
+    return at + len;
 }
 
-static bool read_flow(struct iotsec_reader *in, unsigned mode, uint8_t header[4])
+static const uint8_t *read_flow(const uint8_t *at, unsigned mode, uint8_t *header)
 {
-    uint8_t class = 0;
+    unsigned class = 0;
+    unsigned label = 0;
 
     /* the two bits of congestion come first here, and last in IPv6 */
-    header[0] = IPHC;
-    if (mode != TF_NONE && !iotsec_rd_u8(in, &class)) {
-        return false;
+    if (mode != TF_NONE) {
+        class = *at++;
     }
-    if (mode == 1) { /* no class besides; its octet has the label's upper bits */
-        header[1] = class & 15u;
+    if (mode == 1) { /* the label's upper bits stand where the class would */
+        label = class & 15u;
         class &= 0xC0u;
-    } else if (mode == 0 && !iotsec_rd_u8(in, header + 1)) {
-        return false;
+    } else if (mode == 0) {
+        label = *at++ & 15u;
     }
-    class = (uint8_t)(class << 2 | class >> 6);
-    header[0] |= class >> 4;
-    header[1] = (uint8_t)((unsigned)class << 4 | (header[1] & 15u));
-    return mode >= 2 || iotsec_rd_copy(in, header + 2, 2);
+    class = class << 2 | class >> 6;
+    header[0] = (uint8_t)(0x60u | (class >> 4 & 15u));
+    header[1] = (uint8_t)(class << 4 | label);
+    if (mode < 2) {
+        header[2] = *at++;
+        header[3] = *at++;
+    }
+    return at;
 }
 
-static bool read_udp(struct iotsec_reader *in, unsigned first, uint8_t *header)
+static const uint8_t *read_udp(const uint8_t *at, unsigned first, uint8_t *header)
 {
-    uint8_t ports;
-    bool read;
-
     header[UDP_SOURCE] = header[UDP_TARGET] = 0xF0;
     if ((first & 3u) == 3) {
-        read = iotsec_rd_u8(in, &ports);
-        header[UDP_SOURCE + 1] = (uint8_t)(0xB0u | ports >> 4);
-        header[UDP_TARGET + 1] = (uint8_t)(0xB0u | (ports & 15u));
+        header[UDP_SOURCE + 1] = (uint8_t)(0xB0u | *at >> 4);
+        header[UDP_TARGET + 1] = (uint8_t)(0xB0u | (*at & 15u));
+        at++;
     } else {
-        size_t source = (first & 2u) >> 1;
-        size_t target = first & 1u;
-
-        read = iotsec_rd_copy(in, header + UDP_SOURCE + source, 2 - source) &&
-               iotsec_rd_copy(in, header + UDP_TARGET + target, 2 - target);
+        if ((first & 2u) == 0) {
+            header[UDP_SOURCE] = *at++;
+        }
+        header[UDP_SOURCE + 1] = *at++;
+        if ((first & 1u) == 0) {
+            header[UDP_TARGET] = *at++;
+        }
+        header[UDP_TARGET + 1] = *at++;
     }
-    return read && ((first & NHC_NO_CHECKSUM) != 0 ||
-                    (iotsec_rd_copy(in, header + UDP_CHECKSUM, 2) && iotsec_get_u16(header + UDP_CHECKSUM) != 0));
+    if ((first & NHC_NO_CHECKSUM) == 0) {
+        header[UDP_CHECKSUM] = *at++;
+        header[UDP_CHECKSUM + 1] = *at++;
+    }
+    return at;
 }
 
 enum net_drop lowpan_read(uint8_t header[NET_HEADER_BYTES], const uint8_t *in, size_t *len, size_t total,
                           const uint8_t source[8], const uint8_t target[8], const uint8_t *prefix)
 {
-    struct iotsec_reader reader;
-    enum net_drop reason;
-    uint8_t bits = 0;
-    uint8_t contexts = 0;
-    uint8_t first;
-    uint8_t nhc = 0;
+    uint8_t copy[READ_MAX] = { 0 };
+    const uint8_t *at = copy;
+    unsigned contexts = 0;
+    unsigned nhc = 0;
+    unsigned first;
+    unsigned bits;
     uint8_t lengths[2];
+    size_t used;
 
     memset(header, 0, NET_HEADER_BYTES);
-    iotsec_rd_init(&reader, in, *len);
-    if (!iotsec_rd_u8(&reader, &first)) {
-        return NET_DROP_HEADER;
-    }
+    memcpy(copy, in, *len < sizeof copy ? *len : sizeof copy);
+    first = *at++;
     if (first == PLAIN) {
-        if (!iotsec_rd_copy(&reader, header, LOWPAN_IPV6_BYTES) || header[0] >> 4 != 6) {
+        memcpy(header, at, LOWPAN_IPV6_BYTES);
+        at += LOWPAN_IPV6_BYTES;
+        if (header[0] >> 4 != 6) {
             return NET_DROP_HEADER;
         }
     } else if ((first & IPHC_MASK) != IPHC) {
         return NET_DROP_DISPATCH;
     } else {
-        header[IP_HOPS] = hop_limits[first & 3u];
-        if (!iotsec_rd_u8(&reader, &bits) || ((bits & CID) != 0 && !iotsec_rd_u8(&reader, &contexts)) ||
-            !read_flow(&reader, first >> TF_AT & 3u, header) ||
-            ((first & NH) == 0 && !iotsec_rd_u8(&reader, header + IP_NEXT)) ||
-            ((first & 3u) == 0 && !iotsec_rd_u8(&reader, header + IP_HOPS))) {
-            return NET_DROP_HEADER;
+        bits = *at++;
+        if ((bits & CID) != 0) {
+            contexts = *at++;
+        }
+        if ((bits & STATEFUL) != 0 && ((bits & MODE_MASK) != 0) == ((bits & MULTICAST) != 0)) {
+            return NET_DROP_DISPATCH; /* reserved */
         }
         /* a source that is stateful and has 128 bits is the unspecified address, whatever the context */
-        reason = NET_DROP_COUNT;
+        if (((bits & STATEFUL) != 0 && (prefix == NULL || (contexts & 15u) != 0)) ||
+            ((bits >> 4 & STATEFUL) != 0 && (bits >> 4 & MODE_MASK) != MODE_128 && (prefix == NULL || contexts >> 4 != 0))) {
+            return NET_DROP_CONTEXT;
+        }
+        at = read_flow(at, first >> TF_AT & 3u, header);
+        header[IP_NEXT] = (first & NH) != 0 ? LOWPAN_UDP : *at++;
+        header[IP_HOPS] = (first & 3u) != 0 ? hop_limits[first & 3u] : *at++;
         if ((bits >> 4 & (STATEFUL | MODE_MASK)) != STATEFUL) {
-            reason = read_unicast(&reader, bits >> 4, contexts >> 4 == 0 ? prefix : NULL, source, header + IP_SOURCE);
+            at = read_unicast(at, bits >> 4, prefix, source, header + IP_SOURCE);
         }
-        if (reason == NET_DROP_COUNT) {
-            prefix = (contexts & 15u) == 0 ? prefix : NULL;
-            if ((bits & MULTICAST) != 0) {
-                reason = read_group(&reader, bits, prefix, header + IP_TARGET);
-            } else if ((bits & (STATEFUL | MODE_MASK)) == STATEFUL) {
-                reason = NET_DROP_DISPATCH;
-            } else {
-                reason = read_unicast(&reader, bits, prefix, target, header + IP_TARGET);
-            }
-        }
-        if (reason != NET_DROP_COUNT) {
-            return reason;
-        }
-        if ((first & NH) != 0) {
-            header[IP_NEXT] = LOWPAN_UDP;
-            if (!iotsec_rd_u8(&reader, &nhc)) {
+        if ((bits & MULTICAST) != 0) {
+            at = read_group(at, bits, prefix, header + IP_TARGET);
+            if (header[IP_TARGET] != 0xFF) {
                 return NET_DROP_HEADER;
             }
+        } else {
+            at = read_unicast(at, bits, prefix, target, header + IP_TARGET);
+        }
+        if ((first & NH) != 0) {
+            nhc = *at++;
             if ((nhc & NHC_UDP_MASK) != NHC_UDP) {
                 return NET_DROP_DISPATCH;
             }
-            if (!read_udp(&reader, nhc, header)) {
-                return NET_DROP_HEADER;
-            }
+            at = read_udp(at, nhc, header);
         }
     }
-    if (header[IP_NEXT] == LOWPAN_UDP && nhc == 0 &&
-        (!iotsec_rd_copy(&reader, header + UDP_SOURCE, UDP_BYTES) || iotsec_get_u16(header + UDP_CHECKSUM) == 0)) {
+    if (header[IP_NEXT] == LOWPAN_UDP && nhc == 0) {
+        memcpy(header + UDP_SOURCE, at, UDP_BYTES);
+        at += UDP_BYTES;
+    }
+    used = (size_t)(at - copy);
+    if (used > *len || (header[IP_NEXT] == LOWPAN_UDP && (nhc & NHC_NO_CHECKSUM) == 0 &&
+                        iotsec_get_u16(header + UDP_CHECKSUM) == 0)) {
         return NET_DROP_HEADER;
     }
 
     /* lengths are left out where the header is compressed, and must be right where they are there */
     if (total == 0) {
-        total = lowpan_head(header) + reader.left;
+        total = lowpan_head(header) + *len - used;
     }
     iotsec_put_u16(lengths, (uint16_t)(total - LOWPAN_IPV6_BYTES));
     if ((first == PLAIN && memcmp(header + IP_LENGTH, lengths, 2) != 0) ||
@@ -206,7 +215,7 @@ enum net_drop lowpan_read(uint8_t header[NET_HEADER_BYTES], const uint8_t *in, s
     if (nhc != 0) {
         memcpy(header + UDP_LENGTH, lengths, 2);
     }
-    *len -= reader.left;
+    *len = used;
     return NET_DROP_COUNT;
 }
 
@@ -245,51 +254,22 @@ static unsigned write_unicast(struct iotsec_writer *out, const uint8_t *address,
     return bits | MODE_64;
 }
 
-static unsigned write_group(struct iotsec_writer *out, const uint8_t *address, const uint8_t *prefix)
+static unsigned write_group(struct iotsec_writer *out, const uint8_t *address)
 {
     size_t len;
 
-    if (address[1] == 0x02 && is_zero(address + 2, 13)) {
-        iotsec_wr_u8(out, address[15]);
-        return MULTICAST | GROUP_8;
-    }
-    if (prefix != NULL && address[3] == 64 && frame_same(address + 4, prefix)) {
-        iotsec_wr_copy(out, address + 1, 2);
-        iotsec_wr_copy(out, address + 12, 4);
-        return MULTICAST | STATEFUL;
-    }
     if (!is_zero(address + 2, 9)) {
         iotsec_wr_copy(out, address, 16);
         return MULTICAST | GROUP_128;
+    }
+    if (address[1] == 0x02 && is_zero(address + 11, 4)) {
+        iotsec_wr_u8(out, address[15]);
+        return MULTICAST | GROUP_8;
     }
     len = is_zero(address + 11, 2) ? 3 : 5;
     iotsec_wr_u8(out, address[1]);
     iotsec_wr_copy(out, address + 16 - len, len);
     return len == 3 ? MULTICAST | GROUP_32 : MULTICAST | GROUP_48;
-}
-
-static unsigned write_flow(struct iotsec_writer *out, const uint8_t header[4])
-{
-    unsigned class = ((unsigned)header[0] << 4 | header[1] >> 4) & 0xFFu;
-    unsigned label = header[1] & 15u;
-
-    class = class >> 2 | (class << 6 & 0xC0u);
-    if (label == 0 && is_zero(header + 2, 2)) {
-        if (class == 0) {
-            return TF_NONE;
-        }
-        iotsec_wr_u8(out, (uint8_t)class);
-        return 2;
-    }
-    if ((class & 0x3Fu) == 0) {
-        iotsec_wr_u8(out, (uint8_t)(class | label));
-        iotsec_wr_copy(out, header + 2, 2);
-        return 1;
-    }
-    iotsec_wr_u8(out, (uint8_t)class);
-    iotsec_wr_u8(out, (uint8_t)label);
-    iotsec_wr_copy(out, header + 2, 2);
-    return 0;
 }
 
 static void write_udp(struct iotsec_writer *out, const uint8_t *header)
@@ -320,7 +300,16 @@ size_t lowpan_write(uint8_t out[LOWPAN_COMPRESSED_MAX], const uint8_t *header, c
 
     iotsec_wr_init(&writer, out, LOWPAN_COMPRESSED_MAX);
     iotsec_wr_u16(&writer, 0); /* both are known in the end */
-    bits = write_flow(&writer, header);
+    bits = TF_NONE;
+    if ((header[0] & 15u) != 0 || !is_zero(header + 1, 3)) {
+        /* somebody else's: all of it, as we send none */
+        unsigned class = (unsigned)header[0] << 4 | header[1] >> 4;
+
+        bits = 0;
+        iotsec_wr_u8(&writer, (uint8_t)(class << 6 | (class >> 2 & 0x3Fu)));
+        iotsec_wr_u8(&writer, header[1] & 15u);
+        iotsec_wr_copy(&writer, header + 2, 2);
+    }
     while (first != 0 && header[IP_HOPS] != hop_limits[first]) {
         first--;
     }
@@ -334,7 +323,7 @@ size_t lowpan_write(uint8_t out[LOWPAN_COMPRESSED_MAX], const uint8_t *header, c
         iotsec_wr_u8(&writer, header[IP_HOPS]);
     }
     bits = write_unicast(&writer, header + IP_SOURCE, source, prefix) << 4;
-    bits |= header[IP_TARGET] == 0xFF ? write_group(&writer, header + IP_TARGET, prefix)
+    bits |= header[IP_TARGET] == 0xFF ? write_group(&writer, header + IP_TARGET)
                                       : write_unicast(&writer, header + IP_TARGET, target, prefix);
     if ((first & NH) != 0) {
         write_udp(&writer, header);

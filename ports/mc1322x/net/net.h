@@ -172,21 +172,21 @@ struct net_callbacks {
 struct net_config {
     const struct net_callbacks *callbacks;
     void *user;                        /**< handed to the callbacks */
-    struct net_buffer *buffers;        /**< storage; 3 are the least that put together, forward and answer at once */
-    uint8_t *datagrams;                /**< storage: buffer_count x datagram_size bytes */
-    struct net_neighbour *neighbours;  /**< storage; who finds no place is not heard until a key that somebody was heard under is removed */
-    struct net_route *routes;          /**< storage; the one unused for longest makes room. NULL with a count of 0: everybody is in radio range */
-    struct net_originator *originators; /**< storage; who finds no place is not heard in groups until one of the others has been silent for 10 s */
-    struct net_group *groups;          /**< storage */
-    uint16_t datagram_size;            /**< NET_DATAGRAM_MIN to NET_DATAGRAM_MAX, a multiple of 8: the longest datagram with its headers of NET_HEADER_BYTES */
     uint8_t buffer_count;              /**< 1 or more */
     uint8_t neighbour_count;
     uint8_t route_count;
     uint8_t originator_count;
     uint8_t group_count;
     uint8_t level;                     /**< enum net_level */
-    uint16_t join_port;                /**< where joiners are heard: 5684 */
     uint8_t flood_copies;              /**< how many times each node sends a multicast datagram, 1 to 8: frames to all have no acknowledgement */
+    uint16_t datagram_size;            /**< NET_DATAGRAM_MIN to NET_DATAGRAM_MAX, a multiple of 8: the longest datagram with its headers of NET_HEADER_BYTES */
+    uint16_t join_port;                /**< where joiners are heard: 5684 */
+    struct net_buffer *buffers;        /**< storage; 3 are the least that put together, forward and answer at once */
+    uint8_t *datagrams;                /**< storage: buffer_count x datagram_size bytes */
+    struct net_neighbour *neighbours;  /**< storage; who finds no place is not heard until a key that somebody was heard under is removed */
+    struct net_route *routes;          /**< storage; the one unused for longest makes room. NULL with a count of 0: everybody is in radio range */
+    struct net_originator *originators; /**< storage; who finds no place is not heard in groups until one of the others has been silent for 10 s */
+    struct net_group *groups;          /**< storage */
     uint8_t eui64[8];                  /**< ours, most significant byte first */
     uint32_t counter;                  /**< the last `bound` that was made durable; 0 if there was none. If the store is damaged there is none to be had: do not start */
     uint32_t counter_block;            /**< how many frame counters are made durable at once, 1 or more; that many are lost at a restart */
@@ -203,25 +203,26 @@ struct net_key {
 struct net {
     const struct net_config *config; /**< private */
     uint32_t now;                   /**< private: of the last net_poll */
-    uint32_t counter;               /**< private: the next frame counter */
-    uint32_t bound;                 /**< private: it has to stay below this */
-    uint32_t random;                /**< private: for pauses only */
-    uint16_t pan_id;                /**< private */
-    uint16_t serial;                /**< private: of the newest key */
-    uint16_t tag;                   /**< private: of the next fragmented datagram */
-    uint8_t sequence;               /**< private: of the next frame */
-    uint8_t flood_sequence;         /**< private: of the next multicast datagram over hops */
+    /* bytes first: Thumb reaches them with one instruction up to 31 */
     uint8_t flags;                  /**< private */
     uint8_t used_key;               /**< private: 1 + its place; 0: none */
     uint8_t pending;                /**< private: length of a frame that `send` had no room for */
-    uint8_t frame[NET_FRAME_BYTES + 2]; /**< private: the frame that is being made, or waits */
+    uint8_t sequence;               /**< private: of the next frame */
+    uint8_t flood_sequence;         /**< private: of the next multicast datagram over hops */
+    uint16_t pan_id;                /**< private */
+    uint16_t serial;                /**< private: of the newest key */
+    uint16_t tag;                   /**< private: of the next fragmented datagram */
+    uint32_t counter;               /**< private: the next frame counter */
+    uint32_t bound;                 /**< private: it has to stay below this */
+    uint32_t random;                /**< private: for pauses only */
     uint8_t own[8];                 /**< private: our EUI-64 as an identifier */
     uint8_t own_short[8];           /**< private: our short address as one; without it, as `own` */
     uint8_t prefix[8];              /**< private */
     uint8_t default_route[8];       /**< private */
     uint8_t join_peer[8];           /**< private */
-    struct net_key keys[NET_KEYS];  /**< private */
     struct net_stats stats;         /**< what happened; read freely */
+    struct net_key keys[NET_KEYS];  /**< private */
+    uint8_t frame[NET_FRAME_BYTES + 2]; /**< private: the frame that is being made, or waits */
 };
 
 /**
