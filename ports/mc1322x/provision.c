@@ -8,114 +8,105 @@
 #include "crc32.h"
 #include "flash.h"
 
-#define HEAD_BYTES 8u
-#define CRC_BYTES 4u
 #define OPTIONAL_FROM 128u /* fields of these types may be passed over */
 
-enum field {
-    FIELD_IDENTITY = 1,
-    FIELD_PSK,
-    FIELD_SECRET,
-    FIELD_EUI64,
-    FIELD_ROLE,
-    FIELD_CHANNEL,
-    FIELD_PAN,
-    FIELD_SHORT_ADDRESS,
-    FIELD_PREFIX,
-    FIELD_GROUP,
-    FIELDS
+/* As it lies in the flash; this chip's byte order is the format's. */
+struct stored {
+    uint8_t magic[4];
+    uint16_t version;
+    uint16_t len;
+    uint8_t fields[PROVISION_FIELDS_MAX + 4]; /* the CRC follows the last one */
 };
 
+/* Where each field goes, and how long it may be. A field's type is its place here. */
+#define FIELD(member, least, most) { offsetof(struct provision, member), least, most }
+static const struct {
+    uint8_t at;
+    uint8_t least;
+    uint8_t most;
+} fields[] = {
+    { 0, 1, 0 }, /* there is no type 0 */
+    FIELD(identity, 1, PROVISION_IDENTITY_MAX),
+    FIELD(psk, PROVISION_PSK_MIN, PROVISION_PSK_MAX),
+    FIELD(secret, PROVISION_SECRET_BYTES, PROVISION_SECRET_BYTES),
+    FIELD(eui64, 8, 8),
+    FIELD(role, 1, 1),
+    FIELD(channel, 1, 1),
+    FIELD(pan, 2, 2),
+    FIELD(short_address, 2, 2),
+    FIELD(prefix, 8, 8),
+    FIELD(group, 2, 2),
+};
+enum { IDENTITY = 1, PSK, SECRET, EUI64, ROLE, CHANNEL, PAN, SHORT_ADDRESS, PREFIX, GROUP, FIELDS };
 #define BIT(field) (1u << (field))
-#define REQUIRED (BIT(FIELD_IDENTITY) | BIT(FIELD_SECRET) | BIT(FIELD_EUI64) | BIT(FIELD_ROLE) | BIT(FIELD_CHANNEL) | BIT(FIELD_PAN))
-#define REQUIRED_DEVICE BIT(FIELD_PSK)
-#define REQUIRED_MANAGER (BIT(FIELD_SHORT_ADDRESS) | BIT(FIELD_PREFIX))
-
-/* A field of variable length. */
-static bool take(struct iotsec_reader *value, uint8_t *out, uint8_t *out_len, size_t min, size_t max)
-{
-    size_t len = value->left;
-
-    *out_len = (uint8_t)len;
-    return len >= min && len <= max && iotsec_rd_copy(value, out, len);
-}
-
-static bool field_read(struct provision *p, unsigned type, struct iotsec_reader *value)
-{
-    switch (type) {
-    case FIELD_IDENTITY:
-        return take(value, p->identity, &p->identity_len, 1, sizeof p->identity);
-    case FIELD_PSK:
-        return take(value, p->psk, &p->psk_len, PROVISION_PSK_MIN, sizeof p->psk);
-    case FIELD_SECRET:
-        return iotsec_rd_copy(value, p->secret, sizeof p->secret);
-    case FIELD_EUI64:
-        return iotsec_rd_copy(value, p->eui64, sizeof p->eui64);
-    case FIELD_ROLE:
-        return iotsec_rd_u8(value, &p->role) && p->role >= ROLE_MANAGER && p->role <= ROLE_SWITCH;
-    case FIELD_CHANNEL:
-        return iotsec_rd_u8(value, &p->channel) && p->channel >= 11 && p->channel <= 26;
-    case FIELD_PAN:
-        return iotsec_rd_u16(value, &p->pan) && p->pan != 0xFFFF;
-    case FIELD_SHORT_ADDRESS:
-        return iotsec_rd_u16(value, &p->short_address) && p->short_address < 0xFFFE;
-    case FIELD_PREFIX:
-        return iotsec_rd_copy(value, p->prefix, sizeof p->prefix);
-    case FIELD_GROUP:
-        return iotsec_rd_u16(value, &p->group) && p->group != 0;
-    default:
-        return type >= OPTIONAL_FROM && iotsec_rd_view(value, &(const uint8_t *){ NULL }, value->left);
-    }
-}
+#define OF_ALL (BIT(IDENTITY) | BIT(SECRET) | BIT(EUI64) | BIT(ROLE) | BIT(CHANNEL) | BIT(PAN))
+#define OF_DEVICES (OF_ALL | BIT(PSK))
+#define OF_MANAGERS (OF_ALL | BIT(SHORT_ADDRESS) | BIT(PREFIX))
 
 static bool fields_read(struct provision *p, const uint8_t *data, size_t len)
 {
     struct iotsec_reader r;
-    struct iotsec_reader value;
     uint32_t seen = 0;
+    uint32_t needed;
     uint8_t type;
-    uint8_t value_len;
+    uint8_t size;
 
-    memset(p, 0, sizeof *p);
     p->short_address = 0xFFFE;
     iotsec_rd_init(&r, data, len);
     while (r.left != 0) {
-        if (!iotsec_rd_u8(&r, &type) || !iotsec_rd_u8(&r, &value_len) || !iotsec_rd_sub(&r, &value, value_len) ||
-            !field_read(p, type, &value) || value.left != 0 || (type < FIELDS && (seen & BIT(type)) != 0)) {
+        const uint8_t *value;
+
+        if (!iotsec_rd_u8(&r, &type) || !iotsec_rd_u8(&r, &size) || !iotsec_rd_view(&r, &value, size)) {
             return false;
         }
-        seen |= type < FIELDS ? BIT(type) : 0;
+        if (type < FIELDS) {
+            if ((seen & BIT(type)) != 0 || size < fields[type].least || size > fields[type].most) {
+                return false;
+            }
+            memcpy((uint8_t *)p + fields[type].at, value, size);
+            seen |= BIT(type);
+            if (type == IDENTITY) {
+                p->identity_len = size;
+            } else if (type == PSK) {
+                p->psk_len = size;
+            }
+        } else if (type < OPTIONAL_FROM) {
+            return false;
+        }
     }
-    seen &= REQUIRED | (p->role == ROLE_MANAGER ? REQUIRED_MANAGER : REQUIRED_DEVICE);
-    return seen == (REQUIRED | (p->role == ROLE_MANAGER ? REQUIRED_MANAGER : REQUIRED_DEVICE));
+    needed = p->role == ROLE_MANAGER ? OF_MANAGERS : OF_DEVICES;
+    return (seen & needed) == needed && p->role >= ROLE_MANAGER && p->role <= ROLE_SWITCH && p->channel >= 11 &&
+           p->channel <= 26 && p->pan != 0xFFFF;
 }
 
 const char *provision_load(struct provision *out)
 {
-    uint8_t data[HEAD_BYTES + PROVISION_FIELDS_MAX + CRC_BYTES];
-    uint8_t *fields = data + HEAD_BYTES;
+    struct stored stored;
+    uint32_t crc;
     const char *name = NULL;
-    size_t len;
 
-    iotsec_wipe(out, sizeof *out);
-    if (flash_read(FLASH_PROVISION * FLASH_SECTOR_BYTES, data, sizeof data) != 0) {
+    memset(out, 0, sizeof *out);
+    if (flash_read(FLASH_PROVISION * FLASH_SECTOR_BYTES, &stored, sizeof stored) != 0) {
         name = "flash";
-    } else if (iotsec_get_u32(data) == 0xFFFFFFFFu) {
+    } else if (memcmp(stored.magic, "\xFF\xFF\xFF\xFF", sizeof stored.magic) == 0) {
         name = "provision-absent";
-    } else if (memcmp(data, "IOTP", 4) != 0) {
+    } else if (memcmp(stored.magic, "IOTP", sizeof stored.magic) != 0) {
         name = "provision-damaged";
-    } else if (iotsec_get_u16(data + 4) != PROVISION_VERSION) {
+    } else if (stored.version != PROVISION_VERSION) {
         name = "provision-version"; /* before the rest, whose arrangement is that version's */
     } else {
-        len = iotsec_get_u16(data + 6);
-        if (len > PROVISION_FIELDS_MAX || crc32_add(0, data, HEAD_BYTES + len) != iotsec_get_u32(fields + len) ||
-            !fields_read(out, fields, len)) {
-            name = "provision-damaged";
+        name = "provision-damaged";
+        if (stored.len <= PROVISION_FIELDS_MAX) {
+            memcpy(&crc, stored.fields + stored.len, sizeof crc);
+            if (crc32_add(0, &stored, offsetof(struct stored, fields) + stored.len) == crc &&
+                fields_read(out, stored.fields, stored.len)) {
+                name = NULL;
+            }
         }
     }
     if (name != NULL) {
         iotsec_wipe(out, sizeof *out);
     }
-    iotsec_wipe(data, sizeof data);
+    iotsec_wipe(&stored, sizeof stored);
     return name;
 }

@@ -5,7 +5,7 @@
  *
  *     "IOTP"  version (2)  length of the fields (2)  fields: { type (1), length (1), value } ...  CRC-32 (4) over all before
  *
- * Numbers are big-endian. Fields of unknown type from 128 up are passed over, unknown ones below are damage.
+ * Numbers are little-endian. Fields of unknown type from 128 up are passed over, unknown ones below are damage.
  */
 #ifndef MC1322X_PROVISION_H
 #define MC1322X_PROVISION_H

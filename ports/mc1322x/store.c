@@ -112,7 +112,7 @@ static unsigned ones(uint32_t word)
     return n;
 }
 
-/* Zero, or meant to be, in a place that does not take all of it. Heads have sixteen ones, and bad ones hardly less than half. */
+/* Zero, or meant to be, where a place did not take all of it. A head has sixteen ones, and a bad one hardly less than half. */
 static bool is_void(uint32_t word)
 {
     return ones(word) < 8;

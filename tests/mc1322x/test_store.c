@@ -632,7 +632,7 @@ static void passes_over_worn_places(void **state)
     assert_true(refused < 24 * 1500 / 50);
 }
 
-/* Sectors that do not erase any more are left out, one after the other; when too few are left, writing fails, and all can be read. */
+/* Sectors that do not erase any more are left out, one after the other; with too few of them only writing fails. */
 static void does_without_sectors_that_do_not_erase(void **state)
 {
     unsigned seed;
