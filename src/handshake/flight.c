@@ -88,6 +88,8 @@ enum iotsec_status iotsec_tx(struct iotsec_dtls *dtls, const struct iotsec_dtls_
     record.len = len;
     record.max = IOTSEC_RECORD_PAYLOAD_MAX;
     record.key = NULL;
+    record.explicit_len = 0;
+    record.tag_len = 0;
     record.cid_len = 0;
     record.version = IOTSEC_VERSION_DTLS_1_2;
     record.epoch = 0;

@@ -35,7 +35,11 @@ static enum iotsec_status run(struct iotsec_ccm *c, const uint8_t *key, const ui
 
     memcpy(c->mac + IOTSEC_CCM_NONCE_AT, prefix, IOTSEC_NONCE_PREFIX_BYTES);
     memcpy(c->mac + IOTSEC_CCM_NONCE_AT + IOTSEC_NONCE_PREFIX_BYTES, number, EPOCH_AND_SEQUENCE);
-    memset(aad, 0, sizeof aad);
+    if (AAD_BLOCKS == 1) {
+        aad[BLOCK - 1] = 0; /* all the rest is written below */
+    } else {
+        memset(aad, 0, sizeof aad);
+    }
 #if IOTSEC_CONNECTION_ID
     if (cid_len != 0) {
         /* type, version, epoch, sequence and Connection ID as they stand on the wire (RFC 9146, section 5.3) */
@@ -79,10 +83,7 @@ enum iotsec_status iotsec_record_write(const struct iotsec_outgoing *o, uint8_t 
     if (o->sequence > IOTSEC_SEQUENCE_LIMIT) {
         return IOTSEC_ERR_COUNTER;
     }
-    body = len + inner;
-    if (o->key != NULL) {
-        body += o->explicit_len + o->tag_len;
-    }
+    body = len + inner + o->explicit_len + o->tag_len;
     total = IOTSEC_RECORD_HEADER_BYTES + cid_len + body;
     if (size < total) {
         return IOTSEC_ERR_BUFFER;
@@ -101,7 +102,7 @@ enum iotsec_status iotsec_record_write(const struct iotsec_outgoing *o, uint8_t 
 #endif
     iotsec_put_u16(at, (uint16_t)body);
     at += 2;
-    if (o->key != NULL && o->explicit_len != 0) {
+    if (o->explicit_len != 0) {
         /* unique under this key, because epoch and sequence are (RFC 6655, section 3) */
         memcpy(at, out + EPOCH_AT, EPOCH_AND_SEQUENCE);
         at += EPOCH_AND_SEQUENCE;
@@ -133,20 +134,23 @@ enum iotsec_status iotsec_record_unprotect(const struct iotsec_hal *hal, const u
     struct iotsec_ccm c;
     /* the nonce on the wire counts: other implementations need not repeat the sequence there */
     const uint8_t *number = explicit_len != 0 ? record->body : record->header + EPOCH_AT;
+    uint8_t *text = record->body + explicit_len;
+    size_t len = record->length;
     enum iotsec_status status;
 
-    if (record->length < explicit_len + tag_len) {
+    if (len < explicit_len + tag_len) {
         return IOTSEC_ERR_DECODE;
     }
+    len -= explicit_len + tag_len;
     c.hal = hal;
-    c.data = record->body + explicit_len;
-    c.len = record->length - explicit_len - tag_len;
+    c.data = text;
+    c.len = len;
     c.tag_len = tag_len;
     c.opening = 1;
     status = run(&c, key, prefix, number, record->header, record->cid_len);
     if (status == IOTSEC_OK) {
-        *content = record->body + explicit_len;
-        *content_len = record->length - explicit_len - tag_len;
+        *content = text;
+        *content_len = len;
     }
     return status;
 }

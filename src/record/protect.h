@@ -15,10 +15,10 @@ struct iotsec_outgoing {
     size_t len;
     size_t max;             /* of len */
     const struct iotsec_hal *hal;
-    const uint8_t *key;     /* NULL: in the clear, and the members behind this one count for nothing */
-    const uint8_t *prefix;  /* of the nonce */
+    const uint8_t *key;     /* NULL: in the clear; hal and prefix count for nothing, and the next two are 0 */
     size_t explicit_len;    /* IOTSEC_EXPLICIT_NONCE_BYTES: epoch and sequence stand before the text once more; or 0 */
     size_t tag_len;         /* 8 or 16 */
+    const uint8_t *prefix;  /* of the nonce */
     const uint8_t *cid;     /* the Connection ID */
     size_t cid_len;         /* 1 to IOTSEC_CID_MAX, or 0: none */
     unsigned version;       /* words: on small cores they cost less than what fits */

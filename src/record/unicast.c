@@ -21,6 +21,8 @@ static enum iotsec_status write_record(const struct iotsec_hal *hal, const struc
     o.max = IOTSEC_RECORD_PAYLOAD_MAX;
     o.hal = hal;
     o.key = NULL;
+    o.explicit_len = 0;
+    o.tag_len = 0;
     if (key != NULL) {
         o.key = key->key;
         o.prefix = key->salt;
