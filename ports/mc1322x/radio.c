@@ -275,8 +275,8 @@ const char *radio_start(const struct radio_config *config)
     failed = set_up();
     if (failed == NULL) {
         irq_handler_set(IRQ_MACA, on_interrupt);
-        irq_enable(IRQ_MACA);
         end_sequence();
+        irq_enable(IRQ_MACA);
         listen();
     }
     return failed;
@@ -352,8 +352,8 @@ static void restart(void)
     if (radio.job != NONE) {
         sent(MACA_CODE_NO_ACK);
     }
-    irq_enable(IRQ_MACA);
     end_sequence();
+    irq_enable(IRQ_MACA); /* not before: the abort's own interrupt is no sign of life */
     listen();
 }
 
