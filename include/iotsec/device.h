@@ -208,6 +208,7 @@ struct iotsec_device {
     uint16_t senders_each;            /**< private: that each group knows */
     iotsec_dtls_handle handshake;     /**< private */
     iotsec_dtls_handle session;       /**< private */
+    uint32_t wait;                    /**< private: inside iotsec_poll: milliseconds until there is more to do */
     uint32_t join_deadline;           /**< private */
     uint32_t request_at;              /**< private: when the outstanding request is repeated */
     uint32_t request_wait;            /**< private */

@@ -33,12 +33,12 @@ uint32_t iotsec_dev_random(const struct iotsec_device *dev, uint32_t limit)
     return (limit >> 16) * value + ((limit & 0xFFFFu) * value >> 16);
 }
 
-bool iotsec_dev_due(uint32_t now, uint32_t deadline, uint32_t *wait)
+bool iotsec_dev_due(struct iotsec_device *dev, uint32_t deadline)
 {
-    uint32_t left = iotsec_time_left(now, deadline);
+    uint32_t left = iotsec_time_left(iotsec_dev_now(dev), deadline);
 
     if (left != 0) {
-        *wait = iotsec_min_u32(*wait, left);
+        dev->wait = iotsec_min_u32(dev->wait, left);
     }
     return left == 0;
 }
@@ -169,7 +169,7 @@ void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_gro
     iotsec_group_new_keys(dev, group); /* no key is left: neither is any sender */
 }
 
-void iotsec_dev_groups_forget(struct iotsec_device *dev)
+void iotsec_dev_forget_domain(struct iotsec_device *dev)
 {
     struct iotsec_device_group *group;
     unsigned i;
@@ -179,6 +179,10 @@ void iotsec_dev_groups_forget(struct iotsec_device *dev)
             iotsec_dev_group_forget(dev, group, GROUP_FREE);
         }
     }
+#if IOTSEC_PAIRWISE
+    iotsec_dev_pairs_forget(dev);
+    iotsec_dev_shares_forget(dev);
+#endif
 }
 
 /* ---- Setting up ---- */
@@ -429,11 +433,7 @@ enum iotsec_status iotsec_leave(struct iotsec_device *device)
     if (device == NULL || device->state == DEVICE_IDLE || device->state == DEVICE_LEFT) {
         return IOTSEC_ERR_STATE;
     }
-    iotsec_dev_groups_forget(device);
-#if IOTSEC_PAIRWISE
-    iotsec_dev_pairs_forget(device);
-    iotsec_dev_shares_forget(device);
-#endif
+    iotsec_dev_forget_domain(device);
     if (device->state == DEVICE_SENT_HELLO) {
         iotsec_dev_disconnect(device);
 #if IOTSEC_ACCESS
@@ -504,25 +504,26 @@ enum iotsec_status iotsec_input(struct iotsec_device *device, const struct iotse
 
 uint32_t iotsec_poll(struct iotsec_device *device)
 {
-    uint32_t wait = UINT32_MAX;
+    uint32_t wait;
 
     if (device == NULL || device->config == NULL || (device->flags & DEVICE_BUSY) != 0) {
         return UINT32_MAX;
     }
     device->flags = (uint8_t)((device->flags & ~DEVICE_TOUCHED) | DEVICE_BUSY);
+    device->wait = UINT32_MAX;
 #if IOTSEC_ACCESS
-    iotsec_dev_access_poll(device, &wait);
+    iotsec_dev_access_poll(device);
 #endif
-    iotsec_dev_join_poll(device, &wait);
-    iotsec_dev_group_poll(device, &wait);
+    iotsec_dev_join_poll(device);
+    iotsec_dev_group_poll(device);
 #if IOTSEC_PAIRWISE
-    iotsec_dev_share_poll(device, &wait);
-    iotsec_dev_pair_poll(device, &wait);
+    iotsec_dev_share_poll(device);
+    iotsec_dev_pair_poll(device);
 #endif
-    iotsec_dev_request_poll(device, &wait);
-    wait = iotsec_min_u32(wait, iotsec_dtls_poll(&device->dtls)); /* sends what was put together above */
+    iotsec_dev_request_poll(device);
+    wait = iotsec_dtls_poll(&device->dtls); /* sends what was put together above */
     device->flags &= (uint8_t)~DEVICE_BUSY;
-    return (device->flags & DEVICE_TOUCHED) != 0 ? 0 : wait;
+    return (device->flags & DEVICE_TOUCHED) != 0 ? 0 : iotsec_min_u32(wait, device->wait);
 }
 
 #endif

@@ -192,16 +192,10 @@ void iotsec_dev_end_move(struct iotsec_device *dev, bool confirmed)
 
 /* ---- What is due ---- */
 
-void iotsec_dev_access_poll(struct iotsec_device *dev, uint32_t *wait)
+void iotsec_dev_access_poll(struct iotsec_device *dev)
 {
-    uint32_t now = iotsec_dev_now(dev);
-
-    if (dev->l2_previous != 0) {
-        if (iotsec_time_reached(now, dev->l2_until)) {
-            remove_key(dev, &dev->l2_previous);
-        } else {
-            *wait = iotsec_min_u32(*wait, dev->l2_until - now);
-        }
+    if (dev->l2_previous != 0 && iotsec_dev_due(dev, dev->l2_until)) {
+        remove_key(dev, &dev->l2_previous);
     }
     if ((dev->flags & DEVICE_MOVE_LOST) != 0) {
         dev->flags &= (uint8_t)~DEVICE_MOVE_LOST;

@@ -227,21 +227,21 @@ enum iotsec_status iotsec_dev_group_input(struct iotsec_device *dev, const struc
 
 /* ---- What is due ---- */
 
-void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait)
+void iotsec_dev_group_poll(struct iotsec_device *dev)
 {
     struct iotsec_device_group *group;
     uint32_t now = iotsec_dev_now(dev);
     unsigned i;
 
     for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
-        *wait = iotsec_min_u32(*wait, iotsec_csb_expire(&group->csb, now));
-        if ((group->flags & GROUP_HINT) != 0 && iotsec_dev_due(now, group->hint_at, wait)) {
+        dev->wait = iotsec_min_u32(dev->wait, iotsec_csb_expire(&group->csb, now));
+        if ((group->flags & GROUP_HINT) != 0 && iotsec_dev_due(dev, group->hint_at)) {
             group->flags &= (uint16_t)~GROUP_HINT;
             group->hinted_at = now;
             (void)iotsec_dev_group_send(dev, group, NULL, 0);
         }
         /* without a session the question waits for contact, when every group reports anyway */
-        if (dev->session != 0 && (group->flags & GROUP_ASK) != 0 && iotsec_dev_due(now, group->ask_at, wait)) {
+        if (dev->session != 0 && (group->flags & GROUP_ASK) != 0 && iotsec_dev_due(dev, group->ask_at)) {
             group->flags = (uint16_t)((group->flags & ~GROUP_ASK) | GROUP_DUE);
         }
         if (group->csb.counter >= IOTSEC_GROUP_COUNTER_HARD && (group->flags & GROUP_SPENT) == 0) {

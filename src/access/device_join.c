@@ -35,12 +35,14 @@
 
 static void choose_groups(const struct iotsec_device *dev, uint8_t *scratch)
 {
-    const struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->hide_groups ? 0 : dev->config->group_count;
-    size_t end = SCRATCH_GROUPS;
+    struct iotsec_device_group *group;
+    unsigned end = SCRATCH_GROUPS;
+    unsigned i;
 
-    for (; left != 0 && end < SCRATCH_GROUPS + 2u * IOTSEC_GROUPS_PER_HELLO; left--, group++) {
-        if (group->state == GROUP_WANTED) {
+    for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
+        group->flags &= (uint16_t)~GROUP_NAMED;
+        if (group->state == GROUP_WANTED && !dev->config->hide_groups && end < SCRATCH_GROUPS + 2u * IOTSEC_GROUPS_PER_HELLO) {
+            group->flags |= GROUP_NAMED;
             iotsec_put_u16(scratch + end, group->csb.group_id);
             end += 2;
         }
@@ -62,9 +64,7 @@ static enum iotsec_status write_request(void *user, const struct iotsec_dtls_hel
     if (*len > size) {
         return IOTSEC_ERR_BUFFER;
     }
-    if (*len != 0) {
-        memcpy(out, scratch + SCRATCH_GROUPS, *len);
-    }
+    memcpy(out, scratch + SCRATCH_GROUPS, *len);
     return IOTSEC_OK;
 }
 
@@ -90,18 +90,6 @@ const struct iotsec_dtls_extension iotsec_dev_extensions[1 + IOTSEC_PAIRWISE] = 
     { IOTSEC_EXTENSION_DEVICE_IDENTITY, iotsec_dev_write_identity, iotsec_dev_parse_identity },
 #endif
 };
-
-static bool was_named(const uint8_t *scratch, uint16_t group_id)
-{
-    size_t at;
-
-    for (at = SCRATCH_GROUPS; at < scratch[SCRATCH_END]; at += 2) {
-        if (iotsec_get_u16(scratch + at) == group_id) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* ---- Contact ---- */
 
@@ -265,12 +253,12 @@ void iotsec_dev_renew_session(struct iotsec_device *dev)
 
 void iotsec_dev_end_join(struct iotsec_device *dev)
 {
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i;
 
     iotsec_dev_disconnect(dev);
     dev->state = DEVICE_IDLE;
-    for (; left != 0; left--, group++) {
+    for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
         group->flags &= (uint16_t)~GROUP_AWAITED;
         if (group->state == GROUP_WANTED) {
             iotsec_dev_group_forget(dev, group, GROUP_FREE);
@@ -291,35 +279,34 @@ void iotsec_dev_fail_join(struct iotsec_device *dev, enum iotsec_status reason)
     iotsec_dev_tell(dev, IOTSEC_DEVICE_JOIN_FAILED, reason, 0);
 }
 
-void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason)
+/* Out of the domain. Runs the application's code. */
+static void end_membership(struct iotsec_device *dev, enum iotsec_device_event_kind kind, enum iotsec_status reason)
 {
-    bool joining = dev->state == DEVICE_AUTHENTICATED;
-
-    if (dev->state == DEVICE_LEFT) {
-        iotsec_dev_finish_leave(dev, IOTSEC_OK); /* the manager knows already that we are out */
-        return;
-    }
-    iotsec_dev_groups_forget(dev);
-#if IOTSEC_PAIRWISE
-    iotsec_dev_pairs_forget(dev);
-    iotsec_dev_shares_forget(dev);
-#endif
     iotsec_dev_disconnect(dev);
 #if IOTSEC_ACCESS
     iotsec_dev_forget_l2(dev);
 #endif
     dev->state = DEVICE_IDLE;
-    iotsec_dev_tell(dev, joining ? IOTSEC_DEVICE_JOIN_FAILED : IOTSEC_DEVICE_EVICTED, reason, 0);
+    iotsec_dev_tell(dev, kind, reason, 0);
 }
 
 void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reason)
 {
-    iotsec_dev_disconnect(dev);
-#if IOTSEC_ACCESS
-    iotsec_dev_forget_l2(dev);
-#endif
-    dev->state = DEVICE_IDLE;
-    iotsec_dev_tell(dev, IOTSEC_DEVICE_LEFT, reason, 0);
+    end_membership(dev, IOTSEC_DEVICE_LEFT, reason);
+}
+
+void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason)
+{
+    enum iotsec_device_event_kind kind = IOTSEC_DEVICE_EVICTED;
+
+    if (dev->state == DEVICE_LEFT) {
+        kind = IOTSEC_DEVICE_LEFT; /* the manager knows already that we are out */
+        reason = IOTSEC_OK;
+    } else if (dev->state == DEVICE_AUTHENTICATED) {
+        kind = IOTSEC_DEVICE_JOIN_FAILED;
+    }
+    iotsec_dev_forget_domain(dev);
+    end_membership(dev, kind, reason);
 }
 
 /* ---- What the handshake says ---- */
@@ -328,8 +315,8 @@ void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reaso
 static void take_session(void *user, const struct iotsec_dtls_info *info)
 {
     struct iotsec_device *dev = user;
-    struct iotsec_device_group *group = dev->config->groups;
-    uint16_t left = dev->config->group_count;
+    struct iotsec_device_group *group;
+    unsigned i;
 
 #if IOTSEC_PAIRWISE
     if (info->handshake != dev->handshake) {
@@ -354,7 +341,7 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
         fail_contact(dev, IOTSEC_ERR_NO_KEY_MANAGEMENT);
         return;
     }
-    for (; left != 0; left--, group++) {
+    for (i = 0; (group = iotsec_dev_slot(dev, i)) != NULL; i++) {
         iotsec_csb_forget_half(&group->csb); /* both halves come again on this session */
         group->flags &= (uint16_t)~(GROUP_ASK | GROUP_DUE);
 #if IOTSEC_PERSIST
@@ -365,7 +352,7 @@ static void take_session(void *user, const struct iotsec_dtls_info *info)
             iotsec_dev_listen(dev, group, &was);
         }
 #endif
-        if (group->state == GROUP_WANTED && was_named(info->scratch, group->csb.group_id)) {
+        if (group->state == GROUP_WANTED && (group->flags & GROUP_NAMED) != 0) {
             iotsec_dev_ask_in(dev, group, KEYS_WAIT_MS);
         } else if (group->state != GROUP_FREE) {
             group->flags |= GROUP_DUE;
@@ -518,14 +505,12 @@ static void give_up_groups(struct iotsec_device *dev)
     }
 }
 
-void iotsec_dev_join_poll(struct iotsec_device *dev, uint32_t *wait)
+void iotsec_dev_join_poll(struct iotsec_device *dev)
 {
-    uint32_t now = iotsec_dev_now(dev);
+    enum iotsec_status status;
 
-    if (dev->state == DEVICE_SENT_HELLO || dev->state == DEVICE_AUTHENTICATED) {
-        if (!iotsec_time_reached(now, dev->join_deadline)) {
-            *wait = iotsec_min_u32(*wait, dev->join_deadline - now);
-        } else if (dev->state == DEVICE_SENT_HELLO) {
+    if ((dev->state == DEVICE_SENT_HELLO || dev->state == DEVICE_AUTHENTICATED) && iotsec_dev_due(dev, dev->join_deadline)) {
+        if (dev->state == DEVICE_SENT_HELLO) {
             iotsec_dev_fail_join(dev, IOTSEC_ERR_NO_ANSWER);
         } else {
             give_up_groups(dev);
@@ -536,15 +521,10 @@ void iotsec_dev_join_poll(struct iotsec_device *dev, uint32_t *wait)
         dev->contact_wait = 0;
         iotsec_dev_tell(dev, IOTSEC_DEVICE_JOINED, IOTSEC_OK, 0);
     }
-    if (dev->state != DEVICE_IDLE && dev->session == 0 && dev->handshake == 0) {
-        if (!iotsec_time_reached(now, dev->contact_at)) {
-            *wait = iotsec_min_u32(*wait, dev->contact_at - now);
-        } else {
-            enum iotsec_status status = iotsec_dev_connect(dev);
-
-            if (status != IOTSEC_OK) {
-                fail_contact(dev, status);
-            }
+    if (dev->state != DEVICE_IDLE && dev->session == 0 && dev->handshake == 0 && iotsec_dev_due(dev, dev->contact_at)) {
+        status = iotsec_dev_connect(dev);
+        if (status != IOTSEC_OK) {
+            fail_contact(dev, status);
         }
     }
 }

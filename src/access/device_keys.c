@@ -207,35 +207,30 @@ static void give_up_request(struct iotsec_device *dev)
     iotsec_dev_lose_contact(dev, IOTSEC_ERR_NO_ANSWER);
 }
 
-void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait)
+void iotsec_dev_request_poll(struct iotsec_device *dev)
 {
-    uint32_t now = iotsec_dev_now(dev);
-
     if (dev->session == 0) {
         return;
     }
-    if (iotsec_time_reached(now, dev->status_at)) {
+    if (iotsec_dev_due(dev, dev->status_at)) {
         report_routinely(dev);
+        (void)iotsec_dev_due(dev, dev->status_at);
     }
     if (dev->request_kind == 0) {
         choose_request(dev);
     }
-    if (dev->request_kind == 0) {
-        (void)iotsec_dev_due(now, dev->status_at, wait);
-        return;
-    }
-    if (iotsec_time_reached(now, dev->request_at)) {
+    if (dev->request_kind != 0 && iotsec_dev_due(dev, dev->request_at)) {
         if (dev->request_rounds == REQUEST_ROUNDS_MAX) {
             give_up_request(dev);
             return;
         }
         dev->request_rounds++;
-        dev->request_at = now + get_about(dev, dev->request_wait);
+        dev->request_at = iotsec_dev_now(dev) + get_about(dev, dev->request_wait);
         dev->request_wait =
             iotsec_longer(dev->request_wait, iotsec_value_or(dev->config->retransmit_max_ms, IOTSEC_RETRANSMIT_MAX_MS));
         send_request(dev);
+        (void)iotsec_dev_due(dev, dev->request_at);
     }
-    (void)iotsec_dev_due(now, dev->request_at, wait);
 }
 
 /* ---- Answers to our requests ---- */

@@ -852,10 +852,9 @@ void iotsec_dev_pairs_review(struct iotsec_device *dev)
     }
 }
 
-void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
+void iotsec_dev_pair_poll(struct iotsec_device *dev)
 {
     uint32_t idle = iotsec_value_or(dev->config->pair_idle_ms, IOTSEC_PAIR_IDLE_MS);
-    uint32_t now = iotsec_dev_now(dev);
     struct iotsec_pair *pair;
     unsigned i;
 
@@ -864,7 +863,7 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
             /* somebody else has its address now */
             bool gone = iotsec_dtls_peer(&dev->dtls, pair->session, NULL, NULL) != IOTSEC_OK;
 
-            if (gone || iotsec_time_reached(now, pair->used_at + idle)) {
+            if (gone || iotsec_dev_due(dev, pair->used_at + idle)) {
                 tell_pair(dev, pair, IOTSEC_DEVICE_PEER_CLOSED, gone ? IOTSEC_ERR_EXISTS : IOTSEC_ERR_TIMEOUT);
             }
         }
@@ -876,10 +875,7 @@ void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait)
             }
         }
         if (pair->flags != 0) {
-            *wait = iotsec_min_u32(*wait, PAIR_LOOK_MS);
-        }
-        if (pair->session != 0) {
-            *wait = iotsec_min_u32(*wait, iotsec_time_left(now, pair->used_at + idle));
+            dev->wait = iotsec_min_u32(dev->wait, PAIR_LOOK_MS);
         }
     }
 }

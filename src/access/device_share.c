@@ -286,24 +286,14 @@ void iotsec_dev_take_share_answer(struct iotsec_device *dev, uint8_t result)
     }
 }
 
-void iotsec_dev_share_poll(struct iotsec_device *dev, uint32_t *wait)
+void iotsec_dev_share_poll(struct iotsec_device *dev)
 {
-    uint32_t now = iotsec_dev_now(dev);
-
-    if ((dev->pair_flags & PAIRS_OVERLAP) != 0) {
-        if (iotsec_time_reached(now, dev->overlap_until)) {
-            end_older(dev);
-            iotsec_dev_share_tell(dev);
-        } else {
-            *wait = iotsec_min_u32(*wait, dev->overlap_until - now);
-        }
+    if ((dev->pair_flags & PAIRS_OVERLAP) != 0 && iotsec_dev_due(dev, dev->overlap_until)) {
+        end_older(dev);
+        iotsec_dev_share_tell(dev);
     }
-    if ((dev->pair_flags & PAIRS_ASK) != 0) {
-        if (iotsec_time_reached(now, dev->share_at)) {
-            dev->pair_flags = (uint8_t)((dev->pair_flags & ~PAIRS_ASK) | PAIRS_DUE);
-        } else {
-            *wait = iotsec_min_u32(*wait, dev->share_at - now);
-        }
+    if ((dev->pair_flags & PAIRS_ASK) != 0 && iotsec_dev_due(dev, dev->share_at)) {
+        dev->pair_flags = (uint8_t)((dev->pair_flags & ~PAIRS_ASK) | PAIRS_DUE);
     }
 }
 

@@ -12,7 +12,7 @@
  *     device_persist.c  group keys and counters in NVM
  *
  * Only iotsec_dev_tell and the functions marked so run the application's code, which may call back:
- * after one of them a group is looked up again. The functions called ..._poll do what is due and lower `*wait`
+ * after one of them a group is looked up again. The functions called ..._poll do what is due and lower `wait`
  * to the milliseconds until there is more.
  */
 #ifndef IOTSEC_SRC_ACCESS_DEVICE_STATE_H
@@ -98,6 +98,7 @@ enum {
 #define GROUP_LISTENS 128u  /* the multicast address was joined */
 #define GROUP_STALE 256u    /* restored from NVM: nothing is delivered before K has moved */
 #define GROUP_QUIET 1024u   /* left because the join gave up: the application knows */
+#define GROUP_NAMED 2048u   /* the hello of the handshake under way has asked for it */
 #define GROUP_UNSAVED 512u  /* NVM does not know K or the sender ID: nothing is sent or delivered */
 
 /* ---- device.c ---- */
@@ -108,7 +109,7 @@ uint32_t iotsec_dev_random(const struct iotsec_device *dev, uint32_t limit);
 /* Counts a drop; what iotsec_input says of it. */
 enum iotsec_status iotsec_dev_drop(struct iotsec_device *dev, enum iotsec_drop reason);
 /* Whether a deadline has come; if not, it is waited for. */
-bool iotsec_dev_due(uint32_t now, uint32_t deadline, uint32_t *wait);
+bool iotsec_dev_due(struct iotsec_device *dev, uint32_t deadline);
 /* Runs the application's code. Fills in sender ID and key number from what is held. */
 void iotsec_dev_tell(struct iotsec_device *dev, enum iotsec_device_event_kind kind, enum iotsec_status reason, uint16_t group_id);
 
@@ -122,7 +123,8 @@ struct iotsec_device_group *iotsec_dev_flagged(const struct iotsec_device *dev, 
 struct iotsec_device_group *iotsec_dev_group_new(struct iotsec_device *dev, uint16_t group_id);
 /* Wipes everything about the group, in NVM too, but its ID; it is in `state` then. */
 void iotsec_dev_group_forget(struct iotsec_device *dev, struct iotsec_device_group *group, uint8_t state);
-void iotsec_dev_groups_forget(struct iotsec_device *dev);
+/* Forgets everything that was received in the domain: groups, pairs and shares. */
+void iotsec_dev_forget_domain(struct iotsec_device *dev);
 
 /* ---- device_join.c ---- */
 
@@ -150,14 +152,14 @@ void iotsec_dev_expelled(struct iotsec_device *dev, enum iotsec_status reason);
 /* A leave is over. Runs the application's code. */
 void iotsec_dev_finish_leave(struct iotsec_device *dev, enum iotsec_status reason);
 /* Deadline of the join, its end, attempts to reach the manager. Runs the application's code. */
-void iotsec_dev_join_poll(struct iotsec_device *dev, uint32_t *wait);
+void iotsec_dev_join_poll(struct iotsec_device *dev);
 
 /* ---- device_keys.c ---- */
 
 /* The manager's message. Runs the application's code. */
 void iotsec_dev_take_message(struct iotsec_device *dev, uint8_t type, const uint8_t *data, size_t len);
 /* Sends the outstanding request when it is due, or chooses the next one. Runs the application's code. */
-void iotsec_dev_request_poll(struct iotsec_device *dev, uint32_t *wait);
+void iotsec_dev_request_poll(struct iotsec_device *dev);
 /* Asks the manager about the group after a while, which doubles until something newer comes. */
 void iotsec_dev_ask(struct iotsec_device *dev, struct iotsec_device_group *group);
 /* How long to wait before the next ask: between half of `*wait` (0: of the first one) and the whole of it, which doubles. */
@@ -188,7 +190,7 @@ bool iotsec_dev_came_the_old_way(const struct iotsec_device *dev, const struct i
 void iotsec_dev_end_move(struct iotsec_device *dev, bool confirmed);
 #endif
 /* The previous L2 key's end, a move that was lost. Runs the application's code. */
-void iotsec_dev_access_poll(struct iotsec_device *dev, uint32_t *wait);
+void iotsec_dev_access_poll(struct iotsec_device *dev);
 #endif
 
 /* ---- device_group.c ---- */
@@ -206,7 +208,7 @@ bool iotsec_dev_key_moved(struct iotsec_device *dev, struct iotsec_device_group 
 /* Tells of a key, and, if so, that messages left under the one before it. Runs the application's code. */
 void iotsec_dev_tell_key(struct iotsec_device *dev, enum iotsec_device_event_kind kind, uint16_t group_id, bool sent_lately);
 /* Hints, asks, previous keys. Runs the application's code. */
-void iotsec_dev_group_poll(struct iotsec_device *dev, uint32_t *wait);
+void iotsec_dev_group_poll(struct iotsec_device *dev);
 
 #if IOTSEC_PAIRWISE
 /* ---- device_share.c ---- */
@@ -229,7 +231,7 @@ const struct iotsec_share *iotsec_dev_newest_share(const struct iotsec_device *d
 /* Whether the device of that point was evicted. */
 bool iotsec_dev_is_revoked(const struct iotsec_device *dev, const uint8_t point[IOTSEC_POLY_ELEMENT_BYTES]);
 /* The end of an overlap; what is missing is asked for. Runs the application's code. */
-void iotsec_dev_share_poll(struct iotsec_device *dev, uint32_t *wait);
+void iotsec_dev_share_poll(struct iotsec_device *dev);
 
 /* ---- device_pair.c ---- */
 
@@ -257,7 +259,7 @@ void iotsec_dev_pairs_forget(struct iotsec_device *dev);
 /* Closes the sessions that may not go on: revoked peers, generations that no longer serve. Runs the application's code. */
 void iotsec_dev_pairs_review(struct iotsec_device *dev);
 /* Idle sessions; handshakes that were waited for. Runs the application's code. */
-void iotsec_dev_pair_poll(struct iotsec_device *dev, uint32_t *wait);
+void iotsec_dev_pair_poll(struct iotsec_device *dev);
 #endif
 
 /* ---- device_persist.c ---- */
