@@ -355,6 +355,31 @@ static void test_flood_of_beginnings(void **state)
     }
 }
 
+/* A joiner's fragments get through although somebody began something; at the latest when that has stood for a while. */
+static void test_joiners_share(void **state)
+{
+    uint8_t frame[127];
+    uint8_t to[8];
+    size_t turn;
+    size_t j;
+
+    (void)state;
+    for (turn = 0; turn < 2; turn++) {
+        begin(PAYLOAD);
+        make_datagram(PAYLOAD, RIG_PORT, RIG_JOIN_PORT);
+        make_pieces(5);
+        net_join_open(&rig.nodes[0].net, true);
+        rig_link(0, to);
+        rig_give(0, frame, rig_make_frame(frame, 3, to, NULL, 0, 0, 0, cut.pieces[1].bytes, cut.pieces[1].len));
+        rig_run(turn == 0 ? 245 : 255);
+        for (j = 0; j < cut.count; j++) {
+            give_payload(cut.pieces[j].bytes, cut.pieces[j].len, false);
+        }
+        assert_delivered(turn);
+        assert_int_equal(rig_dropped(0), turn == 0 ? NET_DROP_FULL : NET_DROP_TIMEOUT);
+    }
+}
+
 /* What began in the clear gives way when all buffers are needed under a key. */
 static void test_plain_gives_way(void **state)
 {
@@ -461,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_bad_pieces),
         cmocka_unit_test(test_plain_pieces),
         cmocka_unit_test(test_flood_of_beginnings),
+        cmocka_unit_test(test_joiners_share),
         cmocka_unit_test(test_plain_gives_way),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_every_length),

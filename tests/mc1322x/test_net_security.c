@@ -133,6 +133,7 @@ static void test_replay(void **state)
         len = rig_make_frame(frame, 1, own, rig_key, 1, NET_ENC_MIC_32, 999, payload, sizeof payload);
         rig_give(1, frame, len);
         assert_int_equal(rig_dropped(1), NET_DROP_ADDRESS);
+        assert_int_equal(rig.nodes[1].neighbours[0].serial, 0); /* and we are not our own neighbour */
     }
 }
 

@@ -16,6 +16,7 @@
 #include "linksec.h"
 
 #define REASSEMBLY_MS 3000u
+#define PLAIN_MS 250u /* fragments in the clear come over one hop: all of them in less */
 #define RETRY_MS 2u /* the radio had no room */
 #define PAUSE_MIN_MS 8u
 #define PAUSE_SPREAD_MS 56u
@@ -73,14 +74,16 @@ static bool same_way(const struct net_buffer *buffer, const struct way *way)
 }
 
 /*
- * A free buffer. In the clear anybody can begin datagrams that never end, so these get no more than half of them, and give
- * way. So does what the same neighbour began before, since it sends one datagram after another.
+ * A free buffer. In the clear anybody can begin datagrams that never end, so these get no more than half of them, give way to
+ * what is secured, and after a while to each other. What the same neighbour began before gives way too, since it sends one
+ * datagram after another.
  */
 static struct net_buffer *take_buffer(struct net *net, const struct way *way)
 {
     const struct net_config *config = net->config;
     bool plain = (way->flags & WAY_SECURED) == 0;
     struct net_buffer *best = NULL;
+    struct net_buffer *stale = NULL;
     unsigned others = 0;
     unsigned best_rank = 0;
     unsigned rank;
@@ -97,7 +100,10 @@ static struct net_buffer *take_buffer(struct net *net, const struct way *way)
                 rank = 2;
             } else if ((buffer->flags & WAY_SECURED) == 0) {
                 others++;
-                rank = !plain;
+                if (!plain || net->now - buffer->since >= PLAIN_MS) {
+                    stale = buffer;
+                    rank = 1;
+                }
             }
         }
         if (rank > best_rank) {
@@ -105,7 +111,10 @@ static struct net_buffer *take_buffer(struct net *net, const struct way *way)
             best_rank = rank;
         }
     }
-    if (best == NULL || (plain && best_rank > 2 && others != 0 && others >= config->buffer_count / 2u)) {
+    if (plain && best_rank > 2 && others != 0 && others >= config->buffer_count / 2u) {
+        best = stale;
+    }
+    if (best == NULL) {
         return NULL;
     }
     if (best->state == GATHERING) {
