@@ -163,6 +163,7 @@ struct sabotage {
     bool asm_done;               /* DONE never rises again */
     bool asm_bypass;             /* data pass unencrypted whatever CONTROL1 says */
     bool radio_silent;           /* no action completes */
+    bool radio_dead;             /* nor do its timers */
     bool radio_unlock;           /* every transmission ends in PLL_UNLOCK */
     enum cut cut;                /* power cut at one of the next flash operations */
     uint64_t cut_in;             /* 1: at the next */
@@ -193,7 +194,7 @@ struct node {
     uint64_t now, deadline;
     uint64_t power_at;           /* when it is switched on, or boots again; EMU_NEVER: it stays off */
     uint64_t stalled_until;      /* inside a ROM service that takes long */
-    bool running, waiting, looping, failed, reset_wanted, cut_now;
+    bool running, waiting, looping, loop_masked, failed, reset_wanted, cut_now;
     uint32_t unmasking;          /* the mask bit that keeps an interrupt out that waits */
     char failure[512];
     uint32_t block;              /* where the present block begins */

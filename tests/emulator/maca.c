@@ -117,7 +117,7 @@ static void complete(struct node *node, uint32_t status)
     maca->action = MACA_IDLE;
     maca->at = EMU_NEVER;
     maca->locked = false;
-    if (node->sabotage.radio_silent) {
+    if (node->sabotage.radio_silent || node->sabotage.radio_dead) {
         maca->action = MACA_WARMING; /* for ever */
         return;
     }
@@ -188,7 +188,7 @@ bool maca_synchronise(struct node *node, uint64_t since)
     (void)since;
     if (!node->running || node->crm.asleep || !maca->clock_on || !listening || maca->locked ||
         maca->listening_since + PREAMBLE_NEEDED > now || !set_up(node) || (maca->reg[TXLEN / 4] >> 16 & 0x7f) == 0 ||
-        node->sabotage.radio_silent) {
+        node->sabotage.radio_silent || node->sabotage.radio_dead) {
         return false;
     }
     maca->locked = true;
@@ -455,6 +455,9 @@ static void maca_advance(struct node *node)
     }
     if (maca->at <= node->now) {
         advance_action(node);
+    }
+    if (node->sabotage.radio_dead) {
+        maca->soft_at = maca->complete_at = EMU_NEVER;
     }
     if (maca->soft_at <= node->now) {
         maca->soft_at = EMU_NEVER;

@@ -152,8 +152,13 @@ void node_advance(struct node *node)
 
 bool node_busy(const struct node *node)
 {
-    return node->running && !node->failed && !node->crm.asleep && node->stalled_until <= node->now &&
-           !((node->waiting || node->looping) && itc_pending(node) == 0);
+    bool pending;
+
+    if (!node->running || node->failed || node->crm.asleep || node->stalled_until > node->now) {
+        return false;
+    }
+    pending = (node->waiting || node->looping) && itc_pending(node) != 0;
+    return !(node->waiting && !pending) && !(node->looping && (!pending || node->loop_masked));
 }
 
 /* ---- Accesses ---- */
@@ -305,6 +310,7 @@ static void look_for_loop(struct node *node)
     } else if (++node->watch_hits > 2) {
         /* With no event in between: nothing will change but by an event, and node_run skips to it. */
         node->looping = true;
+        node->loop_masked = (reg(node, UC_ARM_REG_CPSR) & CPSR_IRQ_OFF) != 0; /* then an interrupt does not end it */
         node->deadline = 0;
     }
 }

@@ -17,10 +17,10 @@
  *     never NAME "regex"              from now on
  *     absent NAME "regex"             no line so far has it
  *     fails "regex" within 10s        the run is to fail so
- *     break NAME asm-selftest|asm-done|asm-bypass|radio-silent|radio-unlock [off]
+ *     break NAME asm-selftest|asm-done|asm-bypass|radio-silent|radio-dead|radio-unlock [off]
  *     cut NAME N before|half|after    power is cut at the N-th flash operation from now, and stays off
  *     worn NAME SECTOR zeros|ones N   N bits of the sector stay so
- *     flip NAME ADDRESS MASK          flash bytes damaged
+ *     flip NAME ADDRESS MASK          a flash byte is damaged; `erased NAME SECTOR`: a whole sector
  *     inject HEX|random:LEN [fcs] [times N] [every 3ms]        a raw frame on everybody's channel
  *     secured NAME                    from now on it sends no data frame in the clear
  *     exceptions NAME                 aborts and undefined instructions go to the firmware
@@ -556,6 +556,8 @@ static int do_break(struct scenario *scenario, const struct command *command)
         node->sabotage.asm_bypass = on;
     } else if (word_is(command, 2, "radio-silent")) {
         node->sabotage.radio_silent = on;
+    } else if (word_is(command, 2, "radio-dead")) {
+        node->sabotage.radio_dead = on;
     } else if (word_is(command, 2, "radio-unlock")) {
         node->sabotage.radio_unlock = on;
     } else {
@@ -613,6 +615,18 @@ static int do_flip(struct scenario *scenario, const struct command *command)
     node->flash.byte[at] ^= (uint8_t)mask;
     world_say(scenario->world, node, scenario->world->now, "flash byte %05llx is now %02x", (unsigned long long)at,
               node->flash.byte[at]);
+    return 0;
+}
+
+static int do_erased(struct scenario *scenario, const struct command *command)
+{
+    struct node *node = command->count == 3 ? world_find(scenario->world, command->word[1]) : NULL;
+    uint64_t sector;
+
+    if (node == NULL || !read_number(command->word[2], &sector) || sector >= FLASH_SECTORS) {
+        return wrong(scenario, command, "erased NAME SECTOR");
+    }
+    memset(node->flash.byte + sector * FLASH_SECTOR, 0xff, FLASH_SECTOR);
     return 0;
 }
 
@@ -883,7 +897,7 @@ static int execute_one(struct scenario *scenario, unsigned at)
     } table[] = {
         {"expect", do_expect}, {"never", do_never}, {"absent", do_never}, {"fails", do_fails}, {"node", do_node},
         {"image", do_node}, {"link", do_link}, {"power", do_power}, {"type", do_type}, {"flood", do_flood},
-        {"break", do_break}, {"cut", do_cut}, {"worn", do_worn}, {"flip", do_flip}, {"inject", do_inject},
+        {"break", do_break}, {"cut", do_cut}, {"worn", do_worn}, {"flip", do_flip}, {"erased", do_erased}, {"inject", do_inject},
         {"mark", do_measure}, {"counters", do_measure}, {"room", do_measure}, {"secured", do_measure},
         {"exceptions", do_measure}, {"strict", do_switch}, {"wait4irq", do_switch}, {"monitor", do_switch},
     };

@@ -165,7 +165,7 @@ static void changed(void)
     load(NULL, plain);
     R32(ASM + 0x54) = 3u | CTR | 1u << 31;
     R32(ASM + 0x50) = START;
-    R32(ASM + 0x20) = 0;
+    R32(ASM + 0x20) = plain[0];
     wait_us(10);
     say("spoiled", R32(ASM + 0x30) != 0x69c4e0d8);
 }

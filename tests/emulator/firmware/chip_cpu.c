@@ -158,6 +158,16 @@ static void wait4irq(void)
     say("ticks", irq_total);
 }
 
+/* An interrupt waits and cannot get in: the loop stands all the same. */
+static void masked(void)
+{
+    INTERRUPTS_OFF();
+    R32(ITC + 0x10) = 1u << 8;
+    R32(ITC + 0x34) = 1u << 8;
+    for (;;) {
+    }
+}
+
 /* The same with a counter: it is work, and must not be skipped. */
 static void count(void)
 {
@@ -190,5 +200,5 @@ const struct chip_case chip_cases[] = {
     {"rom-write", rom_write}, {"undefined", undefined}, {"lost", lost}, {"mailbox", mailbox}, {"jump-to-zero", jump_to_zero},
     {"exceptions-data", exceptions_data}, {"exceptions-undefined", exceptions_undefined},
     {"uninitialised", uninitialised}, {"force", force}, {"fast", fast}, {"section", section}, {"storm", storm}, {"spin", spin},
-    {"wait4irq", wait4irq}, {"count", count}, {"bench", bench}, {NULL, NULL},
+    {"wait4irq", wait4irq}, {"masked", masked}, {"count", count}, {"bench", bench}, {NULL, NULL},
 };

@@ -135,6 +135,18 @@ static void not_set_up(void)
     say("code", send_it(len, PRM));
 }
 
+static void no_table(void)
+{
+    uint32_t len;
+
+    regulators_up();
+    R32(CRM + 0x40) = 1u << 25 | 11u << 21 | 7u << 16 | 0x1fu << 8 | 0x52;
+    clock_only();
+    tune(15);
+    make(0, 1, "x", &len);
+    say("code", send_it(len, PRM));
+}
+
 static void not_trimmed(void)
 {
     uint32_t len;
@@ -359,11 +371,17 @@ static void jam_blindly(void)
 
 static void random_numbers(void)
 {
-    uint32_t first;
+    uint32_t first, second, third;
 
     clock_only();
     set(0x08, 1234);
-    say("after seeding", maca(0x08));
+    first = maca(0x08);
+    wait_us(100);
+    set(0x08, 1234);
+    second = maca(0x08);
+    set(0x08, 99);
+    third = maca(0x08);
+    say("a function of the seed", first == second && first != third);
     first = maca(0x08);
     wait_us(100);
     say("moves", maca(0x08) != first);
@@ -410,7 +428,7 @@ static void listen_for_long(void)
 }
 
 const struct chip_case chip_cases[] = {
-    {"clock-off", clock_off}, {"not-set-up", not_set_up}, {"not-trimmed", not_trimmed}, {"send", send_one}, {"send-two", send_two},
+    {"clock-off", clock_off}, {"not-set-up", not_set_up}, {"no-table", no_table}, {"not-trimmed", not_trimmed}, {"send", send_one}, {"send-two", send_two},
     {"receive", receive}, {"receive-once", receive_once}, {"receive-both", receive_both}, {"receive-no-room", receive_no_room},
     {"receive-other-channel", receive_other_channel}, {"receive-filtered", receive_filtered},
     {"receive-acknowledging", receive_acknowledging}, {"receive-hasty", receive_hasty}, {"send-acknowledged", send_acknowledged},
