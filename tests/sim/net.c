@@ -239,7 +239,7 @@ static void send_copy(struct net *net, const struct net_link *link, size_t datag
     event.datagram = datagram;
     event.len = net->tap[datagram].len;
     event.changed = draw_corruption(net, link, net->tap[datagram].data, &event.len);
-    event.time = net->now + before + draw_delay(net, link);
+    event.time = net->now + net->shared_ms + before + draw_delay(net, link);
     event.kind = EVENT_DATAGRAM;
     push_event(net, event);
 }
@@ -315,6 +315,23 @@ static const struct net_link *multicast_link(const struct net *net, const struct
     return NULL;
 }
 
+/* Takes its turn on the shared link; false: too many wait for theirs. */
+static bool take_turn(struct net *net, size_t len)
+{
+    const uint64_t now = net->now * 1000;
+    uint64_t from = net->free_us > now ? net->free_us : now;
+
+    net->shared_ms = 0;
+    if (net->byte_us != 0) {
+        if (from - now > (uint64_t)net->queue_ms * 1000) {
+            return false;
+        }
+        net->free_us = from + (len + NET_FRAME_BYTES) * net->byte_us;
+        net->shared_ms = (uint32_t)((net->free_us - now) / 1000);
+    }
+    return true;
+}
+
 void net_transmit(struct net *net, struct node *sender, bool relayed, const struct iotsec_addr *from,
                   const struct iotsec_addr *to, const void *data, size_t len)
 {
@@ -341,8 +358,8 @@ void net_transmit(struct net *net, struct node *sender, bool relayed, const stru
             watch_sent(net, datagram);
         }
     }
-    if (net->drop_next > 0) {
-        net->drop_next--;
+    if (net->drop_next > 0 || !take_turn(net, len)) {
+        net->drop_next -= net->drop_next > 0;
         net->stats.lost++;
         return;
     }

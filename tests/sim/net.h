@@ -63,6 +63,7 @@
 #define NET_RELAY_SLOT (NET_NVM_SLOTS - 1) /* of the relay key */
 #define NET_L2_KEYS_MAX 4       /* in use, the one before, the next, and one to replace that */
 #define NET_STAY UINT32_MAX
+#define NET_FRAME_BYTES 38 /* of the layers below, on a shared link */
 #define NET_PAIR_HANDSHAKES 4   /* of a device that talks to others, beside the manager's */
 
 struct net;
@@ -121,6 +122,12 @@ struct net {
     uint64_t seed;
     uint64_t now; /* ms since the beginning; what a node sees as time is its own affair */
     struct net_link link;  /* among routable addresses */
+    /* One link that everybody shares: a byte is on it so long (0: there is none), others wait meanwhile; who would wait longer
+     * than this is lost. */
+    uint32_t byte_us;
+    uint32_t queue_ms;
+    uint64_t free_us;   /* when the last one that waits will have left */
+    uint32_t shared_ms; /* what the present one takes until then */
     struct net_link links[NET_LINKS_MAX]; /* among the link-local addresses of one neighbourhood */
     unsigned drop_next; /* datagrams that are certainly lost */
     bool loopback;      /* a multicast reaches its own sender too */
