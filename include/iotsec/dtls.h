@@ -249,7 +249,7 @@ struct iotsec_dtls_handshake {
 #endif
 #endif
     uint32_t peer;                 /**< private */
-    uint32_t started;              /**< private: for the deadline */
+    uint32_t ends_at;              /**< private: the deadline */
     uint32_t retransmit_at;        /**< private */
     uint32_t retransmit_wait;      /**< private */
     uint32_t last_sent;            /**< private: when the flight left last */

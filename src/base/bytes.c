@@ -24,18 +24,24 @@ bool iotsec_rd_view(struct iotsec_reader *r, const uint8_t **out, size_t len)
 }
 
 /* The one place that turns bytes of the wire into a number. */
+static uint32_t get_word(const uint8_t *in, size_t len)
+{
+    uint32_t v = 0;
+
+    while (len-- != 0) {
+        v = v << 8 | *in++;
+    }
+    return v;
+}
+
 static bool read_word(struct iotsec_reader *r, uint32_t *v, size_t len)
 {
     const uint8_t *p;
-    size_t i;
 
     if (!iotsec_rd_view(r, &p, len)) {
         return false;
     }
-    *v = 0;
-    for (i = 0; i < len; i++) {
-        *v = *v << 8 | p[i];
-    }
+    *v = get_word(p, len);
     return true;
 }
 
@@ -222,12 +228,12 @@ void iotsec_put_u32(uint8_t out[4], uint32_t v)
 
 uint16_t iotsec_get_u16(const uint8_t in[2])
 {
-    return (uint16_t)(in[0] << 8 | in[1]);
+    return (uint16_t)get_word(in, 2);
 }
 
 uint32_t iotsec_get_u32(const uint8_t in[4])
 {
-    return (uint32_t)iotsec_get_u16(in) << 16 | iotsec_get_u16(in + 2);
+    return get_word(in, 4);
 }
 
 bool iotsec_ct_equal(const uint8_t *a, const uint8_t *b, size_t len)

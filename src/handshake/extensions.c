@@ -5,7 +5,7 @@
  *     C -> S  ClientHello   extended_master_secret, (max_fragment_length,) (connection_id,) plugged-in ones
  *     C <- S  ServerHello   of these the ones that the server knows, and renegotiation_info
  *
- * One walk serves built-in and plugged-in rows alike. A row's number is its bit in `offered`: what the
+ * Built-in and plugged-in ones are numbered through. The number is the bit in `offered`: what the
  * client's hello had. A client signals RFC 5746 by the cipher suite value, which is 3 bytes shorter
  * and counts as offering renegotiation_info (RFC 5746, section 3.4).
  */
@@ -16,93 +16,29 @@
 /* Random IDs that are tried. With 65 000 sessions of 65 536 the last is likely to fail too: then there is none. */
 #define CID_TRIES 8u
 
-/* What a walk over the rows needs. */
-struct walk {
-    const struct iotsec_dtls_extension *row;
-    unsigned bit;
-    struct iotsec_dtls *dtls;
-    struct iotsec_dtls_handshake *hs;
-    void *user;
-    struct iotsec_dtls_hello hello;
+/* The built-in ones, in the order in which they stand in a hello. */
+enum {
+    OWN_RENEGOTIATION_INFO,
+    OWN_EXTENDED_MASTER_SECRET,
+#if IOTSEC_MAX_FRAGMENT_LENGTH
+    OWN_MAX_FRAGMENT_LENGTH,
+#endif
+#if IOTSEC_CONNECTION_ID
+    OWN_CONNECTION_ID,
+#endif
+    OWN_COUNT
 };
 
-/* Built-in rows get the walk as `user`. */
-
-static enum iotsec_status write_extended_master_secret(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
-                                                       size_t size, size_t *len)
-{
-    (void)user;
-    (void)hello;
-    (void)out;
-    (void)size;
-    *len = 0;
-    return IOTSEC_OK;
-}
-
-static enum iotsec_status parse_extended_master_secret(void *user, const struct iotsec_dtls_hello *hello,
-                                                       const uint8_t *body, size_t len)
-{
-    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
-
-    (void)hello;
-    (void)body;
-    hs->slot.flags |= HS_EMS;
-    return len == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
-}
-
-/* A body of one byte. */
-static enum iotsec_status write_byte(uint8_t code, uint8_t *out, size_t size, size_t *len)
-{
-    if (size < 1) {
-        return IOTSEC_ERR_BUFFER;
-    }
-    out[0] = code;
-    *len = 1;
-    return IOTSEC_OK;
-}
-
-static enum iotsec_status write_renegotiation_info(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
-                                                   size_t size, size_t *len)
-{
-    (void)user;
-    /* a client says it by the cipher suite value; a server had no earlier handshake whose Finished it could name */
-    return hello->is_server ? write_byte(0, out, size, len) : IOTSEC_ERR_NOT_FOUND;
-}
-
-static enum iotsec_status parse_renegotiation_info(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body,
-                                                   size_t len)
-{
-    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
-
-    (void)hello;
-    hs->slot.flags |= HS_RI;
-    /* anything but an empty field would belong to a renegotiation */
-    return len == 1 && body[0] == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
-}
-
+static const uint16_t own_types[] = {
+    IOTSEC_EXTENSION_RENEGOTIATION_INFO,
+    IOTSEC_EXTENSION_EXTENDED_MASTER_SECRET,
 #if IOTSEC_MAX_FRAGMENT_LENGTH
-static enum iotsec_status write_max_fragment_length(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out,
-                                                    size_t size, size_t *len)
-{
-    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
-
-    (void)hello;
-    return hs->max_fragment != 0 ? write_byte(hs->max_fragment, out, size, len) : IOTSEC_ERR_NOT_FOUND;
-}
-
-static enum iotsec_status parse_max_fragment_length(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body,
-                                                    size_t len)
-{
-    struct iotsec_dtls_handshake *hs = ((const struct walk *)user)->hs;
-
-    if (len != 1 || body[0] < 1 || body[0] > 4 || (!hello->is_server && body[0] != hs->max_fragment)) {
-        return IOTSEC_ERR_DECODE;
-    }
-    hs->max_fragment = body[0];
-    hs->slot.flags |= HS_SHORT;
-    return IOTSEC_OK;
-}
+    IOTSEC_EXTENSION_MAX_FRAGMENT_LENGTH,
 #endif
+#if IOTSEC_CONNECTION_ID
+    IOTSEC_EXTENSION_CONNECTION_ID,
+#endif
+};
 
 #if IOTSEC_CONNECTION_ID
 #if IOTSEC_DTLS_SERVER
@@ -135,141 +71,160 @@ static bool make_cid(const struct iotsec_dtls *dtls, uint8_t cid[IOTSEC_CID_OWN_
 }
 #endif
 
-/* Length, and the ID that the other end is to write (RFC 9146, section 3). A client wants none. */
-static enum iotsec_status write_connection_id(void *user, const struct iotsec_dtls_hello *hello, uint8_t *out, size_t size,
-                                              size_t *len)
+/* Length, and the ID that the other end is to write (RFC 9146, section 3). A client wants none. False: left out. */
+static bool write_connection_id(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w)
 {
-    const struct walk *walk = user;
-    struct iotsec_dtls_handshake *hs = walk->hs;
-
 #if IOTSEC_DTLS_SERVER
-    if (hello->is_server) {
-        uint8_t cid[IOTSEC_CID_OWN_BYTES];
-
+    if (iotsec_hs_is_server(hs)) {
         if ((hs->slot.flags & HS_CID) == 0) {
-            return IOTSEC_ERR_NOT_FOUND;
+            return false;
         }
-        iotsec_hs_unset(hs, HS_CID);
-        if (size < 1 + sizeof cid || !make_cid(walk->dtls, cid)) {
+        iotsec_hs_unset(hs, HS_CID); /* else the ID would meet itself */
+        if (w->size - w->len < 1 + sizeof hs->cid || !make_cid(dtls, hs->cid)) {
             hs->peer_cid[0] = 0; /* neither end writes one */
-            return IOTSEC_ERR_NOT_FOUND;
+            return false;
         }
         hs->slot.flags |= HS_CID;
-        memcpy(hs->cid, cid, sizeof cid);
-        memcpy(out + 1, cid, sizeof cid);
-        out[0] = sizeof cid;
-        *len = 1 + sizeof cid;
-        return IOTSEC_OK;
+        iotsec_wr_u8(w, sizeof hs->cid);
+        iotsec_wr_copy(w, hs->cid, sizeof hs->cid);
+        return true;
     }
-#else
-    (void)hello;
 #endif
-    if (walk->dtls->config->connection_id == IOTSEC_CONNECTION_ID_ON ||
-        (walk->dtls->config->connection_id == IOTSEC_CONNECTION_ID_LINK_LOCAL && iotsec_addr_is_link_local(&hs->path.addr))) {
-        return write_byte(0, out, size, len);
-    }
-    return IOTSEC_ERR_NOT_FOUND;
+    iotsec_wr_u8(w, 0);
+    return dtls->config->connection_id == IOTSEC_CONNECTION_ID_ON ||
+           (dtls->config->connection_id == IOTSEC_CONNECTION_ID_LINK_LOCAL && iotsec_addr_is_link_local(&hs->path.addr));
 }
 
-static enum iotsec_status parse_connection_id(void *user, const struct iotsec_dtls_hello *hello, const uint8_t *body, size_t len)
+static enum iotsec_status parse_connection_id(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs,
+                                              const uint8_t *body, size_t len)
 {
-    const struct walk *walk = user;
-    struct iotsec_dtls_handshake *hs = walk->hs;
+    bool is_server = iotsec_hs_is_server(hs);
 
     if (len == 0 || body[0] != len - 1) {
         return IOTSEC_ERR_DECODE;
     }
-    if (len > sizeof hs->peer_cid || (hello->is_server && walk->dtls->config->connection_id == IOTSEC_CONNECTION_ID_OFF)) {
+    if (len > sizeof hs->peer_cid || (is_server && dtls->config->connection_id == IOTSEC_CONNECTION_ID_OFF)) {
         /* a server leaves its answer out; a client has no way to refuse the ID but to refuse the hello */
-        return hello->is_server ? IOTSEC_OK : IOTSEC_ERR_TOO_LONG;
+        return is_server ? IOTSEC_OK : IOTSEC_ERR_TOO_LONG;
     }
     memcpy(hs->peer_cid, body, len);
-    if (hello->is_server || len > 1) {
+    if (is_server || len > 1) {
         hs->slot.flags |= HS_CID;
     }
     return IOTSEC_OK;
 }
 #endif
 
-static const struct iotsec_dtls_extension built_in[] = {
-    { IOTSEC_EXTENSION_RENEGOTIATION_INFO, write_renegotiation_info, parse_renegotiation_info },
-    { IOTSEC_EXTENSION_EXTENDED_MASTER_SECRET, write_extended_master_secret, parse_extended_master_secret },
-#if IOTSEC_MAX_FRAGMENT_LENGTH
-    { IOTSEC_EXTENSION_MAX_FRAGMENT_LENGTH, write_max_fragment_length, parse_max_fragment_length },
-#endif
+/* The body of a built-in one. False: it is left out, whatever was written. */
+static bool write_own(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, unsigned number, struct iotsec_writer *w)
+{
+    switch (number) {
 #if IOTSEC_CONNECTION_ID
-    { IOTSEC_EXTENSION_CONNECTION_ID, write_connection_id, parse_connection_id },
+    case OWN_CONNECTION_ID:
+        return write_connection_id(dtls, hs, w);
 #endif
-};
-
-#define BUILT_IN (sizeof built_in / sizeof built_in[0])
-#define BIT_RENEGOTIATION_INFO 1u
-
-static void start_walk(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct walk *walk)
-{
-    walk->dtls = dtls;
-    walk->hs = hs;
-    walk->bit = 0;
-    walk->hello.handshake = hs->slot.handle;
-    walk->hello.is_server = iotsec_hs_is_server(hs);
-    walk->hello.peer = hs->peer;
-    walk->hello.scratch = hs->scratch;
-}
-
-/* The next row, its bit and its user; false after the last. */
-static bool step_walk(struct walk *walk)
-{
-    walk->bit = walk->bit != 0 ? walk->bit << 1 : 1u;
-    if (walk->bit >> BUILT_IN == 0) {
-        walk->row = walk->bit == 1 ? built_in : walk->row + 1;
-        walk->user = walk;
+#if IOTSEC_MAX_FRAGMENT_LENGTH
+    case OWN_MAX_FRAGMENT_LENGTH:
+        iotsec_wr_u8(w, hs->max_fragment);
+        return hs->max_fragment != 0;
+#endif
+    case OWN_RENEGOTIATION_INFO:
+        /* a client says it by the cipher suite value; a server had no earlier handshake whose Finished it could name */
+        iotsec_wr_u8(w, 0);
+        return iotsec_hs_is_server(hs);
+    default: /* extended_master_secret: empty */
+        (void)dtls;
         return true;
     }
-    walk->row = walk->bit >> BUILT_IN == 1 ? walk->dtls->config->extensions : walk->row + 1;
-    walk->user = walk->dtls->config->user;
-    return walk->bit >> BUILT_IN >> walk->dtls->config->extension_count == 0;
+}
+
+static enum iotsec_status parse_own(const struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, unsigned number,
+                                    const uint8_t *body, size_t len)
+{
+    switch (number) {
+#if IOTSEC_CONNECTION_ID
+    case OWN_CONNECTION_ID:
+        return parse_connection_id(dtls, hs, body, len);
+#endif
+#if IOTSEC_MAX_FRAGMENT_LENGTH
+    case OWN_MAX_FRAGMENT_LENGTH:
+        if (len != 1 || body[0] < 1 || body[0] > 4 || (!iotsec_hs_is_server(hs) && body[0] != hs->max_fragment)) {
+            return IOTSEC_ERR_DECODE;
+        }
+        hs->max_fragment = body[0];
+        hs->slot.flags |= HS_SHORT;
+        return IOTSEC_OK;
+#endif
+    case OWN_RENEGOTIATION_INFO:
+        hs->slot.flags |= HS_RI;
+        /* anything but an empty field would belong to a renegotiation */
+        return len == 1 && body[0] == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
+    default:
+        (void)dtls;
+        hs->slot.flags |= HS_EMS;
+        return len == 0 ? IOTSEC_OK : IOTSEC_ERR_DECODE;
+    }
+}
+
+static void get_hello(struct iotsec_dtls_handshake *hs, struct iotsec_dtls_hello *hello)
+{
+    hello->handshake = hs->slot.handle;
+    hello->is_server = iotsec_hs_is_server(hs);
+    hello->peer = hs->peer;
+    hello->scratch = hs->scratch;
 }
 
 enum iotsec_status iotsec_extensions_write(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_writer *w)
 {
-    struct walk walk;
+    const struct iotsec_dtls_config *config = dtls->config;
+    struct iotsec_dtls_hello hello;
+    unsigned count = (unsigned)(OWN_COUNT + config->extension_count);
     size_t all = iotsec_wr_open16(w);
+    unsigned number;
 
-    start_walk(dtls, hs, &walk);
-    if (!walk.hello.is_server) {
-        hs->offered = BIT_RENEGOTIATION_INFO;
+    get_hello(hs, &hello);
+    if (!hello.is_server) {
+        hs->offered = 1u << OWN_RENEGOTIATION_INFO;
     }
-    while (step_walk(&walk)) {
-        enum iotsec_status status;
-        size_t len = 0;
+    for (number = 0; number < count; number++) {
+        const struct iotsec_dtls_extension *row = number < OWN_COUNT ? NULL : &config->extensions[number - OWN_COUNT];
         size_t start = w->len;
         size_t mark;
+        bool sent;
 
-        if (walk.hello.is_server && (hs->offered & walk.bit) == 0) {
+        if (hello.is_server && (hs->offered & 1u << number) == 0) {
             continue;
         }
-        iotsec_wr_u16(w, walk.row->type);
+        iotsec_wr_u16(w, row == NULL ? own_types[number] : row->type);
         mark = iotsec_wr_open16(w);
         if (w->failed) {
-            return IOTSEC_ERR_BUFFER;
+            break;
         }
-        status = walk.row->write(walk.user, &walk.hello, w->start + w->len, w->size - w->len, &len);
-        if (iotsec_handshake_get(dtls, walk.hello.handshake) == NULL) {
-            return IOTSEC_ERR_CANCELLED; /* by the row itself */
+        if (row == NULL) {
+            sent = write_own(dtls, hs, number, w);
+        } else {
+            size_t len = 0;
+            enum iotsec_status status = row->write(config->user, &hello, w->start + w->len, w->size - w->len, &len);
+
+            if (iotsec_handshake_get(dtls, hello.handshake) == NULL) {
+                return IOTSEC_ERR_CANCELLED; /* by the row itself */
+            }
+            sent = status == IOTSEC_OK;
+            if (!sent && status != IOTSEC_ERR_NOT_FOUND) {
+                return status;
+            }
+            if (sent && len > w->size - w->len) {
+                return IOTSEC_ERR_BUFFER;
+            }
+            w->len += len;
         }
-        if (status == IOTSEC_ERR_NOT_FOUND) {
+        if (!sent) {
             w->len = start;
+            w->failed = false;
             continue;
         }
-        if (status != IOTSEC_OK) {
-            return status;
-        }
-        if (len > w->size - w->len) {
-            return IOTSEC_ERR_BUFFER;
-        }
-        w->len += len;
         iotsec_wr_close16(w, mark);
-        hs->offered = (uint16_t)(hs->offered | walk.bit);
+        hs->offered = (uint16_t)(hs->offered | 1u << number);
     }
     if (w->len == all + 2) {
         w->len = all; /* none: then there is no length either */
@@ -295,50 +250,62 @@ static enum iotsec_status refusal_of(enum iotsec_status status, bool is_server)
 
 static enum iotsec_status parse_all(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, struct iotsec_reader *r)
 {
-    struct walk walk;
+    const struct iotsec_dtls_config *config = dtls->config;
+    unsigned count = (unsigned)(OWN_COUNT + config->extension_count);
+    struct iotsec_dtls_hello hello;
     unsigned seen = 0;
 
-    start_walk(dtls, hs, &walk);
+    get_hello(hs, &hello);
     while (r->left != 0) {
+        const struct iotsec_dtls_extension *row = config->extensions;
+        unsigned number = 0;
         const uint8_t *body;
         enum iotsec_status status;
         uint16_t type;
         uint16_t len;
-        bool known;
 
         if (!iotsec_rd_u16(r, &type) || !iotsec_rd_u16(r, &len) || !iotsec_rd_view(r, &body, len)) {
             return IOTSEC_ERR_DECODE;
         }
-        walk.bit = 0;
-        do {
-            known = step_walk(&walk);
-        } while (known && walk.row->type != type);
-        if (!known && walk.hello.is_server) {
+        while (number < OWN_COUNT && own_types[number] != type) {
+            number++;
+        }
+        if (number == OWN_COUNT) {
+            while (number < count && row->type != type) {
+                number++;
+                row++;
+            }
+        }
+        if (number == count && hello.is_server) {
             continue; /* unknown ones in a ClientHello are to be ignored */
         }
-        if (!known || (!walk.hello.is_server && (hs->offered & walk.bit) == 0)) {
+        if (number == count || (!hello.is_server && (hs->offered & 1u << number) == 0)) {
             return IOTSEC_ERR_PROTOCOL;
         }
-        if ((seen & walk.bit) != 0) {
+        if ((seen >> number & 1u) != 0) {
             return IOTSEC_ERR_DECODE;
         }
-        seen |= walk.bit;
-        status = walk.row->parse(walk.user, &walk.hello, body, len);
-        if (iotsec_handshake_get(dtls, walk.hello.handshake) == NULL) {
-            return IOTSEC_ERR_CANCELLED; /* by the row itself */
+        seen |= 1u << number;
+        if (number < OWN_COUNT) {
+            status = parse_own(dtls, hs, number, body, len);
+        } else {
+            status = row->parse(config->user, &hello, body, len);
+            if (iotsec_handshake_get(dtls, hello.handshake) == NULL) {
+                return IOTSEC_ERR_CANCELLED; /* by the row itself */
+            }
         }
         if (status != IOTSEC_OK) {
-            return refusal_of(status, walk.hello.is_server != 0);
+            return refusal_of(status, hello.is_server != 0);
         }
     }
     if ((hs->slot.flags & HS_RI) != 0) {
-        seen |= BIT_RENEGOTIATION_INFO;
+        seen |= 1u << OWN_RENEGOTIATION_INFO;
     }
     hs->offered = (uint16_t)(hs->offered | seen); /* a client's has them already */
-    if (dtls->config->require_extended_master_secret && (hs->slot.flags & HS_EMS) == 0) {
+    if (config->require_extended_master_secret && (hs->slot.flags & HS_EMS) == 0) {
         return IOTSEC_ERR_NO_EMS;
     }
-    if (dtls->config->require_renegotiation_info && (hs->slot.flags & HS_RI) == 0) {
+    if (config->require_renegotiation_info && (hs->slot.flags & HS_RI) == 0) {
         return IOTSEC_ERR_NO_RENEGOTIATION_INFO;
     }
     return IOTSEC_OK;

@@ -64,7 +64,6 @@ static bool is_behind(const struct iotsec_dtls_handshake *hs, const struct iotse
 static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *relay)
 {
     struct iotsec_dtls_handshake *oldest = NULL;
-    uint32_t now = iotsec_dtls_now(dtls);
     uint16_t i;
 
     for (i = 0; i < dtls->config->handshake_count; i++) {
@@ -72,7 +71,7 @@ static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtl
 
         if (hs->slot.state != HS_FREE && hs->slot.role == ROLE_SERVER && (hs->slot.flags & HS_PROVED) == 0 &&
             is_behind(hs, relay) &&
-            (oldest == NULL || now - hs->started > now - oldest->started)) {
+            (oldest == NULL || !iotsec_time_reached(hs->ends_at, oldest->ends_at))) {
             oldest = hs;
         }
     }
@@ -116,7 +115,9 @@ struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, con
     hs = (struct iotsec_dtls_handshake *)(void *)slot;
     hs->slot.state = role == ROLE_SERVER ? HS_SERVER_GATHERS_HELLO : HS_CLIENT_SENT_HELLO;
     hs->slot.role = role;
-    hs->started = iotsec_dtls_now(dtls);
+    hs->ends_at = iotsec_dtls_now(dtls) + (iotsec_hs_is_server(hs)
+                                               ? iotsec_value_or(dtls->config->half_open_timeout_ms, IOTSEC_HALF_OPEN_TIMEOUT_MS)
+                                               : iotsec_value_or(dtls->config->handshake_timeout_ms, IOTSEC_HANDSHAKE_TIMEOUT_MS));
     hs->retransmit_wait = dtls->first_wait;
     if (role == ROLE_SERVER) {
         dtls->half_open++;
@@ -680,15 +681,6 @@ void iotsec_handshake_go_on(struct iotsec_dtls *dtls)
 
 /* ---- What is due ---- */
 
-static uint32_t deadline_of(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs)
-{
-    const struct iotsec_dtls_config *config = dtls->config;
-
-    return hs->started + (iotsec_hs_is_server(hs)
-                              ? iotsec_value_or(config->half_open_timeout_ms, IOTSEC_HALF_OPEN_TIMEOUT_MS)
-                              : iotsec_value_or(config->handshake_timeout_ms, IOTSEC_HANDSHAKE_TIMEOUT_MS));
-}
-
 static enum iotsec_status reason_at_deadline(const struct iotsec_dtls *dtls, const struct iotsec_dtls_handshake *hs)
 {
     if (iotsec_hs_is_server(hs)) {
@@ -704,14 +696,11 @@ static enum iotsec_status reason_at_deadline(const struct iotsec_dtls *dtls, con
                                                                                       : IOTSEC_ERR_NO_ANSWER;
 }
 
-/* Repeats or ends a handshake if it is time. */
+/* Ends a handshake whose time is over, or repeats its flight. */
 static void tick(struct iotsec_dtls *dtls, struct iotsec_dtls_handshake *hs, uint32_t now)
 {
-    if (iotsec_time_reached(now, deadline_of(dtls, hs))) {
+    if (iotsec_time_reached(now, hs->ends_at)) {
         iotsec_handshake_end(dtls, hs, reason_at_deadline(dtls, hs));
-        return;
-    }
-    if (!iotsec_flight_timed(hs) || !iotsec_time_reached(now, hs->retransmit_at)) {
         return;
     }
 #if IOTSEC_DTLS_CLIENT
@@ -747,17 +736,18 @@ uint32_t iotsec_handshake_tick(struct iotsec_dtls *dtls, uint32_t now)
     for (pass = 0; pass < 2; pass++) {
         for (i = 0; dtls->handshakes_used != 0 && i < config->handshake_count; i++) {
             struct iotsec_dtls_handshake *hs = &config->handshakes[i];
+            uint32_t left = iotsec_time_left(now, hs->ends_at);
 
             if (hs->slot.state == HS_FREE) {
                 continue;
             }
-            if (pass == 0) {
-                tick(dtls, hs, now);
-                continue;
-            }
-            wait = iotsec_min_u32(wait, iotsec_time_left(now, deadline_of(dtls, hs)));
             if (iotsec_flight_timed(hs)) {
-                wait = iotsec_min_u32(wait, iotsec_time_left(now, hs->retransmit_at));
+                left = iotsec_min_u32(left, iotsec_time_left(now, hs->retransmit_at));
+            }
+            if (pass != 0) {
+                wait = iotsec_min_u32(wait, left);
+            } else if (left == 0) {
+                tick(dtls, hs, now);
             }
         }
     }

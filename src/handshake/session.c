@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Sessions that one look goes through for idleness. */
-#define IDLE_STRIDE 16u
+#define IDLE_STRIDE 16u /* a power of two */
 
 static struct iotsec_dtls_session *get_session(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle)
 {
@@ -274,8 +274,13 @@ uint32_t iotsec_session_tick(struct iotsec_dtls *dtls, uint32_t now)
     }
     if (config->session_count > IDLE_STRIDE) {
         /* A call's work does not grow with the number of sessions: the hand goes round at least eight
-         * times in the time-out. */
-        wait = timeout / 8 / (config->session_count / IDLE_STRIDE + 1) + 1;
+         * times in the time-out. Halved, not divided: small cores cannot. */
+        uint32_t looks = config->session_count / IDLE_STRIDE;
+
+        for (wait = timeout / 8; looks != 0; looks >>= 1) {
+            wait >>= 1;
+        }
+        wait++;
     }
     for (i = 0; i < IDLE_STRIDE && i < config->session_count; i++) {
         struct iotsec_dtls_session *session;

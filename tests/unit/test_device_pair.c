@@ -2882,7 +2882,7 @@ static void the_manager_is_next(void **state)
     assert_int_equal(say_at(a, "gamma", &gone, "x"), IOTSEC_OK);
     assert_int_equal(iotsec_join(&a->device, &w.rogue_addr, NULL, 0), IOTSEC_OK);
     for (seconds = 0; seconds < 50 && a->device.session == 0; seconds++) {
-        a->handshakes[0].started = w.base.now; /* or another one in its place */
+        a->handshakes[0].ends_at = w.base.now + IOTSEC_HANDSHAKE_TIMEOUT_MS; /* or another one in its place */
         run(1000);
         a->told_count = 0;
     }
