@@ -321,11 +321,6 @@ void fragment_pump(struct net *net)
 
 /* ---- Putting together ---- */
 
-static bool is_there(const struct net_buffer *buffer, size_t unit)
-{
-    return ((unsigned)buffer->have[unit / 8] >> unit % 8 & 1u) != 0;
-}
-
 /* The buffer of a datagram that has begun, or has ended not long ago; NULL: there is none. */
 static struct net_buffer *find_begun(const struct net *net, const struct way *way, uint16_t tag)
 {
@@ -343,41 +338,30 @@ static struct net_buffer *find_begun(const struct net *net, const struct way *wa
     return NULL;
 }
 
-/* Whether a part may lie there: all of it is new, or all of it is there already and the same. */
-static bool part_fits(const struct net_buffer *buffer, const uint8_t *there, const uint8_t *part, size_t offset, size_t len,
-                      bool *is_new)
-{
-    bool old = is_there(buffer, offset / 8);
-    size_t unit;
-
-    *is_new = !old;
-    for (unit = offset / 8; unit * 8 < offset + len; unit++) {
-        if (is_there(buffer, unit) != old) {
-            return false;
-        }
-    }
-    return !old || memcmp(there + offset, part, len) == 0;
-}
-
-/* Puts a part into its place; false: the datagram is not to be trusted. */
+/* Puts a part into its place, if all of that is free, or holds the same already. False: the datagram is not to be trusted. */
 static bool put_part(struct net_buffer *buffer, uint8_t *bytes, const uint8_t *part, size_t offset, size_t len)
 {
     size_t end = offset + len;
-    bool is_new;
+    size_t units = 0;
+    size_t there = 0;
     size_t unit;
 
-    if (len == 0 || end > buffer->size || (end != buffer->size && len % 8 != 0) ||
-        !part_fits(buffer, bytes, part, offset, len, &is_new)) {
+    if (len == 0 || end > buffer->size || (end != buffer->size && len % 8 != 0)) {
         return false;
     }
-    if (is_new) {
-        memcpy(bytes + offset, part, len);
-        for (unit = offset / 8; unit * 8 < end; unit++) {
-            buffer->have[unit / 8] |= (uint8_t)(1u << unit % 8);
-        }
-        buffer->offset = (uint16_t)(buffer->offset + len);
+    for (unit = offset / 8; unit * 8 < end; unit++) {
+        unsigned bit = 1u << unit % 8;
+
+        units++;
+        there += (buffer->have[unit / 8] & bit) != 0;
+        buffer->have[unit / 8] |= (uint8_t)bit;
     }
-    return true;
+    if (there == 0) {
+        memcpy(bytes + offset, part, len);
+        buffer->offset = (uint16_t)(buffer->offset + len);
+        return true;
+    }
+    return there == units && memcmp(bytes + offset, part, len) == 0;
 }
 
 struct net_buffer *fragment_take(struct net *net, const struct way *way, const uint8_t target[8], uint8_t *in, size_t len,

@@ -302,8 +302,10 @@ static struct net_route *find_route(const struct net *net, const uint8_t iid[8])
     uint8_t i;
 
     for (i = 0; i < net->config->route_count; i++) {
-        if (net->config->routes[i].neighbour != 0 && frame_same(net->config->routes[i].iid, iid)) {
-            return &net->config->routes[i];
+        struct net_route *route = &net->config->routes[i];
+
+        if (route->neighbour != 0 && net->now - route->used_at < ROUTE_MS && frame_same(route->iid, iid)) {
+            return route;
         }
     }
     return NULL;
@@ -341,27 +343,6 @@ static void learn_route(struct net *net, const uint8_t ip[16], uint16_t neighbou
         place->neighbour = (uint16_t)(neighbour + 1u);
         place->used_at = net->now;
     }
-}
-
-static uint32_t age_routes(struct net *net)
-{
-    uint32_t wait = NEVER;
-    uint8_t i;
-
-    for (i = 0; i < net->config->route_count; i++) {
-        struct net_route *route = &net->config->routes[i];
-
-        if (route->neighbour != 0) {
-            uint32_t age = net->now - route->used_at;
-
-            if (age >= ROUTE_MS) {
-                route->neighbour = 0;
-            } else {
-                wait = iotsec_min_u32(wait, ROUTE_MS - age);
-            }
-        }
-    }
-    return wait;
 }
 
 /*
@@ -711,16 +692,20 @@ uint32_t net_poll(struct net *net, uint32_t now_ms)
 {
     net->now = now_ms;
     fragment_pump(net);
-    return iotsec_min_u32(fragment_tick(net), age_routes(net));
+    return fragment_tick(net);
 }
 
 const char *net_drop_name(enum net_drop drop)
 {
-    static const char *const names[NET_DROP_COUNT] = {
-        "frame",    "not_ours", "plaintext", "key",     "replay",        "mic",      "neighbours", "dispatch",
-        "header",   "context",  "fragment",  "timeout", "full",          "too_long", "address",    "checksum",
-        "not_forwarded", "no_route", "seen",  "group",   "counter",       "crypto"
-    };
+    /* one after another: a table of addresses would take as much again */
+    static const char names[] = "frame\0not_ours\0plaintext\0key\0replay\0mic\0neighbours\0dispatch\0header\0context\0fragment\0"
+                                "timeout\0full\0too_long\0address\0checksum\0not_forwarded\0no_route\0seen\0group\0counter\0"
+                                "crypto\0unknown";
+    const char *name = names;
+    unsigned i;
 
-    return (unsigned)drop < NET_DROP_COUNT ? names[drop] : "unknown";
+    for (i = 0; i < (unsigned)drop && i < NET_DROP_COUNT; i++) {
+        name += strlen(name) + 1;
+    }
+    return name;
 }

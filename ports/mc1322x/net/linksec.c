@@ -148,9 +148,36 @@ static bool is_newer(uint16_t serial, uint16_t than)
     return (int16_t)(uint16_t)(serial - than) > 0;
 }
 
+/*
+ * Wipes a key, and forgets who was heard under it last: what they sent cannot come again, and who sends under another key by
+ * now is known by that. With a neighbour go the routes through it.
+ */
+static void forget_key(struct net *net, struct net_key *key)
+{
+    const struct net_config *config = net->config;
+    uint8_t i;
+    uint8_t j;
+
+    for (i = 0; i < config->neighbour_count; i++) {
+        if (config->neighbours[i].serial == key->serial) {
+            config->neighbours[i].serial = 0;
+            for (j = 0; j < config->route_count; j++) {
+                if (config->routes[j].neighbour == i + 1u) {
+                    config->routes[j].neighbour = 0;
+                }
+            }
+        }
+    }
+    if (is_used(net, key)) {
+        net->used_key = 0;
+    }
+    iotsec_wipe(key, sizeof *key);
+}
+
 int net_key_install(struct net *net, uint8_t index, const uint8_t key[16])
 {
     struct net_key *slot = find_key(net, index);
+    uint8_t used = net->used_key;
     uint8_t i;
 
     if (index == 0) {
@@ -160,18 +187,18 @@ int net_key_install(struct net *net, uint8_t index, const uint8_t key[16])
         return NET_OK;
     }
     if (slot == NULL) {
-        /* a free one, or the oldest that is not in use */
+        /* a free one, which has serial 0, or the oldest that is not in use */
+        slot = &net->keys[used == 1];
         for (i = 0; i < NET_KEYS; i++) {
             struct net_key *other = &net->keys[i];
 
-            if (!is_used(net, other) && (slot == NULL || other->serial == 0 || is_newer(slot->serial, other->serial))) {
+            if (!is_used(net, other) && slot->serial != 0 && (other->serial == 0 || is_newer(slot->serial, other->serial))) {
                 slot = other;
-            }
-            if (slot != NULL && slot->serial == 0) {
-                break;
             }
         }
     }
+    forget_key(net, slot);
+    net->used_key = used; /* in place of one in use, it is in use */
     net->serial = (uint16_t)(net->serial == UINT16_MAX ? 1 : net->serial + 1);
     slot->serial = net->serial;
     slot->index = index;
@@ -195,13 +222,8 @@ void net_key_remove(struct net *net, uint8_t index)
     uint8_t i;
 
     for (i = 0; i < NET_KEYS; i++) {
-        struct net_key *key = &net->keys[i];
-
-        if (index == 0 || key->index == index) {
-            if (is_used(net, key)) {
-                net->used_key = 0;
-            }
-            iotsec_wipe(key, sizeof *key);
+        if (index == 0 || net->keys[i].index == index) {
+            forget_key(net, &net->keys[i]);
         }
     }
 }
@@ -244,19 +266,7 @@ int linksec_seal(struct net *net, const struct frame *frame, uint8_t *data, size
 
 /* ---- Receiving ---- */
 
-static bool is_live(const struct net *net, uint16_t serial)
-{
-    uint8_t i;
-
-    for (i = 0; i < NET_KEYS && net->keys[i].serial != serial; i++) {
-    }
-    return serial != 0 && i < NET_KEYS;
-}
-
-/*
- * The sender's place, or one that nobody needs: what was heard under a key that is gone cannot be replayed. NULL: there is
- * none. One that is alive is never given away, since its sender's old frames would be new again.
- */
+/* The sender's place, or a free one. NULL: there is none. No place is given away: its sender's old frames would be new again. */
 static struct net_neighbour *place_of(const struct net *net, const uint8_t link[8])
 {
     struct net_neighbour *place = NULL;
@@ -265,26 +275,13 @@ static struct net_neighbour *place_of(const struct net *net, const uint8_t link[
     for (i = 0; i < net->config->neighbour_count; i++) {
         struct net_neighbour *neighbour = &net->config->neighbours[i];
 
-        if (neighbour->serial != 0 && frame_same(neighbour->link, link)) {
-            return neighbour;
-        }
-        if (neighbour->serial == 0 ? place == NULL || place->serial != 0 : place == NULL && !is_live(net, neighbour->serial)) {
+        if (neighbour->serial == 0) {
             place = neighbour;
+        } else if (frame_same(neighbour->link, link)) {
+            return neighbour;
         }
     }
     return place;
-}
-
-/* Routes through a neighbour whose place somebody else gets. */
-static void forget_routes(const struct net *net, uint16_t neighbour)
-{
-    uint8_t i;
-
-    for (i = 0; i < net->config->route_count; i++) {
-        if (net->config->routes[i].neighbour == neighbour + 1u) {
-            net->config->routes[i].neighbour = 0;
-        }
-    }
 }
 
 enum net_drop linksec_open(struct net *net, const struct frame *frame, uint8_t *data, size_t *len, uint16_t *neighbour)
@@ -303,7 +300,7 @@ enum net_drop linksec_open(struct net *net, const struct frame *frame, uint8_t *
         return NET_DROP_KEY;
     }
     place = place_of(net, frame->source);
-    known = place != NULL && frame_same(place->link, frame->source) && is_live(net, place->serial);
+    known = place != NULL && place->serial != 0;
     if (known && is_newer(place->serial, key->serial)) {
         return NET_DROP_KEY;
     }
@@ -320,10 +317,7 @@ enum net_drop linksec_open(struct net *net, const struct frame *frame, uint8_t *
         return NET_DROP_NEIGHBOURS;
     }
     *neighbour = (uint16_t)(place - net->config->neighbours);
-    if (place->serial == 0 || !frame_same(place->link, frame->source)) {
-        forget_routes(net, *neighbour);
-        memcpy(place->link, frame->source, 8);
-    }
+    memcpy(place->link, frame->source, 8);
     place->counter = frame->counter;
     place->serial = key->serial;
     *len -= mic_len;
