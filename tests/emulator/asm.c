@@ -164,6 +164,17 @@ static uint32_t asm_read(struct node *node, uint32_t offset, unsigned size)
     }
 }
 
+static void tell_key(struct node *node)
+{
+    const uint32_t *key = node->aes.key;
+    uint64_t hash = world_random((uint64_t)key[0] << 32 | key[1], (uint64_t)key[2] << 32 | key[3], 0, 0) | 1;
+
+    if (node->world->keys != NULL && node->aes.told[hash >> 56] != hash) {
+        node->aes.told[hash >> 56] = hash;
+        fprintf(node->world->keys, "%s %08x%08x%08x%08x\n", node->name, key[0], key[1], key[2], key[3]);
+    }
+}
+
 static void start(struct node *node)
 {
     struct aes_module *aes = &node->aes;
@@ -177,6 +188,7 @@ static void start(struct node *node)
     if (node->sabotage.asm_done && (aes->running & SELF_TEST) == 0) {
         return;
     }
+    tell_key(node);
     aes->busy = true;
     aes->at = node->now + ((aes->running & SELF_TEST) != 0 ? TIME_TEST
                            : (aes->running & (CTR | CBC)) == (CTR | CBC) ? 2 * TIME_BLOCK : TIME_BLOCK);

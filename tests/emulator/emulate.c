@@ -8,9 +8,10 @@
 
 static int usage(void)
 {
-    fputs("usage: emulate [--folder DIR] [--pcap FILE] [--seed N] [--jobs N] [--set NAME=VALUE]... [--quiet] SCENARIO\n"
+    fputs("usage: emulate [--folder DIR] [--pcap FILE] [--keys FILE] [--seed N] [--jobs N] [--set NAME=VALUE]... [--quiet] SCENARIO\n"
           "  --folder  where the scenario's flash files are\n"
           "  --pcap    writes what was on the air\n"
+          "  --keys    writes the AES keys that the boards use: one of them opens the frames in the capture\n"
           "  --seed    instead of the scenario's\n"
           "  --jobs    copies at once where power cuts are enumerated (2)\n"
           "  --set     the value of a name in the scenario\n"
@@ -33,6 +34,8 @@ int main(int argc, char **argv)
             options.folder = argv[++i];
         } else if (strcmp(argv[i], "--pcap") == 0) {
             options.pcap = argv[++i];
+        } else if (strcmp(argv[i], "--keys") == 0) {
+            options.keys = argv[++i];
         } else if (strcmp(argv[i], "--seed") == 0) {
             options.seed = strtoll(argv[++i], NULL, 0);
         } else if (strcmp(argv[i], "--set") == 0 && options.set_count < 16) {

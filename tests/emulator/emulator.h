@@ -92,6 +92,7 @@ struct aes_module {
     uint32_t running;            /* CONTROL1 as START found it */
     uint64_t at;
     uint64_t starts;
+    uint64_t told[256];          /* keys that are in the key file already: a hash table */
 };
 
 enum maca_action { MACA_IDLE, MACA_ABORTING, MACA_WARMING, MACA_LISTENING, MACA_ACKING, MACA_ASSESSING, MACA_MEASURING,
@@ -256,6 +257,7 @@ struct world {
     struct air *air;
     struct monitor *monitor;
     FILE *pcap;
+    FILE *keys;                  /* each AES key that a node's AES module was given, once; NULL: nowhere */
     FILE *story;                 /* NULL: silent */
     struct line *lines;
     size_t line_count, line_room;
@@ -359,6 +361,7 @@ void pcap_frame(struct world *world, uint64_t start, const uint8_t *psdu, unsign
 struct scenario_options {
     const char *folder;          /* where flash files are looked for */
     const char *pcap;            /* wins over the scenario's */
+    const char *keys;            /* where the nodes' AES keys go, for those who want to read the capture */
     bool quiet;
     int64_t seed;                /* < 0: the scenario's */
     const char *set[16];         /* NAME=VALUE */

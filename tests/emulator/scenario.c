@@ -787,7 +787,7 @@ static enum cut on_flash(struct world *world, struct node *node, const char *wha
         if (child->pid == 0) {
             scenario->in_child = true;
             world->story = child->story;
-            world->pcap = NULL;
+            world->pcap = world->keys = NULL;
             world->stop = true;
             return cut;
         }
@@ -968,6 +968,10 @@ static int prepare(struct scenario *scenario)
     scenario->world->story = scenario->options->quiet ? NULL : scenario->out;
     if (capture != NULL && !pcap_open(scenario->world, capture)) {
         fprintf(stderr, "%s: cannot be written\n", capture);
+        return 2;
+    }
+    if (scenario->options->keys != NULL && (scenario->world->keys = fopen(scenario->options->keys, "w")) == NULL) {
+        fprintf(stderr, "%s: cannot be written\n", scenario->options->keys);
         return 2;
     }
     return 0;

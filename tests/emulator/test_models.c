@@ -242,7 +242,7 @@ static void type_much(struct world *world, struct node *node)
 static void test_crm(void **state)
 {
     static const struct row rows[] = {
-        {.name = "rtc-stands", .lines = {"moved 00000000", "moved 00000000", "moved 00000001"}},
+        {.name = "rtc-stands", .time = 4 * EMU_S, .lines = {"moved 00000000", "moved 00000000", "moved 00000001"}},
         {.name = "wake-clears-late", .lines = {"came again 00000001", "ticks 00000002"}},
         {.name = "regulators", .lines = {"ready at once 00000000", "ready 00000001"}},
         {.name = "watchdog", .lines = {"ready", "ready"}},
@@ -255,7 +255,7 @@ static void test_crm(void **state)
         {.name = "tmr-word", .failure = "16-bit registers"},
         {.name = "tmr-read-word", .failure = "16-bit registers"},
         {.name = "tmr-enable", .lines = {"one 00000000", "all 00000001"}},
-        {.name = "tmr-once", .lines = {"flag 00000001", "stopped 00000000"}},
+        {.name = "tmr-once", .lines = {"flag 00000001", "stopped 00000000", "stays so 00000000"}},
         {.name = "uart-fifo", .lines = {"toe 00000001", "real time 00000001"}},
         {.name = "", .prepare = type_much, .lines = {"deaf", "waiting 00000020", "roe 00000001", "told once 00000000"}},
         {.name = "uart-rate", .lines = {"the divider does not move while the UART is on", "!abc"}},

@@ -52,6 +52,9 @@ void world_free(struct world *world)
     if (world->pcap != NULL) {
         fclose(world->pcap);
     }
+    if (world->keys != NULL) {
+        fclose(world->keys);
+    }
     free(world);
 }
 

@@ -9,7 +9,7 @@ static void rtc_stands(void)
     wait_us(50000);
     say("moved", rtc() != before);
     R32(CRM + 0x44) = 1;
-    wait_us(50000);
+    wait_us(1000000); /* longer than any crystal takes to begin */
     say("moved", rtc() != before);
     crystal_up();
     say("moved", rtc() != before);
@@ -172,6 +172,9 @@ static void tmr_once(void)
     wait_us(100);
     say("flag", R16(TMR + 0x0e) >> 15);
     say("stopped", R16(TMR + 0x0c) >> 13);
+    R16(TMR + 0x0e) = 0;
+    wait_us(10000);
+    say("stays so", R16(TMR + 0x0e) >> 15);
 }
 
 /* 32 bytes and no more; one byte takes 87 us. */
