@@ -9,7 +9,7 @@
  *
  *     record    0  head     slot and length
  *               4  value    up to 256 bytes, padded to whole words
- *                  check    CRC-32 over the sector's number, the head and the value; 0: the record is void
+ *                  check    CRC-32 over the sector's number, the head and the value
  *                  commit   slot and length again, in another arrangement; written last
  *
  * Everything that decides on something is stored in a code in which each bit lies beside its complement (pair16,
@@ -118,11 +118,16 @@ static bool is_void(uint32_t word)
     return ones(word) < 8;
 }
 
+static bool get(uint32_t at, void *data, size_t len)
+{
+    return flash_read(FLASH_STORE_FIRST * FLASH_SECTOR_BYTES + at, data, len) == 0;
+}
+
 static uint32_t get_word(uint32_t at)
 {
     uint32_t word;
 
-    return flash_read(FLASH_STORE_FIRST * FLASH_SECTOR_BYTES + at, &word, sizeof word) == 0 ? word : 0;
+    return get(at, &word, sizeof word) ? word : 0;
 }
 
 /* False: what is read back is something else. */
@@ -205,7 +210,7 @@ static bool record_find(struct record *record, uint32_t at)
 
 static bool record_committed(const struct record *record)
 {
-    return ones(get_word(commit_at(record))) <= COMMIT_ONES_MAX && get_word(check_at(record)) != 0;
+    return ones(get_word(commit_at(record))) <= COMMIT_ONES_MAX;
 }
 
 static uint32_t check_begin(unsigned sector, unsigned slot, unsigned len)
@@ -217,7 +222,7 @@ static uint32_t check_begin(unsigned sector, unsigned slot, unsigned len)
 
 static uint32_t check_end(uint32_t crc)
 {
-    return crc != 0 ? crc : 1; /* 0 is what makes a record void */
+    return crc != 0 ? crc : 1; /* 0 is what no record has */
 }
 
 /* Reads the value through; its first `size` bytes into `data` if that is not NULL. */
@@ -231,7 +236,7 @@ static bool record_sound(const struct record *record, uint8_t *data, size_t size
 
     for (; done < len; done += n) {
         n = len - done < CHUNK ? len - done : CHUNK;
-        if (flash_read(FLASH_STORE_FIRST * FLASH_SECTOR_BYTES + record->at + 4 + done, piece, n) != 0) {
+        if (!get(record->at + 4 + done, piece, n)) {
             return false;
         }
         crc = crc32_add(crc, piece, n);
@@ -246,50 +251,55 @@ static bool record_sound(const struct record *record, uint8_t *data, size_t size
 /* ---- Adding a record ---- */
 
 /*
- * The value is at `data`, or in the flash at `from` if that is NULL. Places that do not take it are left behind as void.
- * False: no room, or too many such places.
+ * Writes a record whose value is at `data`, or in the flash at `from` if that is NULL. `again`: it is the record's own, and all
+ * is done once more, but only if its check is the right one already. True: committed.
  */
-static bool record_add(struct log_end *end, unsigned slot, unsigned len, const uint8_t *data, uint32_t from)
+static bool record_put(const struct record *record, const uint8_t *data, uint32_t from, bool again)
 {
     uint32_t piece[CHUNK / 4];
+    uint32_t crc = check_begin(record->at / FLASH_SECTOR_BYTES, record->slot, record->len);
+    unsigned len = value_len(record);
+    unsigned done;
+    unsigned n;
+    bool good = true;
+
+    for (done = 0; good && done < len; done += n) {
+        n = len - done < CHUNK ? len - done : CHUNK;
+        if (data != NULL) {
+            memcpy(piece, data + done, n);
+        } else {
+            good = get(from + done, piece, n);
+        }
+        crc = crc32_add(crc, piece, n);
+        good = good && put(record->at + 4 + done, piece, n);
+    }
+    iotsec_wipe(piece, sizeof piece);
+    crc = check_end(crc);
+    return good && (!again || get_word(check_at(record)) == crc) && put_word(check_at(record), crc) &&
+           (put_word(commit_at(record), commit_word(record->slot, record->len)) || record_committed(record));
+}
+
+/* At the log's end. Places that do not take it are left behind. False: no room, or too many such places. */
+static bool record_add(struct log_end *end, unsigned slot, unsigned len, const uint8_t *data, uint32_t from)
+{
     struct record record = { 0, (uint16_t)slot, (uint16_t)len, true };
     unsigned size = record_size(&record);
     unsigned tries;
 
     for (tries = 0; tries < PLACES_TRIED && end->at + size <= FOOT_AT; tries++) {
-        uint32_t crc = check_begin(end->sector, slot, len);
-        unsigned done = 0;
-        unsigned n;
-        bool good;
-
         record.at = end->sector * FLASH_SECTOR_BYTES + end->at;
         if (!put_word(record.at, head_word(slot, len))) {
             (void)put_word(record.at, 0); /* not to be read as a head some day */
-            store.skipped++;
             end->at += 4;
-            continue;
-        }
-        end->at += size;
-        for (good = true; good && done < value_len(&record); done += n) {
-            n = value_len(&record) - done < CHUNK ? value_len(&record) - done : CHUNK;
-            if (data != NULL) {
-                memcpy(piece, data + done, n);
-            } else {
-                good = flash_read(FLASH_STORE_FIRST * FLASH_SECTOR_BYTES + from + done, piece, n) == 0;
+        } else {
+            end->at += size;
+            if (record_put(&record, data, from, false)) {
+                store.at[slot] = (uint16_t)(record.at / 4);
+                return true;
             }
-            crc = crc32_add(crc, piece, n);
-            good = good && put(record.at + 4 + done, piece, n);
         }
-        if (good && put_word(check_at(&record), check_end(crc)) &&
-            (put_word(commit_at(&record), commit_word(slot, len)) || record_committed(&record))) {
-            store.at[slot] = (uint16_t)(record.at / 4);
-            iotsec_wipe(piece, sizeof piece);
-            return true;
-        }
-        (void)put_word(check_at(&record), 0);
         store.skipped++;
     }
-    iotsec_wipe(piece, sizeof piece);
     return false;
 }
 
@@ -346,7 +356,7 @@ static bool all_ones(uint32_t at, uint32_t until)
 
     for (; at < until; at += n) {
         n = until - at < CHUNK ? until - at : CHUNK;
-        if (flash_read(FLASH_STORE_FIRST * FLASH_SECTOR_BYTES + at, piece, n) != 0) {
+        if (!get(at, piece, n)) {
             return false;
         }
         for (i = 0; i < n / 4; i++) {
@@ -424,7 +434,7 @@ static void sector_scan(unsigned sector, struct tail *tail)
 {
     uint32_t base = sector * FLASH_SECTOR_BYTES;
     uint32_t at = RECORDS_AT;
-    bool lost = false; /* behind something that makes no sense a head counts only if all of its record does */
+    bool lost = false; /* behind something that makes no sense a head counts only if more of its record does */
 
     tail->whole = false;
     tail->stray = 0;
@@ -443,7 +453,8 @@ static void sector_scan(unsigned sector, struct tail *tail)
             continue;
         }
         found = record_find(record, base + at);
-        tail->whole = found && ((record->by_head && !lost) || record_sound(record, NULL, 0));
+        tail->whole = found && ((record->by_head && !lost) || record_sound(record, NULL, 0) ||
+                                (record->by_head && get_word(commit_at(record)) == commit_word(record->slot, record->len)));
         if (tail->whole) {
             at += record_size(record);
             tail->stray = 0;
@@ -505,17 +516,11 @@ static void tail_settle(const struct tail *tail)
         (void)put_word(tail->stray, 0);
     }
     if (tail->whole) {
-        uint32_t commit = get_word(commit_at(record));
-
         (void)put_word(record->at, head_word(record->slot, record->len));
-        /* A commit word is not begun before all else has been verified. */
-        if (commit != ERASED && get_word(check_at(record)) != 0 &&
-            (ones(commit) <= COMMIT_ONES_MAX || record_sound(record, NULL, 0))) {
-            (void)put_word(commit_at(record), commit_word(record->slot, record->len));
-            if (record_committed(record)) {
-                store.at[record->slot] = (uint16_t)(record->at / 4);
-            }
-        } else {
+        /* The commit word is not begun before all else has been verified. So if that makes sense, both do. */
+        if (record_put(record, NULL, record->at + 4, true)) {
+            store.at[record->slot] = (uint16_t)(record->at / 4);
+        } else if (!record_committed(record)) {
             (void)put_word(check_at(record), 0);
         }
     }
@@ -615,8 +620,8 @@ static int room_make(unsigned size)
 
 int store_open(void)
 {
-    uint32_t made[SECTORS];
     bool known[SECTORS];
+    uint32_t made;
     uint32_t erases = 0;
     struct tail tail;
     unsigned i;
@@ -626,12 +631,12 @@ int store_open(void)
         struct sector *s = &store.sector[i];
         uint32_t base = i * FLASH_SECTOR_BYTES;
 
-        known[i] = get_pair(base + MADE_AT, &made[i]);
+        known[i] = get_pair(base + MADE_AT, &made);
         if (known[i]) {
-            if (made[i] >> 24 != FORMAT) {
+            if (made >> 24 != FORMAT) {
                 return STORE_ERR_FORMAT;
             }
-            s->erases = made[i] & 0xFFFFFF;
+            s->erases = made & 0xFFFFFF;
             erases = s->erases > erases ? s->erases : erases;
         }
         if (get_pair(base + NUMBER_AT, &s->number) || get_pair(base + FOOT_AT, &s->number)) {
@@ -653,9 +658,7 @@ int store_open(void)
         if (!known[i]) {
             s->erases = erases; /* they are erased in turn, so no other knows better */
         }
-        if (s->kind == CLEAN) {
-            (void)put_pair(i * FLASH_SECTOR_BYTES + MADE_AT, made[i]);
-        } else if (s->kind == DIRTY) {
+        if (s->kind == DIRTY) {
             store.cleaned++;
             sector_clean(i);
         }
