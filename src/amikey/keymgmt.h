@@ -95,6 +95,12 @@ struct iotsec_km_message {
     uint32_t key_number; /* SHARE_STATUS, SHARE, REVOKED: generation */
     uint16_t sender_id;
     uint8_t code;        /* ACK: result; STATUS, ACCESS, SHARE: flags; REFUSED: reason */
+#if IOTSEC_PAIRWISE
+    uint8_t degree;      /* SHARE */
+    uint8_t first;       /* SHARE: power of the first coefficient; REVOKED: how many marks stand before these */
+    uint8_t revoked;     /* SHARE_STATUS: marks held of the newer generation; SHARE, REVOKED: how many the generation has */
+    uint8_t count;       /* SHARE, REVOKED: elements or marks in this message, 1 or more */
+#endif
     uint8_t secret[IOTSEC_KEY_BYTES]; /* TGK, RAND or L2 key */
     struct iotsec_addr addr;          /* PARAMETERS, ACCESS: interface is 0 */
     uint16_t pan_id;                  /* ACCESS, as the following ones */
@@ -103,10 +109,6 @@ struct iotsec_km_message {
 #if IOTSEC_PAIRWISE
     uint32_t next_generation; /* SHARE_STATUS: of the share that is still coming, 0 none */
     uint16_t held;       /* SHARE_STATUS: its coefficients so far */
-    uint8_t degree;      /* SHARE */
-    uint8_t first;       /* SHARE: power of the first coefficient; REVOKED: how many marks stand before these */
-    uint8_t revoked;     /* SHARE_STATUS: marks held of the newer generation; SHARE, REVOKED: how many the generation has */
-    uint8_t count;       /* SHARE, REVOKED: elements or marks in this message, 1 or more */
     const uint8_t *tail; /* SHARE, REVOKED: where they stand; decoded: in the message, which holds secrets then */
 #endif
 };

@@ -588,65 +588,77 @@ struct message_row {
 
 #define NO_ADDRESS { { 0 }, 0, 0 }
 #if IOTSEC_PAIRWISE
-#define NO_SHARE , 0, 0, 0, 0, 0, 0, NULL
+#define NO_SHARE , 0, 0, NULL
+#define NO_COUNTS COUNTS(0, 0, 0, 0)
+#define COUNTS(degree, first, revoked, count) degree, first, revoked, count,
 /* What stands at the end of a SHARE or REVOKED; it is told where. */
-#define TAIL(next, held, degree, first, revoked, count) 0, 0, { 0 }, next, held, degree, first, revoked, count, NULL
+#define TAIL(next, held) 0, 0, { 0 }, next, held, NULL
 #else
 #define NO_SHARE
+#define NO_COUNTS
 #endif
 #define NO_LINK 0, 0, { 0 } NO_SHARE
 
 static const struct message_row message_rows[] = {
-    /*  1 */ { 1, 28, "01aa0007000102030005" TGK_HEX, { 1, 0xAA, 7, K, 5, 0, TGK, NO_ADDRESS, NO_LINK } },
+    /*  1 */ { 1, 28, "01aa0007000102030005" TGK_HEX, { 1, 0xAA, 7, K, 5, 0, NO_COUNTS TGK, NO_ADDRESS, NO_LINK } },
     /*  2 */ { 2, 29, "02aa000700010203" TGK_HEX "05000000071633",
-               { 2, 0xAA, 7, K, 0, 0, TGK, { { 0xFF, 5, [15] = 7 }, 0x1633, 0 }, NO_LINK } },
+               { 2, 0xAA, 7, K, 0, 0, NO_COUNTS TGK, { { 0xFF, 5, [15] = 7 }, 0x1633, 0 }, NO_LINK } },
     /*  3 */ { 3, 29, "03aa000700010203" TGK_HEX "05000000071633",
-               { 3, 0xAA, 7, K, 0, 0, TGK, { { 0xFF, 5, [15] = 7 }, 0x1633, 0 }, NO_LINK } },
+               { 3, 0xAA, 7, K, 0, 0, NO_COUNTS TGK, { { 0xFF, 5, [15] = 7 }, 0x1633, 0 }, NO_LINK } },
     /*  4 */ { 2, 29, "02aa000700010203" TGK_HEX "ff3500302001067c0000000080000001" "1633",
-               { 2, 0xAA, 7, K, 0, 0, TGK,
+               { 2, 0xAA, 7, K, 0, 0, NO_COUNTS TGK,
                  { { 0xFF, 0x35, 0, 0x30, 0x20, 1, 6, 0x7c, 0, 0, 0, 0, 0x80, 0, 0, 1 }, 0x1633, 0 }, NO_LINK } },
     /*  5 */ { 2, 29, "02aa000700010203" TGK_HEX "00000000000000000000ffffe0000017" "1633",
-               { 2, 0xAA, 7, K, 0, 0, TGK, { { [10] = 0xFF, [11] = 0xFF, [12] = 0xE0, [15] = 0x17 }, 0x1633, 0 }, NO_LINK } },
-    /*  6 */ { 4, 29, "04ff02", { 4, 0xFF, 0, 0, 0, 2, { 0 }, NO_ADDRESS, NO_LINK } },
-    /*  7 */ { 5, 29, "0500ffff00010203fffe03", { 5, 0, 0xFFFF, K, 0xFFFE, 3, { 0 }, NO_ADDRESS, NO_LINK } },
-    /*  8 */ { 6, 29, "06010007", { 6, 1, 7, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
-    /*  9 */ { 7, 29, "07010007", { 7, 1, 7, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
-    /* 10 */ { 8, 29, "0801", { 8, 1, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
-    /* 11 */ { 9, 29, "0901000702", { 9, 1, 7, 0, 0, 2, { 0 }, NO_ADDRESS, NO_LINK } },
-    /* 12 */ { 9, 29, "0901000001", { 9, 1, 0, 0, 0, 1, { 0 }, NO_ADDRESS, NO_LINK } },
-    /* 13 */ { 10, 29, "0a01", { 10, 1, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
-    /* 14 */ { 11, 29, "0b010007", { 11, 1, 7, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
+               { 2, 0xAA, 7, K, 0, 0, NO_COUNTS TGK, { { [10] = 0xFF, [11] = 0xFF, [12] = 0xE0, [15] = 0x17 }, 0x1633, 0 }, NO_LINK } },
+    /*  6 */ { 4, 29, "04ff02", { 4, 0xFF, 0, 0, 0, 2, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /*  7 */ { 5, 29, "0500ffff00010203fffe03", { 5, 0, 0xFFFF, K, 0xFFFE, 3, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /*  8 */ { 6, 29, "06010007", { 6, 1, 7, 0, 0, 0, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /*  9 */ { 7, 29, "07010007", { 7, 1, 7, 0, 0, 0, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /* 10 */ { 8, 29, "0801", { 8, 1, 0, 0, 0, 0, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /* 11 */ { 9, 29, "0901000702", { 9, 1, 7, 0, 0, 2, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /* 12 */ { 9, 29, "0901000001", { 9, 1, 0, 0, 0, 1, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /* 13 */ { 10, 29, "0a01", { 10, 1, 0, 0, 0, 0, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /* 14 */ { 11, 29, "0b010007", { 11, 1, 7, 0, 0, 0, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
 #if IOTSEC_ACCESS
     /* 15 */ { 12, 28, "0caa00000001" TGK_HEX "cafefffe" "20010db800010002" "0000000000000001" "1634" "01",
-               { 12, 0xAA, 0, 1, 0, 1, TGK, { { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2, [15] = 1 }, 0x1634, 0 },
+               { 12, 0xAA, 0, 1, 0, 1, NO_COUNTS TGK, { { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2, [15] = 1 }, 0x1634, 0 },
                  0xCAFE, 0xFFFE, { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2 } NO_SHARE } },
     /* 16 */ { 12, 28, "0c00ffffffff" TGK_HEX "00010002" "20010db800010002" "20010db8000100030102030405060708" "1634" "00",
-               { 12, 0, 0, 0xFFFFFFFF, 0, 0, TGK, { { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8 }, 0x1634, 0 },
+               { 12, 0, 0, 0xFFFFFFFF, 0, 0, NO_COUNTS TGK, { { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8 }, 0x1634, 0 },
                  1, 2, { 0x20, 1, 0x0D, 0xB8, 0, 1, 0, 2 } NO_SHARE } },
     /* 17, no prefix */ { 12, 28, "0c0000000100" TGK_HEX "00000000" "0000000000000000" "fd000000000000000000000000000001" "0001" "ff",
-               { 12, 0, 0, 0x100, 0, 0xFF, TGK, { { 0xFD, [15] = 1 }, 1, 0 }, 0, 0, { 0 } NO_SHARE } },
+               { 12, 0, 0, 0x100, 0, 0xFF, NO_COUNTS TGK, { { 0xFD, [15] = 1 }, 1, 0 }, 0, 0, { 0 } NO_SHARE } },
     /* 18, zeros begin with zeros */ { 12, 28, "0c0000000001" TGK_HEX "00000000" "0000000000000000" "0000ffffc0000201" "1634" "00",
-               { 12, 0, 0, 1, 0, 0, TGK, { { [10] = 0xFF, [11] = 0xFF, [12] = 0xC0, [14] = 2, [15] = 1 }, 0x1634, 0 },
+               { 12, 0, 0, 1, 0, 0, NO_COUNTS TGK, { { [10] = 0xFF, [11] = 0xFF, [12] = 0xC0, [14] = 2, [15] = 1 }, 0x1634, 0 },
                  0, 0, { 0 } NO_SHARE } },
-    /* 19 */ { 13, 29, "0d07", { 13, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
-    /* 20 */ { 14, 29, "0e07", { 14, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, NO_LINK } },
+    /* 19 */ { 13, 29, "0d07", { 13, 7, 0, 0, 0, 0, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
+    /* 20 */ { 14, 29, "0e07", { 14, 7, 0, 0, 0, 0, NO_COUNTS { 0 }, NO_ADDRESS, NO_LINK } },
 #endif
 #if IOTSEC_PAIRWISE
-    /* 21 */ { 15, 29, "0f0700000000000000000000" "00", { 15, 7, 0, 0, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 0, 0, 0) } },
-    /* 22 */ { 15, 29, "0fff0102030405060708010020", { 15, 0xFF, 0, 0x01020304, 0, 0, { 0 }, NO_ADDRESS,
-                                                       TAIL(0x05060708, 256, 0, 0, 32, 0) } },
-    /* 23 */ { 15, 29, "0f07ffffffff00000000000001", { 15, 7, 0, 0xFFFFFFFF, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 0, 1, 0) } },
-    /* 24 */ { 16, 28, "1007000000010100" "0001" TGK_HEX, { 16, 7, 0, 1, 0, 1, { 0 }, NO_ADDRESS, TAIL(0, 0, 1, 0, 0, 1) } },
-    /* 25 */ { 16, 28, "1007ffffffff0100" "20ff" TGK_HEX TGK_HEX, { 16, 7, 0, 0xFFFFFFFF, 0, 0xFF, { 0 }, NO_ADDRESS,
-                                                                    TAIL(0, 0, 1, 0, 32, 2) } },
-    /* 26, the last one */ { 16, 28, "100700000001ffff" "0000" TGK_HEX, { 16, 7, 0, 1, 0, 0, { 0 }, NO_ADDRESS,
-                                                                         TAIL(0, 0, 255, 255, 0, 1) } },
-    /* 27 */ { 16, 28, "100700000001fffc" "0000" TGK_HEX TGK_HEX TGK_HEX TGK_HEX, { 16, 7, 0, 1, 0, 0, { 0 }, NO_ADDRESS,
-                                                                                   TAIL(0, 0, 255, 252, 0, 4) } },
-    /* 28 */ { 17, 29, "1107000001000001" "0102030405060708", { 17, 7, 0, 0x100, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 0, 1, 1) } },
-    /* 29 */ { 17, 29, "1107ffffffff1e20" TGK_HEX, { 17, 7, 0, 0xFFFFFFFF, 0, 0, { 0 }, NO_ADDRESS, TAIL(0, 0, 0, 30, 32, 2) } },
-    /* 30 */ { 17, 29, "1107000000010020" TGK_HEX TGK_HEX TGK_HEX "0102030405060708", { 17, 7, 0, 1, 0, 0, { 0 }, NO_ADDRESS,
-                                                                                     TAIL(0, 0, 0, 0, 32, 7) } },
+    /* 21 */ { 15, 29, "0f0700000000000000000000" "00",
+               { 15, 7, 0, 0, 0, 0, COUNTS(0, 0, 0, 0) { 0 }, NO_ADDRESS, TAIL(0, 0) } },
+    /* 22 */ { 15, 29, "0fff0102030405060708010020", { 15, 0xFF, 0, 0x01020304, 0, 0, COUNTS(0, 0, 32, 0) { 0 }, NO_ADDRESS,
+                                                       TAIL(0x05060708, 256) } },
+    /* 23 */ { 15, 29, "0f07ffffffff00000000000001",
+               { 15, 7, 0, 0xFFFFFFFF, 0, 0, COUNTS(0, 0, 1, 0) { 0 }, NO_ADDRESS, TAIL(0, 0) } },
+    /* 24 */ { 16, 28, "1007000000010100" "0001" TGK_HEX,
+               { 16, 7, 0, 1, 0, 1, COUNTS(1, 0, 0, 1) { 0 }, NO_ADDRESS, TAIL(0, 0) } },
+    /* 25 */ { 16, 28, "1007ffffffff0100" "20ff" TGK_HEX TGK_HEX,
+               { 16, 7, 0, 0xFFFFFFFF, 0, 0xFF, COUNTS(1, 0, 32, 2) { 0 }, NO_ADDRESS,
+                                                                    TAIL(0, 0) } },
+    /* 26, the last one */ { 16, 28, "100700000001ffff" "0000" TGK_HEX,
+               { 16, 7, 0, 1, 0, 0, COUNTS(255, 255, 0, 1) { 0 }, NO_ADDRESS,
+                                                                         TAIL(0, 0) } },
+    /* 27 */ { 16, 28, "100700000001fffc" "0000" TGK_HEX TGK_HEX TGK_HEX TGK_HEX,
+               { 16, 7, 0, 1, 0, 0, COUNTS(255, 252, 0, 4) { 0 }, NO_ADDRESS,
+                                                                                   TAIL(0, 0) } },
+    /* 28 */ { 17, 29, "1107000001000001" "0102030405060708",
+               { 17, 7, 0, 0x100, 0, 0, COUNTS(0, 0, 1, 1) { 0 }, NO_ADDRESS, TAIL(0, 0) } },
+    /* 29 */ { 17, 29, "1107ffffffff1e20" TGK_HEX,
+               { 17, 7, 0, 0xFFFFFFFF, 0, 0, COUNTS(0, 30, 32, 2) { 0 }, NO_ADDRESS, TAIL(0, 0) } },
+    /* 30 */ { 17, 29, "1107000000010020" TGK_HEX TGK_HEX TGK_HEX "0102030405060708",
+               { 17, 7, 0, 1, 0, 0, COUNTS(0, 0, 32, 7) { 0 }, NO_ADDRESS,
+                                                                                     TAIL(0, 0) } },
 #endif
 };
 
