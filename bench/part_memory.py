@@ -92,9 +92,6 @@ ENGINE = {
                 "forgeries": ["manager.c:on_forgeries"], "keylog": ["manager.c:on_keylog"],
                 "write": ["manager.c:write_group_request"], "parse": ["manager.c:parse_group_request"]},
 }
-# The one function that the call graph has calling itself, by way of the state machine: a held record is opened when its keys are
-# there, by the handler of ClientKeyExchange or ServerHelloDone, and can be neither. Counted twice on the way, not more.
-ONCE = "iotsec_handshake_open_held"
 # And what they stand for in bench/stack.c and bench/registry.c, which are painted.
 PAINTED = {
     "": {"random": "draw", "now_ms": "now_ms", "send": "put", "multicast_join": "listen_to", "multicast_leave": "listen_no_more",
@@ -285,25 +282,24 @@ def deepest(graph, role, entry, painted=False):
     """The worst case of an entry point, and the way there. Ends where a function calls itself."""
     known, open_ = {}, []
 
-    def visit(title, inside):
-        key = (title, inside)
-        if key in known:
-            return known[key]
-        if key in open_:
-            frame.fail("recursion: " + " -> ".join(name for name, _ in open_[open_.index(key):] + [key]))
-        open_.append(key)
+    def visit(title):
+        if title in known:
+            return known[title]
+        if title in open_:
+            frame.fail("recursion: " + " -> ".join(open_[open_.index(title):] + [title]))
+        open_.append(title)
         best = (0, ())
         for callee in sorted(graph.calls.get(title, ()), key=str):
             for one in targets(graph, role, painted, *callee) if isinstance(callee, tuple) else [callee]:
-                if one != "abort" and not (inside and one == ONCE):
-                    best = max(best, visit(one, inside or one == ONCE))
+                if one != "abort":
+                    best = max(best, visit(one))
         open_.pop()
-        known[key] = (best[0] + graph.frames.get(title, 0), (title,) + best[1])
-        return known[key]
+        known[title] = (best[0] + graph.frames.get(title, 0), (title,) + best[1])
+        return known[title]
 
     for title in (entry, entry + "_checked"):
         if title in graph.frames:
-            return visit(title, False)
+            return visit(title)
     return None
 
 
@@ -539,8 +535,7 @@ def document(results):
             "group it keeps a session, a contact and a membership.", "", "### Stack", "",
             "The worst case over the call graph that the compiler writes (`-fcallgraph-info`), with calls through pointers resolved by a list in",
             "bench/part_memory.py; the platform's functions and the application's callbacks add their own. There is no frame of variable",
-            "size. One cycle of calls exists, which the state machine lets pass once: a ClientKeyExchange whose Finished came first",
-            "(`%s`); it is counted so. With AES in hardware:" % ONCE, ""]
+            "size, and no function calls itself, on whatever way. With AES in hardware:", ""]
     entries = [(role, entry) for role in ENTRIES for entry in ENTRIES[role]]
     rows = []
     for role, entry in entries:

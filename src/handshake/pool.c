@@ -82,13 +82,22 @@ static uint32_t hash_path(const struct iotsec_dtls *dtls, const struct iotsec_dt
     return iotsec_table_hash(dtls->hash_seed, path, len);
 }
 
-/* Files a slot under its path, or takes it out. */
-static void file(const struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot,
-                 void (*how)(const struct iotsec_table *t, uint16_t slot, uint32_t hash))
+/* Files a slot, or takes it out. */
+static void file_under(const struct iotsec_table *table, const struct iotsec_dtls_slot *slot, uint32_t hash, bool in)
+{
+    if (in) {
+        iotsec_table_insert(table, number_of(slot), hash);
+    } else {
+        iotsec_table_remove(table, number_of(slot), hash);
+    }
+}
+
+/* The same under its path. */
+static void file(const struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot, bool in)
 {
     struct iotsec_table table = get_table(dtls, pool_of(slot->handle));
 
-    how(&table, number_of(slot), hash_path(dtls, path_of(slot)));
+    file_under(&table, slot, hash_path(dtls, path_of(slot)), in);
 }
 
 static void chain_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
@@ -127,7 +136,7 @@ struct iotsec_dtls_slot *iotsec_slot_new(struct iotsec_dtls *dtls, unsigned pool
         dtls->free_slot[pool] = slot->link.next;
         (*used_of(dtls, pool))++;
         *path_of(slot) = *path;
-        file(dtls, slot, iotsec_table_insert);
+        file(dtls, slot, true);
     }
     return slot;
 }
@@ -213,12 +222,11 @@ typedef char iotsec_cid_is_a_word[IOTSEC_CID_OWN_BYTES == 2 ? 1 : -1];
 #if IOTSEC_HASH_INDEX
 /* Files a session under its Connection ID, or takes it out. Hashed as it is: the IDs are random, and nobody else has chosen
  * them. */
-static void file_cid(const struct iotsec_dtls *dtls, struct iotsec_dtls_session *session,
-                     void (*how)(const struct iotsec_table *t, uint16_t slot, uint32_t hash))
+static void file_cid(const struct iotsec_dtls *dtls, struct iotsec_dtls_session *session, bool in)
 {
     struct iotsec_table cids = get_table(dtls, POOL_CIDS);
 
-    how(&cids, number_of(&session->slot), iotsec_get_u16(session->cid));
+    file_under(&cids, &session->slot, iotsec_get_u16(session->cid), in);
 }
 #endif
 
@@ -226,7 +234,7 @@ void iotsec_cid_insert(struct iotsec_dtls *dtls, struct iotsec_dtls_session *ses
 {
     session->slot.flags |= SESSION_CID;
 #if IOTSEC_HASH_INDEX
-    file_cid(dtls, session, iotsec_table_insert);
+    file_cid(dtls, session, true);
 #else
     (void)dtls;
 #endif
@@ -258,10 +266,10 @@ void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
     unsigned pool = pool_of(slot->handle);
 
 #if IOTSEC_HASH_INDEX
-    file(dtls, slot, iotsec_table_remove);
+    file(dtls, slot, false);
 #if CID_OWN
     if (pool == POOL_SESSIONS && (slot->flags & SESSION_CID) != 0) {
-        file_cid(dtls, (struct iotsec_dtls_session *)(void *)slot, iotsec_table_remove);
+        file_cid(dtls, (struct iotsec_dtls_session *)(void *)slot, false);
     }
 #endif
 #endif
@@ -278,9 +286,9 @@ void iotsec_slot_free(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot)
 void iotsec_slot_move(struct iotsec_dtls *dtls, struct iotsec_dtls_slot *slot, const struct iotsec_dtls_path *path)
 {
 #if IOTSEC_HASH_INDEX
-    file(dtls, slot, iotsec_table_remove);
+    file(dtls, slot, false);
     *path_of(slot) = *path;
-    file(dtls, slot, iotsec_table_insert);
+    file(dtls, slot, true);
 #else
     (void)dtls;
     *path_of(slot) = *path;
