@@ -289,6 +289,32 @@ static void test_bad_pieces(void **state)
     }
 }
 
+/* What a buffer holds from before is not there: a part is no repetition because it says the same. */
+static void test_leftovers(void **state)
+{
+    struct rig_frame piece;
+    size_t turn;
+    size_t j;
+
+    (void)state;
+    begin(PAYLOAD);
+    for (turn = 0; turn <= RIG_BUFFERS; turn++) { /* each buffer once, and then one of them again */
+        bool last = turn == RIG_BUFFERS;
+
+        make_pieces((uint16_t)(77 + turn));
+        for (j = 0; j + 1 < cut.count; j += last ? 2 : 1) {
+            give(j); /* all but the last one; in the end every other one */
+        }
+        if (!last) {
+            rig_run(10000);
+            assert_int_equal(rig_dropped(0), NET_DROP_TIMEOUT);
+        }
+    }
+    make_piece(&piece, 48 + PAYLOAD, 77 + RIG_BUFFERS, 64, 88);
+    give_payload(piece.bytes, piece.len, true);
+    assert_int_equal(rig_dropped(0), NET_DROP_FRAGMENT);
+}
+
 /* A part in the clear belongs to no secured datagram, whatever it says. */
 static void test_plain_pieces(void **state)
 {
@@ -484,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_twice),
         cmocka_unit_test(test_missing),
         cmocka_unit_test(test_bad_pieces),
+        cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_plain_pieces),
         cmocka_unit_test(test_flood_of_beginnings),
         cmocka_unit_test(test_joiners_share),

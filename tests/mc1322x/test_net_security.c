@@ -259,6 +259,14 @@ static void test_same_key_again(void **state)
     assert_int_equal(net_key_install(&rig.nodes[0].net, 1, other_key), NET_OK);
     hand(0, &frame);
     assert_int_equal(rig_dropped(0), NET_DROP_MIC);
+    /* in use as the one before it was */
+    frame = say(0, 1, "under another");
+    assert_int_equal(frame.bytes[21 + 5], 1);
+    hand(1, &frame);
+    assert_int_equal(rig_dropped(1), NET_DROP_MIC);
+    assert_int_equal(net_key_install(&rig.nodes[1].net, 1, other_key), NET_OK);
+    hand(1, &frame);
+    assert_int_equal(rig_heard(1, "under another"), 1);
 }
 
 static void test_many_keys(void **state)
@@ -424,6 +432,19 @@ static void test_counter_spent(void **state)
     rig_member(1);
     assert_int_equal(rig_say(1, &to, "one too many"), NET_ERR_COUNTER_SPENT);
     assert_int_equal(rig.nodes[1].sent_count, 0);
+    /* nor does anybody take it */
+    {
+        uint8_t payload[] = { 0x7E, 0x33, 0xF4, 0x16, 0x33, 0x16, 0x33 };
+        uint8_t bytes[127];
+        uint8_t link[8];
+        size_t len;
+
+        rig_link(0, link);
+        (void)rig_dropped(0);
+        len = rig_make_frame(bytes, 1, link, rig_key, 1, NET_ENC_MIC_32, UINT32_MAX, payload, sizeof payload);
+        rig_give(0, bytes, len);
+        assert_int_equal(rig_dropped(0), NET_DROP_REPLAY);
+    }
 }
 
 /* What waits in a buffer needs counters too. */
