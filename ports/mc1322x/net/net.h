@@ -20,8 +20,8 @@
  * have to come with growing counters. That memory is in RAM: after a restart a recorded frame of somebody whom we have not
  * heard since is taken once; what it carries is for DTLS to judge.
  *
- * All times are milliseconds modulo 2^32. One context belongs to one thread. Callbacks may call net_send and nothing else
- * here, but `received` may call everything except net_frame and net_poll.
+ * All times are milliseconds modulo 2^32. One context belongs to one thread. `received` may call everything here except
+ * net_init, net_wipe, net_frame and net_poll; the other callbacks may call nothing.
  */
 #ifndef MC1322X_NET_H
 #define MC1322X_NET_H
@@ -40,7 +40,10 @@
 #define NET_INTERFACE 1u        /* struct iotsec_addr's interface of link-local and multicast addresses */
 #define NET_NO_SHORT_ADDRESS 0xFFFEu
 
-/* Sizes for a device in a domain of 32; together with struct net they take 2.5 KB on a 32-bit machine. */
+/*
+ * Sizes for a device; together with struct net they take 2.5 KB on a 32-bit machine. A neighbour is whoever may be in radio
+ * range, and a manager needs a route for each device: of a domain of 32 in one room, 33 neighbours and 32 routes, 400 bytes more.
+ */
 #define NET_DEFAULT_DATAGRAM 400u
 #define NET_DEFAULT_BUFFERS 3u
 #define NET_DEFAULT_NEIGHBOURS 24u
