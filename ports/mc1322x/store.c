@@ -144,7 +144,8 @@ static bool put_word(uint32_t at, uint32_t word)
 static bool get_pair(uint32_t at, uint32_t *value)
 {
     *value = get_word(at);
-    return get_word(at + 4) == ~*value;
+    /* all the same is what overwriting makes of a pair of which one word takes nothing */
+    return get_word(at + 4) == ~*value && *value != 0 && *value != ERASED;
 }
 
 static bool put_pair(uint32_t at, uint32_t value)

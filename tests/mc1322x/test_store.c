@@ -632,6 +632,12 @@ static void passes_over_worn_places(void **state)
         for (i = 0; i < 4u << seed % 8; i++) {
             flash.stuck_1[rnd(BYTES)] |= (uint8_t)(1u << rnd(8));
         }
+        for (i = 0; i < seed % 5 * 20; i++) { /* words that take nothing at all */
+            memset(flash.stuck_1 + 4 * rnd(BYTES / 4), 0xFF, 4);
+        }
+        if (seed % 3 == 0) { /* a sector that takes no record where it begins */
+            memset(flash.stuck_1 + rnd(FLASH_STORE_SECTORS) * SECTOR + 16, 0xFF, 1000);
+        }
         assert_true(open_cut(0));
         for (i = 0; i < 1500; i++) {
             if (!change()) {
@@ -650,7 +656,7 @@ static void passes_over_worn_places(void **state)
         check_all("worn, at the end");
     }
     assert_true(skipped > 400);
-    assert_true(refused < 24 * 1500 / 50);
+    assert_true(refused < 150); /* of 36 000: a sector that is worn where it begins is given up, not tried again and again */
 }
 
 /* A write that is done and reads back wrong, once: nothing of it may be taken for a record some day. */
@@ -740,7 +746,7 @@ static void tells_of_corruption(void **state)
         }
         before = flash;
         do {
-            at = rnd(BYTES);
+            at = rnd(20) == 0 ? rnd(FLASH_STORE_SECTORS) * SECTOR + rnd(16) : rnd(BYTES);
         } while (flash.byte[at] == 0xFF && rnd(8) != 0);
         flash.byte[at] ^= (uint8_t)(1 + rnd(255));
         if (rnd(3) != 0) {
@@ -787,6 +793,57 @@ static void tells_of_corruption(void **state)
     assert_in_range(unharmed, 200, 2900);
 }
 
+static size_t find_record(unsigned slot, unsigned len)
+{
+    uint32_t head = (slot + 1) << 9 | len;
+    size_t at;
+
+    head |= ~head << 16;
+    for (at = 0; at < BYTES; at += 4) {
+        if (memcmp(flash.byte + at, &head, sizeof head) == 0) {
+            return at;
+        }
+    }
+    fail();
+    return 0;
+}
+
+/*
+ * A record is ruined, both head and commit word, and its value looks like the heads of others. Those behind it are found; a bad
+ * one among them is known as such.
+ */
+static void finds_the_way_behind_a_ruin(void **state)
+{
+    uint32_t like_heads[64];
+    uint8_t value[40];
+    uint8_t out[STORE_VALUE_MAX];
+    unsigned slot;
+    size_t at;
+
+    (void)state;
+    reset(1300, 1, 1);
+    assert_true(open_cut(0));
+    for (slot = 0; slot < 64; slot++) {
+        like_heads[slot] = (3u + 1) << 9 | 200;
+        like_heads[slot] |= ~like_heads[slot] << 16;
+    }
+    assert_int_equal(store_write(5, (const uint8_t *)like_heads, sizeof like_heads), 0);
+    for (slot = 6; slot < 20; slot++) {
+        assert_int_equal(store_write((uint16_t)slot, memset(value, (int)slot, sizeof value), sizeof value), 0);
+    }
+    at = find_record(5, sizeof like_heads);
+    flash.byte[at] ^= 0x40;
+    flash.byte[at + 8 + sizeof like_heads] ^= 0x40;
+    flash.byte[find_record(6, sizeof value) + 10] ^= 1;
+    assert_true(open_cut(0));
+    assert_int_equal(store_read(3, out, sizeof out), 0);
+    assert_int_equal(store_read(6, out, sizeof out), STORE_ERR_DAMAGED);
+    for (slot = 7; slot < 20; slot++) {
+        assert_int_equal(store_read((uint16_t)slot, out, sizeof out), sizeof value);
+        assert_memory_equal(out, memset(value, (int)slot, sizeof value), sizeof value);
+    }
+}
+
 /* Another program's data, or noise: there is nothing in it, and it is used. */
 static void begins_anew_on_foreign_content(void **state)
 {
@@ -825,6 +882,7 @@ int main(void)
         cmocka_unit_test(believes_a_refusal),
         cmocka_unit_test(does_without_sectors_that_do_not_erase),
         cmocka_unit_test(tells_of_corruption),
+        cmocka_unit_test(finds_the_way_behind_a_ruin),
         cmocka_unit_test(begins_anew_on_foreign_content),
     };
 
