@@ -427,7 +427,7 @@ static void sector_retire(unsigned sector)
 struct tail {
     struct record record; /* if `whole` */
     bool whole;
-    uint32_t stray;       /* a word that makes no sense; 0: none */
+    uint32_t stray;       /* or else a word that makes no sense; 0: none */
 };
 
 /* Enters what is in a sector of the log, and sets store.end behind it. */
@@ -461,7 +461,7 @@ static void sector_scan(unsigned sector, struct tail *tail)
             tail->stray = 0;
             lost = false;
         } else {
-            tail->stray = word != 0 ? base + at : 0;
+            tail->stray = base + at; /* a zero too: it may be half of one */
             lost = lost || !is_void(word);
             at += 4;
             found = found && !record->by_head; /* both head and value are bad, but its commit word tells whose they were */
