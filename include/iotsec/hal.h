@@ -167,12 +167,6 @@ int iotsec_addr_is_multicast(const struct iotsec_addr *addr);
 #if defined(IOTSEC_WITH_MBEDTLS) || defined(DOXYGEN)
 /** Crypto operations over mbedTLS' own interface (2.28 and 3.x): no heap, no globals. The default. */
 extern const struct iotsec_crypto iotsec_crypto_mbedtls;
-/**
- * The fastest of them on this machine: on x86-64 processors with instructions for AES these, with mbedTLS' SHA-256;
- * elsewhere iotsec_crypto_mbedtls. No heap, no globals either.
- * @return constant operations. Re-entrant.
- */
-const struct iotsec_crypto *iotsec_crypto_host(void);
 #endif
 #if defined(IOTSEC_WITH_PSA) || defined(DOXYGEN)
 /**

@@ -39,7 +39,7 @@ union control {
 const struct iotsec_crypto *port_crypto(void)
 {
 #if defined(IOTSEC_WITH_MBEDTLS)
-    return iotsec_crypto_host();
+    return &iotsec_crypto_mbedtls;
 #else
     return psa_crypto_init() == PSA_SUCCESS ? &iotsec_crypto_psa : NULL;
 #endif

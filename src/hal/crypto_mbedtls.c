@@ -7,8 +7,6 @@
 #include <mbedtls/sha256.h>
 #include <mbedtls/version.h>
 
-#include "hal/aes_x86.h"
-
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
 #define mbedtls_sha256_starts mbedtls_sha256_starts_ret
 #define mbedtls_sha256_update mbedtls_sha256_update_ret
@@ -93,22 +91,5 @@ const struct iotsec_crypto iotsec_crypto_mbedtls = {
     aes_start,    aes_encrypt,   aes_done,     sha256_start, sha256_update,
     sha256_clone, sha256_finish, sha256_abort, NULL,
 };
-
-#if IOTSEC_AES_X86
-static const struct iotsec_crypto with_aes_x86 = {
-    iotsec_aes_x86_start, iotsec_aes_x86_encrypt, iotsec_aes_x86_done, sha256_start, sha256_update,
-    sha256_clone,         sha256_finish,          sha256_abort,        iotsec_aes_x86_ccm_step,
-};
-#endif
-
-const struct iotsec_crypto *iotsec_crypto_host(void)
-{
-#if IOTSEC_AES_X86
-    if (iotsec_aes_x86_usable()) {
-        return &with_aes_x86;
-    }
-#endif
-    return &iotsec_crypto_mbedtls;
-}
 
 #endif

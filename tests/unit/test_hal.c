@@ -668,17 +668,11 @@ static void hashes_survive_failures(void **state)
 
 int main(void)
 {
-    static struct test_provider providers[3];
+    static struct test_provider providers[2];
     size_t count = test_providers(providers);
     int failed = 0;
     size_t i;
 
-#if defined(IOTSEC_WITH_MBEDTLS)
-    if (iotsec_crypto_host() != &iotsec_crypto_mbedtls) {
-        providers[count].name = "host";
-        providers[count++].crypto = iotsec_crypto_host();
-    }
-#endif
     for (i = 0; i < count; i++) {
         const struct CMUnitTest tests[] = {
             cmocka_unit_test_prestate(ccm_answers, &providers[i]),
