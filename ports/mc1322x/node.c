@@ -18,11 +18,16 @@
 
 struct node node;
 
+/* What either application sends at most, 300 bytes, with its headers; a manager knows the way to 32 devices. */
+#define DATAGRAM_BYTES 352u
+#define NEIGHBOURS (IMAGE_MANAGER ? 33u : NET_DEFAULT_NEIGHBOURS)
+#define ROUTES (IMAGE_MANAGER ? 32u : NET_DEFAULT_ROUTES)
+
 static node_received *take;
 static struct net_buffer buffers[NET_DEFAULT_BUFFERS];
-static uint8_t datagrams[NET_DEFAULT_BUFFERS * NET_DEFAULT_DATAGRAM];
-static struct net_neighbour neighbours[NET_DEFAULT_NEIGHBOURS];
-static struct net_route routes[NET_DEFAULT_ROUTES];
+static uint8_t datagrams[NET_DEFAULT_BUFFERS * DATAGRAM_BYTES];
+static struct net_neighbour neighbours[NEIGHBOURS];
+static struct net_route routes[ROUTES];
 static struct net_originator originators[NET_DEFAULT_ORIGINATORS];
 static struct net_group groups[NET_DEFAULT_GROUPS];
 static struct net_config net_config;
@@ -193,10 +198,10 @@ void node_start(const struct provision *provision, uint16_t port, node_received 
     net_config.routes = routes;
     net_config.originators = originators;
     net_config.groups = groups;
-    net_config.datagram_size = NET_DEFAULT_DATAGRAM;
+    net_config.datagram_size = DATAGRAM_BYTES;
     net_config.buffer_count = NET_DEFAULT_BUFFERS;
-    net_config.neighbour_count = NET_DEFAULT_NEIGHBOURS;
-    net_config.route_count = NET_DEFAULT_ROUTES;
+    net_config.neighbour_count = NEIGHBOURS;
+    net_config.route_count = ROUTES;
     net_config.originator_count = NET_DEFAULT_ORIGINATORS;
     net_config.group_count = NET_DEFAULT_GROUPS;
     net_config.level = NET_ENC_MIC_64;
