@@ -52,7 +52,8 @@ static void cipher(const struct node *node, const uint32_t in[4], uint32_t out[4
     mbedtls_aes_context context;
 
     for (unsigned i = 0; i < 4; i++) {
-        key[i] = (node->aes.running & NORMAL_MODE) != 0 ? node->aes.key[i] : (uint32_t)world_random(node->seed, i, 0x626f6f74, 0);
+        key[i] = (node->aes.running & NORMAL_MODE) != 0 ? node->aes.key[i]
+                                                        : (uint32_t)world_random(node->seed, i, 0x626f6f74, 0);
     }
     unpack(raw, key);
     unpack(block, in);
@@ -159,7 +160,8 @@ static uint32_t asm_read(struct node *node, uint32_t offset, unsigned size)
     case 0x3: return aes->ctr_result[word];
     case 0x4: return aes->cbc_result[word];
     case 0x5:
-        return offset == CONTROL1 ? aes->control1 : offset == STATUS ? (aes->done ? DONE : 0) | (aes->tested ? TEST_PASS : 0) : 0;
+        return offset == CONTROL1 ? aes->control1
+               : offset == STATUS ? (aes->done ? DONE : 0) | (aes->tested ? TEST_PASS : 0) : 0;
     default: return 0; /* keys and MAC go in only */
     }
 }

@@ -232,9 +232,9 @@ static uint32_t crm_read(struct node *node, uint32_t offset, unsigned size)
 static void cop_start(struct node *node)
 {
     struct crm *crm = &node->crm;
+    uint64_t time = ((crm->reg[COP_CNTL / 4] >> 8 & 0x7f) + 1) * (uint64_t)COP_STEP;
 
-    crm->cop_at = (crm->reg[COP_CNTL / 4] & 1) == 0 ? EMU_NEVER
-                                                    : node->now + ((crm->reg[COP_CNTL / 4] >> 8 & 0x7f) + 1) * (uint64_t)COP_STEP;
+    crm->cop_at = (crm->reg[COP_CNTL / 4] & 1) == 0 ? EMU_NEVER : node->now + time;
 }
 
 static void crm_write(struct node *node, uint32_t offset, unsigned size, uint32_t value)

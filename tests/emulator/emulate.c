@@ -8,7 +8,8 @@
 
 static int usage(void)
 {
-    fputs("usage: emulate [--folder DIR] [--pcap FILE] [--keys FILE] [--seed N] [--jobs N] [--set NAME=VALUE]... [--quiet] SCENARIO\n"
+    fputs("usage: emulate [--folder DIR] [--pcap FILE] [--keys FILE] [--seed N] [--jobs N]\n"
+          "               [--set NAME=VALUE]... [--quiet] SCENARIO\n"
           "  --folder  where the scenario's flash files are\n"
           "  --pcap    writes what was on the air\n"
           "  --keys    writes the AES keys that the boards use: one of them opens the frames in the capture\n"

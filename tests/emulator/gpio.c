@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Pins. An output changes only where its direction says so; the UART's bytes reach the wire only through pins that are its own. */
+/* Pins. An output changes only where its direction says so; the UART reaches the wire only through pins that are its own. */
 #include "emulator.h"
 
 #include <string.h>

@@ -4,9 +4,9 @@
  *
  * An action is started by CONTROL and ends with ACPL and a code. The receiver is single shot, deaf unless it is posted, and
  * deaf with a receive length of 0; after a wrong checksum or a filtered frame it stands too. Between an action's end and
- * the next action there has to be an abort and, three clocks later, a nop. The byte behind the frame control is TXSEQNR's, as it
- * was when DMATX was written. A buffer that changes while it is being sent, a register touched with the clock off or an action
- * on top of another ends the run: nobody knows what the chip does then.
+ * the next action there has to be an abort and, three clocks later, a nop. The byte behind the frame control is TXSEQNR's, as
+ * it was when DMATX was written. A buffer that changes while it is being sent, a register touched with the clock off or an
+ * action on top of another ends the run: nobody knows what the chip does then.
  */
 #include "emulator.h"
 
@@ -137,10 +137,11 @@ static bool has_ack_request(const uint8_t *frame, unsigned len)
 static void send(struct node *node)
 {
     struct maca *maca = &node->maca;
-    uint32_t len = maca->reg[TXLEN / 4] & 0x7f, from = maca->reg[DMATX / 4], extra = (maca->control & CONTROL_NOFC) != 0 ? 0 : 2;
+    uint32_t len = maca->reg[TXLEN / 4] & 0x7f, room = maca->reg[TXLEN / 4] >> 16 & 0x7f, from = maca->reg[DMATX / 4];
+    uint32_t extra = (maca->control & CONTROL_NOFC) != 0 ? 0 : 2;
     uint16_t fcs;
 
-    if (len < 3 + extra || !node_in_ram(from, len - extra) || !node_in_ram(maca->reg[DMARX / 4], 1 + (maca->reg[TXLEN / 4] >> 16 & 0x7f))) {
+    if (len < 3 + extra || !node_in_ram(from, len - extra) || !node_in_ram(maca->reg[DMARX / 4], 1 + room)) {
         complete(node, CODE_DMA);
         return;
     }
@@ -365,7 +366,8 @@ static void start(struct node *node, uint32_t control)
         return;
     }
     if (maca->needs_abort || maca->needs_nop) {
-        node_fail(node, "MACA action %u started without %s after the last one", control & 7, maca->needs_abort ? "an abort" : "a nop");
+        node_fail(node, "MACA action %u started without %s after the last one", control & 7,
+                  maca->needs_abort ? "an abort" : "a nop");
         return;
     }
     if ((control & 7) == 2 || (control & 7) == 5 || (control >> 3 & 3) > 1 || (control >> 7 & 1) != 0) {
@@ -418,7 +420,8 @@ static void advance_action(struct node *node)
         break;
     case MACA_MEASURING:
         busy = air_busy(node->world, node, node->now - TIME_CCA, node->now);
-        maca->reg[EDVALUE / 4] = (busy ? 0x60u : 0x10u) + (uint32_t)(world_random(node->seed, maca->actions, 0x6564, node->count.boots) & 7);
+        maca->reg[EDVALUE / 4] = (busy ? 0x60u : 0x10u) +
+                                 (uint32_t)(world_random(node->seed, maca->actions, 0x6564, node->count.boots) & 7);
         complete(node, CODE_OK);
         break;
     case MACA_SENDING:

@@ -63,6 +63,8 @@ static void adc_reset(struct node *node)
 
 static uint32_t adc_read(struct node *node, uint32_t offset, unsigned size)
 {
+    uint32_t noise;
+
     if (size != 2 || offset >= sizeof node->adc) {
         node_fail(node, "ADC +%02x read with %u bytes: it has 16-bit registers", offset, size);
         return 0;
@@ -70,7 +72,8 @@ static uint32_t adc_read(struct node *node, uint32_t offset, unsigned size)
     switch (offset) {
     case 0x20: /* battery or reference: a level, and some bits of noise */
         node->effects++;
-        return (node->adc[0x18 / 2] & 1) == 0 ? 0 : 0x8000u | (0x640u + (uint32_t)(world_random(node->seed, node->adc_reads++, 0x616463, node->count.boots) & 7));
+        noise = (uint32_t)world_random(node->seed, node->adc_reads++, 0x616463, node->count.boots) & 7;
+        return (node->adc[0x18 / 2] & 1) == 0 ? 0 : 0x8000u | (0x640u + noise);
     case 0x24:
         return (node->adc[0x18 / 2] & 1) == 0 ? 0x20 : 4;
     default:

@@ -514,9 +514,12 @@ static void open_engine(struct node *node)
         (error = uc_hook_add(node->uc, &hook, UC_HOOK_INTR, HOOK(on_exception), node, 1, 0)) != UC_ERR_OK) {
         die("hooks", error);
     }
-    if (node->world->strict && (error = uc_hook_add(node->uc, &hook, UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, HOOK(on_access),
-                                                    node, (uint64_t)RAM_BASE, (uint64_t)(RAM_BASE + RAM_SIZE - 1))) != UC_ERR_OK) {
-        die("hook", error);
+    if (node->world->strict) {
+        error = uc_hook_add(node->uc, &hook, UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, HOOK(on_access), node, (uint64_t)RAM_BASE,
+                            (uint64_t)(RAM_BASE + RAM_SIZE - 1));
+        if (error != UC_ERR_OK) {
+            die("hook", error);
+        }
     }
 }
 
@@ -571,8 +574,9 @@ static void boot(struct node *node)
 static void enter(struct node *node, uint32_t mode, uint32_t vector, uint32_t back)
 {
     uint32_t cpsr = reg(node, UC_ARM_REG_CPSR);
+    uint32_t off = CPSR_IRQ_OFF | (mode == MODE_FIQ ? CPSR_FIQ_OFF : 0);
 
-    set_reg(node, UC_ARM_REG_CPSR, (cpsr & ~(0x1fu | CPSR_THUMB)) | CPSR_IRQ_OFF | (mode == MODE_FIQ ? CPSR_FIQ_OFF : 0) | mode);
+    set_reg(node, UC_ARM_REG_CPSR, (cpsr & ~(0x1fu | CPSR_THUMB)) | off | mode);
     set_reg(node, UC_ARM_REG_SPSR, cpsr);
     set_reg(node, UC_ARM_REG_LR, back);
     set_reg(node, UC_ARM_REG_PC, RAM_BASE + vector);
@@ -646,6 +650,7 @@ void node_run(struct node *node, uint64_t until)
 {
     while (node->now < until) {
         uint64_t next;
+        uint32_t pc;
         uc_err error;
 
         if (node->failed) {
@@ -698,7 +703,8 @@ void node_run(struct node *node, uint64_t until)
         interrupts(node);
         watch(node);
         node->deadline = next < until ? next : until;
-        error = uc_emu_start(node->uc, (reg(node, UC_ARM_REG_PC) & ~1u) | (reg(node, UC_ARM_REG_CPSR) >> 5 & 1u), 0xfffffff0u, 0, 0);
+        pc = (reg(node, UC_ARM_REG_PC) & ~1u) | (reg(node, UC_ARM_REG_CPSR) >> 5 & 1u);
+        error = uc_emu_start(node->uc, pc, 0xfffffff0u, 0, 0);
         if (error != UC_ERR_OK) {
             exception(node, error);
         }

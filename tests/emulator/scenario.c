@@ -7,7 +7,7 @@
  *     seed 7                          strict on|off    wait4irq on|off    monitor on|off    pcap FILE
  *     node NAME FILE                  a node with this flash (128 KiB); off until it is powered
  *     image NAME FILE                 the same from a bare image, the header is put in front
- *     link A B [none] [loss 20] [corrupt 1] [mangle 1] [delay 300us] [lqi 90]     both ways; `link A > B` one way; B or A may be *
+ *     link A B [none] [loss 20] [corrupt 1] [mangle 1] [delay 300us] [lqi 90]     both ways; `link A > B` one way; * is all
  *     link air B ...                  what is injected
  *     power NAME on|off|cycle
  *     run 5s
@@ -27,9 +27,9 @@
  *     mark NAME, counters NAME        what happened since the mark; older lines are forgotten
  *     room NAME BYTES                 so much RAM in one piece was never written
  *     say "text"
- *     every-cut NAME [most N]         from here to `cuts-done`: at each of the node's flash operations the power is cut before it, in
- *       ...                           the middle of it and after it, each in a copy of the whole world. The node is
- *     end                           switched on again and the commands up to `end` have to succeed.
+ *     every-cut NAME [most N]         from here to `cuts-done`: at each of the node's flash operations the power is cut before
+ *       ...                           it, in the middle of it and after it, each in a copy of the whole world. The node is
+ *     end                             switched on again and the commands up to `end` have to succeed.
  *     cuts-done
  */
 #include "emulator.h"
@@ -687,8 +687,8 @@ static void print_counters(struct scenario *scenario, const struct node *node)
 
 #define SINCE(member) (unsigned long long)(now.member - mark->member)
     world_say(scenario->world, node, scenario->world->now,
-              "in %llu.%03llu s: %llu instructions, idle %llu.%01llu %%, %llu interrupts; sent %llu frames %llu bytes (of these "
-              "acknowledgements %llu), received %llu frames %llu bytes; faded %llu, corrupted %llu, collided %llu, "
+              "in %llu.%03llu s: %llu instructions, idle %llu.%01llu %%, %llu interrupts; sent %llu frames %llu bytes (of "
+              "these acknowledgements %llu), received %llu frames %llu bytes; faded %llu, corrupted %llu, collided %llu, "
               "filtered %llu, deaf %llu; flash %llu writes %llu bytes %llu erases",
               (unsigned long long)(time / EMU_S), (unsigned long long)(time % EMU_S / EMU_MS), SINCE(instructions),
               SINCE(idle) * 100 / (time == 0 ? 1 : time), SINCE(idle) * 1000 / (time == 0 ? 1 : time) % 10, SINCE(interrupts),
@@ -728,8 +728,8 @@ static int do_measure(struct scenario *scenario, const struct command *command)
             world_say(scenario->world, node, scenario->world->now, "image of %u bytes; %u bytes of RAM from %08x never written",
                       node->image_size, len, start);
             if (len < least) {
-                world_fail(scenario->world, "line %u: %s has %u bytes of RAM to spare, not %llu", command->line, node->name, len,
-                           (unsigned long long)least);
+                world_fail(scenario->world, "line %u: %s has %u bytes of RAM to spare, not %llu", command->line, node->name,
+                           len, (unsigned long long)least);
                 return 1;
             }
         }
@@ -863,8 +863,9 @@ static int do_cuts_done(struct scenario *scenario)
         }
         fclose(child->story);
     }
-    world_say(scenario->world, scenario->cut_node, scenario->world->now, "%llu flash operations, %u power cuts, %u not recovered",
-              (unsigned long long)scenario->cut_seen, scenario->child_count, bad);
+    world_say(scenario->world, scenario->cut_node, scenario->world->now,
+              "%llu flash operations, %u power cuts, %u not recovered", (unsigned long long)scenario->cut_seen,
+              scenario->child_count, bad);
     if (bad > 0 || scenario->child_count == 0) {
         world_fail(scenario->world, bad > 0 ? "%u power cuts were not recovered from" : "there was nothing to cut (%u)", bad);
     }
@@ -897,7 +898,8 @@ static int execute_one(struct scenario *scenario, unsigned at)
     } table[] = {
         {"expect", do_expect}, {"never", do_never}, {"absent", do_never}, {"fails", do_fails}, {"node", do_node},
         {"image", do_node}, {"link", do_link}, {"power", do_power}, {"type", do_type}, {"flood", do_flood},
-        {"break", do_break}, {"cut", do_cut}, {"worn", do_worn}, {"flip", do_flip}, {"erased", do_erased}, {"inject", do_inject},
+        {"break", do_break}, {"cut", do_cut}, {"worn", do_worn}, {"flip", do_flip}, {"erased", do_erased},
+        {"inject", do_inject},
         {"mark", do_measure}, {"counters", do_measure}, {"room", do_measure}, {"secured", do_measure},
         {"exceptions", do_measure}, {"strict", do_switch}, {"wait4irq", do_switch}, {"monitor", do_switch},
     };
@@ -1002,8 +1004,9 @@ int scenario_run(const char *path, const struct scenario_options *options, FILE 
         air_totals(scenario->world, &frames, &bytes);
         fprintf(out, "%s: %s, %llu.%03llu s of virtual time, %llu frames with %llu bytes on the air%s%s\n", path,
                 result == 0 ? "ok" : "FAILED", (unsigned long long)(scenario->world->now / EMU_S),
-                (unsigned long long)(scenario->world->now % EMU_S / EMU_MS), (unsigned long long)frames, (unsigned long long)bytes,
-                scenario->world->failed ? ": " : "", scenario->world->failed ? scenario->world->failure : "");
+                (unsigned long long)(scenario->world->now % EMU_S / EMU_MS), (unsigned long long)frames,
+                (unsigned long long)bytes, scenario->world->failed ? ": " : "",
+                scenario->world->failed ? scenario->world->failure : "");
         world_free(scenario->world);
     }
     for (unsigned i = 0; i < scenario->nevers; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Four timers: counting up from the chip's clock to COMP1, the one use that the documents describe well. 16-bit accesses only. */
+/* Four timers: counting up from the chip's clock to COMP1, the one use that is described well. 16-bit accesses only. */
 #include "emulator.h"
 
 #include <string.h>

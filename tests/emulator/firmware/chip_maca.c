@@ -428,10 +428,12 @@ static void listen_for_long(void)
 }
 
 const struct chip_case chip_cases[] = {
-    {"clock-off", clock_off}, {"not-set-up", not_set_up}, {"no-table", no_table}, {"not-trimmed", not_trimmed}, {"send", send_one}, {"send-two", send_two},
+    {"clock-off", clock_off}, {"not-set-up", not_set_up}, {"no-table", no_table}, {"not-trimmed", not_trimmed},
+    {"send", send_one}, {"send-two", send_two},
     {"receive", receive}, {"receive-once", receive_once}, {"receive-both", receive_both}, {"receive-no-room", receive_no_room},
     {"receive-other-channel", receive_other_channel}, {"receive-filtered", receive_filtered},
-    {"receive-acknowledging", receive_acknowledging}, {"receive-hasty", receive_hasty}, {"send-acknowledged", send_acknowledged},
+    {"receive-acknowledging", receive_acknowledging}, {"receive-hasty", receive_hasty},
+    {"send-acknowledged", send_acknowledged},
     {"no-abort", no_abort}, {"on-top", on_top}, {"scribble", scribble}, {"sequence-late", sequence_late},
     {"receive-sequence", receive_sequence}, {"bad-dma", bad_dma}, {"jam", jam}, {"jam-blindly", jam_blindly},
     {"random", random_numbers}, {"soft-timeout", soft_timeout}, {"watchdog-clock", watchdog_clock},
