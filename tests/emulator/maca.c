@@ -286,7 +286,6 @@ void maca_receive(struct node *node, const uint8_t *psdu, unsigned len, bool fcs
     node_kick(node);
     if (maca->action == MACA_AWAITING_ACK) {
         if (fcs_right && len == 5 && (psdu[0] & 7) == 2 && psdu[2] == maca->ack_sequence && store(node, psdu, len, &stored)) {
-            node->count.ack_frames++;
             complete(node, CODE_OK);
         }
         return;
