@@ -331,6 +331,8 @@ static inline struct iotsec_dtls_handshake *iotsec_handshake_find(const struct i
                                                                     is_server ? ROLE_SERVER : ROLE_CLIENT);
 }
 
+/* The oldest half-open handshake of an address that has proved nothing, or NULL: of all, or behind one relay. */
+struct iotsec_dtls_handshake *iotsec_handshake_victim(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *relay);
 /* Whether a hello would get no slot, with a cookie neither. */
 bool iotsec_handshakes_full(const struct iotsec_dtls *dtls);
 struct iotsec_dtls_handshake *iotsec_handshake_get(const struct iotsec_dtls *dtls, iotsec_dtls_handle handle);

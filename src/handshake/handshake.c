@@ -60,8 +60,7 @@ static bool is_behind(const struct iotsec_dtls_handshake *hs, const struct iotse
 #endif
 }
 
-/* The oldest half-open handshake of an address that has proved nothing, or NULL. Of all, or behind one relay. */
-static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *relay)
+struct iotsec_dtls_handshake *iotsec_handshake_victim(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *relay)
 {
     struct iotsec_dtls_handshake *oldest = NULL;
     uint16_t i;
@@ -80,7 +79,7 @@ static struct iotsec_dtls_handshake *search_victim(const struct iotsec_dtls *dtl
 
 bool iotsec_handshakes_full(const struct iotsec_dtls *dtls)
 {
-    return dtls->handshakes_used == dtls->config->handshake_count && search_victim(dtls, NULL) == NULL;
+    return dtls->handshakes_used == dtls->config->handshake_count && iotsec_handshake_victim(dtls, NULL) == NULL;
 }
 #endif
 
@@ -92,7 +91,7 @@ struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, con
 
 #if IOTSEC_DTLS_SERVER
     if (role == ROLE_SERVER && iotsec_relay_full(dtls, path)) {
-        hs = replace ? search_victim(dtls, path) : NULL;
+        hs = replace ? iotsec_handshake_victim(dtls, path) : NULL;
         if (hs == NULL) {
             return NULL;
         }
@@ -102,7 +101,7 @@ struct iotsec_dtls_handshake *iotsec_handshake_new(struct iotsec_dtls *dtls, con
     slot = IOTSEC_PAIRWISE && role == ROLE_SERVER && iotsec_servers_full(dtls) ? NULL
                                                                                  : iotsec_slot_new(dtls, POOL_HANDSHAKES, path);
 #if IOTSEC_DTLS_SERVER
-    if (slot == NULL && replace && (hs = search_victim(dtls, NULL)) != NULL) {
+    if (slot == NULL && replace && (hs = iotsec_handshake_victim(dtls, NULL)) != NULL) {
         iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
         slot = iotsec_slot_new(dtls, POOL_HANDSHAKES, path); /* unless the application has taken it */
     }

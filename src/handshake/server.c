@@ -15,6 +15,8 @@
 
 /* As many handshakes, and a sixteenth of the slots, are begun at a time by a server that has enough to do. */
 #define BUSY_HANDSHAKES 4u
+/* One of them that has been half open for so long may be nobody's. */
+#define IDLE_MS 8000u
 /* A hello's record sequence is the first one of ours: room has to be left above it. */
 #define HELLO_SEQUENCE_MAX 0xFFFF0000u
 
@@ -98,6 +100,19 @@ static bool is_busy(const struct iotsec_dtls *dtls)
     return dtls->first_wait != 0 && dtls->half_open > BUSY_HANDSHAKES + dtls->config->handshake_count / 16;
 }
 
+/* Of a busy server's handshakes, one whose place is better given to somebody who answers a cookie: whoever only writes
+ * addresses into hellos would else keep everybody out. */
+static struct iotsec_dtls_handshake *find_idle(const struct iotsec_dtls *dtls)
+{
+    struct iotsec_dtls_handshake *hs = iotsec_handshake_victim(dtls, NULL);
+    uint32_t age = iotsec_value_or(dtls->config->half_open_timeout_ms, IOTSEC_HALF_OPEN_TIMEOUT_MS);
+
+    if (hs != NULL) {
+        age -= iotsec_time_left(iotsec_dtls_now(dtls), hs->ends_at);
+    }
+    return age >= IDLE_MS ? hs : NULL;
+}
+
 static bool cookie_due(const struct iotsec_dtls *dtls, const struct iotsec_dtls_path *from)
 {
     const struct iotsec_dtls_config *config = dtls->config;
@@ -110,8 +125,9 @@ static bool cookie_due(const struct iotsec_dtls *dtls, const struct iotsec_dtls_
     }
     /* Whatever the policy: nobody who only writes a peer's address into a datagram may disturb what we
      * have with that peer, or what others have begun. */
-    return iotsec_servers_full(dtls) || iotsec_relay_full(dtls, from) || iotsec_session_find(dtls, from) != NULL ||
-           iotsec_handshake_find(dtls, from, true) != NULL || iotsec_handshake_find(dtls, from, false) != NULL;
+    return is_busy(dtls) || iotsec_servers_full(dtls) || iotsec_relay_full(dtls, from) ||
+           iotsec_session_find(dtls, from) != NULL || iotsec_handshake_find(dtls, from, true) != NULL ||
+           iotsec_handshake_find(dtls, from, false) != NULL;
 }
 
 /* C <- S  HelloVerifyRequest: version, cookie. message_seq 0, the hello's record sequence. */
@@ -238,6 +254,9 @@ static enum iotsec_status take_hello(struct iotsec_dtls *dtls, const struct iots
         }
         return hello.cookie_len != 0 ? iotsec_dtls_drop(dtls, IOTSEC_DROP_COOKIE) : status;
     }
+    if (hs == NULL && is_busy(dtls)) {
+        hs = find_idle(dtls);
+    }
     if (hs != NULL) {
         iotsec_handshake_end(dtls, hs, IOTSEC_ERR_REPLACED);
     }
@@ -296,7 +315,7 @@ enum iotsec_status iotsec_server_hello(struct iotsec_dtls *dtls, const struct io
     if (message->seq > HELLO_SEQ_MAX || record->sequence > HELLO_SEQUENCE_MAX) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_MALFORMED);
     }
-    if (is_busy(dtls) && iotsec_handshake_find(dtls, from, true) == NULL) {
+    if (is_busy(dtls) && iotsec_handshake_find(dtls, from, true) == NULL && find_idle(dtls) == NULL) {
         return iotsec_dtls_drop(dtls, IOTSEC_DROP_NO_ROOM);
     }
     return message->piece == message->length ? take_hello(dtls, from, record, message)

@@ -132,10 +132,55 @@ static void asks_for_no_cookie_in_vain(void **state)
     finish();
 }
 
+/* Whoever only writes addresses into hellos has, at each of them, the place of one that could have begun. He may keep the others
+ * waiting, as a full link does, but not out. */
+static void keeps_nobody_out_who_answers(void **state)
+{
+    static const struct {
+        const char *name;
+        uint8_t policy;
+        unsigned flood; /* hellos a second */
+    } rows[] = {
+        { "as many as it takes", IOTSEC_COOKIE_OFF, 0 },
+        { "on and on", IOTSEC_COOKIE_OFF, 20 },
+        { "on and on, cookies when half full", IOTSEC_COOKIE_UNDER_LOAD, 20 },
+        { "on and on, cookies while one is half open", IOTSEC_COOKIE_WHILE_BUSY, 20 },
+        { "on and on, cookies always", IOTSEC_COOKIE_ALWAYS, 20 },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        unsigned n;
+        unsigned tenth;
+
+        prepare(rows[i].policy, SLOTS);
+        server.dtls.first_wait = 1600;
+        for (n = 0; n < BEGUN_WHEN_BUSY; n++) {
+            (void)say_hello(n);
+        }
+        for (tenth = 0; tenth < 150 && client.established == 0; tenth++) {
+            unsigned k;
+
+            for (k = 0; k < rows[i].flood / 10; k++) {
+                hello.from.port = (uint16_t)(100 + n++);
+                wire_inject(&wire, &hello.from, &hello.to, hello.data, hello.len);
+            }
+            wire_run(&wire, 100);
+        }
+        if (client.established == 0) {
+            fail_msg("%s: it is kept out, %u half open", rows[i].name, server.dtls.half_open);
+        }
+        assert_true(server.dtls.half_open <= BEGUN_WHEN_BUSY);
+        finish();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(begins_few_while_busy),
+        cmocka_unit_test(keeps_nobody_out_who_answers),
         cmocka_unit_test(asks_for_no_cookie_in_vain),
     };
 
