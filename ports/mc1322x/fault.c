@@ -47,7 +47,7 @@ void fault_at(const char *name, uint32_t value)
 
 void fault_exception(unsigned number, uint32_t place)
 {
-    static const char names[5][12] = { "undefined", "supervisor", "prefetch", "data-abort", "fiq" };
+    static const char names[5][16] = { "undefined", "supervisor", "prefetch-abort", "data-abort", "fiq" };
 
     stop(names[number], true, place);
 }
