@@ -193,8 +193,11 @@
 #if IOTSEC_HELD_RECORD_BYTES < 61 || IOTSEC_HELD_RECORD_BYTES > 1024
 #error "IOTSEC_HELD_RECORD_BYTES must be 61..1024: a protected Finished with a 16-byte tag needs 61"
 #endif
-#if IOTSEC_HELD_RECORD_BYTES > IOTSEC_REASSEMBLY_BYTES
-#error "IOTSEC_HELD_RECORD_BYTES must not be above IOTSEC_REASSEMBLY_BYTES, of which it is a part"
+#if IOTSEC_REASSEMBLY_BYTES < IOTSEC_HELD_RECORD_BYTES + 26
+#error "IOTSEC_REASSEMBLY_BYTES must hold a Finished in pieces beside a record: IOTSEC_HELD_RECORD_BYTES + 26"
+#endif
+#if IOTSEC_DTLS_SERVER && IOTSEC_REASSEMBLY_BYTES < IOTSEC_HELD_RECORD_BYTES + 14 + IOTSEC_IDENTITY_MAX + (IOTSEC_IDENTITY_MAX + 9) / 8
+#error "IOTSEC_REASSEMBLY_BYTES must hold a ClientKeyExchange in pieces beside a record that waits, which anybody can have sent: IOTSEC_HELD_RECORD_BYTES + IOTSEC_IDENTITY_MAX * 9 / 8 + 16"
 #endif
 #if IOTSEC_CONNECTION_ID && IOTSEC_DTLS_SERVER && IOTSEC_HELD_RECORD_BYTES < 64
 #error "IOTSEC_HELD_RECORD_BYTES must be 64..1024: a Finished with our Connection ID needs 3 bytes more"

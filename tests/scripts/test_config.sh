@@ -121,6 +121,7 @@ compiles 'small tables' "${no_pairs[@]}" -DIOTSEC_IDENTITY_MAX=16 -DIOTSEC_PSK_M
     -DIOTSEC_REASSEMBLY_BYTES=160 -DIOTSEC_REASSEMBLY_MESSAGES=2 -DIOTSEC_HELD_RECORD_BYTES=64 \
     -DIOTSEC_GROUPS_PER_HELLO=1 -DIOTSEC_HANDSHAKE_SCRATCH_BYTES=4
 compiles 'small tables, no Connection IDs' -DIOTSEC_HELD_RECORD_BYTES=61 "${no_cid[@]}"
+compiles 'no more room for pieces than it takes' -DIOTSEC_REASSEMBLY_BYTES=255
 compiles 'large tables' -DIOTSEC_IDENTITY_MAX=255 -DIOTSEC_PSK_MAX=255 -DIOTSEC_FLIGHT_BYTES=4096 \
     -DIOTSEC_REASSEMBLY_BYTES=4096 -DIOTSEC_REASSEMBLY_MESSAGES=8 -DIOTSEC_HELD_RECORD_BYTES=1024 \
     -DIOTSEC_GROUPS_PER_HELLO=32 -DIOTSEC_HANDSHAKE_SCRATCH_BYTES=66
@@ -141,6 +142,8 @@ for limits in IDENTITY_MAX:0:256 PSK_MAX:15:256 FLIGHT_BYTES:159:4097 REASSEMBLY
     refused "IOTSEC_$name must" "-DIOTSEC_$name=$high"
 done
 refused 'IOTSEC_HANDSHAKE_SCRATCH_BYTES must hold' -DIOTSEC_HANDSHAKE_SCRATCH_BYTES=17
+refused 'must hold a Finished in pieces' "${device[@]}" "${no_pairs[@]}" "${not_relayed[@]}" -DIOTSEC_REASSEMBLY_BYTES=160 -DIOTSEC_HELD_RECORD_BYTES=135
+refused 'must hold a ClientKeyExchange in pieces' -DIOTSEC_REASSEMBLY_BYTES=254
 
 # The build's own file, the one that replaces it, and the one that is read after it.
 mkdir -p "$work/built/iotsec"
