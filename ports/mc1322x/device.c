@@ -24,6 +24,8 @@
 #define SEEK_FIRST_MS 1000u
 #define SEEK_MAX_MS 60000u
 #define MOVE_AGAIN_MS 5000u
+/* How often it shows the manager that it is there, and finds out when that has been started again. */
+#define STATUS_MS 600000u
 #define RANK_NONE 255u
 
 #define GROUPS 2u
@@ -519,6 +521,7 @@ static void start(const struct provision *provision)
     app.config.tx_size = sizeof app.tx;
     app.config.link_payload = 82; /* one frame between two EUI-64, secured with 8 bytes of MIC */
     app.config.connection_id = IOTSEC_CONNECTION_ID_LINK_LOCAL;
+    app.config.status_interval_ms = STATUS_MS;
     if (iotsec_device_init(&app.device, &app.config) != IOTSEC_OK) {
         fault("device");
     }
