@@ -168,11 +168,15 @@ static void wait_for_contact(struct iotsec_device *dev, uint32_t max)
 uint32_t iotsec_pause_left(const struct iotsec_device *device)
 {
     uint32_t left = 0;
+    uint32_t most = 2 * CONTACT_MAX_MS;
 
     if (device != NULL && device->config != NULL && device->session == 0 && device->handshake == 0) {
         left = device->contact_at - iotsec_dev_now(device);
+        if (device->contact_wait == 0) {
+            most = device->config->join_delay_ms; /* nothing has failed */
+        }
     }
-    return left <= 2 * CONTACT_MAX_MS ? left : 0; /* else it is over: the clock comes round */
+    return left <= most ? left : 0; /* else it is over: the clock comes round */
 }
 
 bool iotsec_dev_begin_join(struct iotsec_device *dev)

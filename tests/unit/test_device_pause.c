@@ -393,9 +393,45 @@ static void waits_at_power_up(void **state)
     assert_in_range(most, 180000, 200000);
 }
 
+/* The clock comes round after 49 days: to who has rested as long, what was long ago is no time to come. */
+static void rests_while_the_clock_comes_round(void **state)
+{
+    static const struct {
+        const char *name;
+        bool joined;
+        uint32_t ahead; /* of the clock, what is 49 days ago */
+    } rows[] = {
+        { "a device that has never joined", false, 60000 },
+        { "a device that has left", true, 60000 },
+        { "an hour before", true, 3600000 },
+        { "at the moment itself", true, 0 },
+    };
+    size_t r;
+
+    for (r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        struct device *a;
+
+        (void)setup(state);
+        a = watch();
+        if (rows[r].joined) {
+            can_join(a);
+            assert_int_equal(iotsec_leave(&a->device), IOTSEC_OK);
+            run(60000);
+            assert_int_equal(a->events[IOTSEC_DEVICE_LEFT], 1);
+        }
+        w.base.now = a->device.contact_at - rows[r].ahead;
+        if (iotsec_pause_left(&a->device) != 0) {
+            fail_msg("%s: it waits for %u ms", rows[r].name, iotsec_pause_left(&a->device));
+        }
+        begin(a);
+        assert_int_equal(seen.sent, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rests_while_the_clock_comes_round),
         cmocka_unit_test(pauses_between_joins),
         cmocka_unit_test(drifts_apart),
         cmocka_unit_test(grows_after_an_answer),
