@@ -55,7 +55,7 @@ static enum iotsec_status derive(const struct iotsec_hal *hal, uint32_t csb_id, 
 
     memset(&s, 0, sizeof s);
     memcpy(s.pad, from, IOTSEC_KEY_BYTES);
-    parts[0].data = s.pad;
+    parts[0].data = (const uint8_t *)&s; /* runs on into the digest */
     parts[0].len = sizeof s.pad;
     parts[1].data = s.label;
     parts[1].len = LABEL_BYTES;
