@@ -197,10 +197,12 @@ char *console_line(void)
         line.bad = NULL;
         if (bad != NULL) {
             out_refused("line", bad);
-        } else if (len != 0) {
-            line.text[len] = '\0';
-            return line.text;
+            len = 0;
+        } else if (len == 0) {
+            continue;
         }
+        line.text[len] = '\0';
+        return line.text;
     }
     return NULL;
 }

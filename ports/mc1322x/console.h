@@ -34,7 +34,8 @@ void out_refused(const char *what, const char *reason);
 /*
  * A command that has come: its first word, ended by a zero, with the rest behind it for console_word; or NULL. A line that
  * is too long is refused as a whole, and so is one with bytes that are no printable ASCII, or of which the UART has lost
- * some. Valid until the next call.
+ * some: an empty one is returned for it. One line a turn, or who types faster than answers go out keeps the board from its
+ * radio and its watchdog. Valid until the next call.
  */
 char *console_line(void);
 

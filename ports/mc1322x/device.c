@@ -472,7 +472,7 @@ static void command(char *text)
         }
     } else if (console_is(verb, "leave") && (*word == '\0' || has_gid)) {
         answer(verb, gid, has_gid ? iotsec_group_leave(&app.device, (uint16_t)gid) : iotsec_leave(&app.device));
-    } else {
+    } else if (*verb != '\0') {
         out_refused(verb, "NO_SUCH_COMMAND");
     }
 }
@@ -543,7 +543,8 @@ void device_run(const struct provision *provision)
             other = iotsec_relay_poll(&app.relay);
             wait = other < wait ? other : wait;
         }
-        while ((line = console_line()) != NULL) {
+        line = console_line();
+        if (line != NULL) {
             command(line);
             wait = 0;
         }

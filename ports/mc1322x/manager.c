@@ -4,7 +4,7 @@
  *
  *     device add ID PSK [GID]...     device evict ID     device readmit ID
  *     group add GID ADDRESS PORT     group renew GID     l2 renew
- *     joining open|close             list                stats      reset
+ *     joining open|closed            list                stats      reset
  *
  * PSK is hexadecimal; it is not printed, but it was on the wire of the console.
  */
@@ -312,7 +312,13 @@ static void command(char *text)
     } else if (console_is(verb, "l2") && console_is(console_word(&text), "renew")) {
         answer("l2-renewed", "l2", iotsec_manager_l2_renew(&app.manager));
     } else if (console_is(verb, "joining")) {
-        open_joining(console_is(console_word(&text), "open"));
+        char *word = console_word(&text);
+
+        if (console_is(word, "open") || console_is(word, "closed")) {
+            open_joining(*word == 'o');
+        } else {
+            out_refused(verb, "NO_SUCH_COMMAND");
+        }
     } else if (console_is(verb, "list")) {
         list();
     } else if (console_is(verb, "stats")) {
@@ -320,7 +326,7 @@ static void command(char *text)
     } else if (console_is(verb, "reset")) {
         iotsec_manager_close(&app.manager);
         crm_reset();
-    } else {
+    } else if (*verb != '\0') {
         out_refused(verb, "NO_SUCH_COMMAND");
     }
 }
@@ -399,7 +405,8 @@ void manager_run(const struct provision *provision)
                 wait = wait < 1000 ? wait : 1000;
             }
         }
-        while ((line = console_line()) != NULL) {
+        line = console_line();
+        if (line != NULL) {
             command(line);
             wait = 0;
         }

@@ -198,16 +198,19 @@ static void test_commands(void **state)
     long_line[CONSOLE_LINE_MAX + 1] = '\n';
     long_line[CONSOLE_LINE_MAX + 2] = '\0';
     type(long_line);
-    assert_null(console_line());
+    assert_string_equal(console_line(), ""); /* the board turns to its radio before the next one */
     assert_string_equal(out, "refused what=line reason=TOO_LONG\n");
+    assert_null(console_line());
     clear();
     clear();
     in = (const uint8_t *)"gro\0text\nlist\n";
     in_len = 14;
+    assert_string_equal(console_line(), "");
     assert_string_equal(console_line(), "list");
     assert_string_equal(out, "refused what=line reason=LOST\n");
     clear();
     type("gr\x80oup 1\nnext\n");
+    assert_string_equal(console_line(), "");
     assert_string_equal(console_line(), "next");
     assert_string_equal(out, "refused what=line reason=NOT_ASCII\n");
 }
