@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "radio.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "crm.h"
@@ -378,12 +379,16 @@ uint32_t radio_poll(void)
 {
     uint32_t saved, elapsed;
     int32_t left;
+    bool busy;
 
     if (radio.state == OFF) {
         return UINT32_MAX;
     }
-    elapsed = clock_ms() - radio.began;
-    if ((radio.state == SENDING || radio.arrived) && elapsed > DEAD_MS) {
+    /* In this order, or what begins in between looks as old as what was before it, or older than all. */
+    busy = radio.state == SENDING || radio.arrived;
+    elapsed = radio.began;
+    elapsed = clock_ms() - elapsed;
+    if (busy && elapsed > DEAD_MS) {
         restart();
     } else if (elapsed > SILENT_MS) {
         listen_anew();
