@@ -34,6 +34,12 @@
 #define BUCKETS 16u
 
 enum work { SEEKING, JOINING, JOINED, OUT };
+/*
+ * A member that has lost the manager looks for another way, until there is contact again. It asks under the key, so that
+ * nobody can lie to it; if there is no answer its key may be an old one, and it asks like a newcomer, keeping what it has:
+ * through whoever answers then it opens a new session, which brings the key.
+ */
+enum { UNDER_KEY = 1, LIKE_NEWCOMER };
 
 static struct {
     struct iotsec_device device;
@@ -58,7 +64,7 @@ static struct {
     uint32_t seek_wait;
     uint8_t work;               /* enum work */
     uint8_t asked;              /* neighbours were asked, answers are waited for */
-    uint8_t reparent;           /* a member that looks for another way to the manager */
+    uint8_t reparent;           /* 0, or how a member looks for another way to the manager */
     uint8_t rank;               /* hops to the manager, of ourselves */
     uint8_t best_rank;
     uint8_t move_again;
@@ -99,9 +105,7 @@ static void ask(void)
     static const uint8_t anybody[8] = { 0 };
     static const uint8_t message[2] = { NODE_MARK, NODE_SEEK };
 
-    if (!app.reparent) {
-        net_join_through(&node.net, anybody);
-    }
+    net_join_through(&node.net, app.reparent == UNDER_KEY ? NULL : anybody);
     (void)net_send(&node.net, OWN_PORT, &routers, message, sizeof message);
     app.best_rank = RANK_NONE;
     app.asked = 1;
@@ -124,6 +128,13 @@ static void choose(void)
     if (app.best_rank == RANK_NONE) {
         /* Whoever was avoided may be the only one there is. */
         memset(&app.avoided, 0, sizeof app.avoided);
+        if (app.reparent == UNDER_KEY) {
+            app.reparent = LIKE_NEWCOMER;
+            ask();
+            return;
+        }
+        app.reparent = app.reparent != 0 ? UNDER_KEY : 0;
+        net_join_through(&node.net, NULL); /* until it asks again */
         seek(app.seek_wait < SEEK_MAX_MS / 2 ? 2 * app.seek_wait : SEEK_MAX_MS);
         return;
     }
@@ -131,9 +142,20 @@ static void choose(void)
     app.rank = (uint8_t)(app.best_rank + 1);
     eui64_of(&app.parent, eui64);
     if (app.reparent) {
-        app.reparent = 0;
-        app.work = JOINED;
-        net_set_default_route(&node.net, eui64);
+        const struct iotsec_addr *manager = &app.access.manager;
+
+        if (app.reparent == UNDER_KEY) {
+            net_set_default_route(&node.net, eui64);
+        } else {
+            net_join_through(&node.net, eui64);
+            app.reparent = UNDER_KEY;
+            app.has_access = 0; /* then it moves when it has access again */
+            manager = &app.parent;
+        }
+        (void)iotsec_moved(&app.device, manager);
+        /* If there is no contact through this one until then, rather another one. */
+        app.avoided = app.parent;
+        seek(SEEK_MAX_MS);
         return;
     }
     net_join_through(&node.net, eui64);
@@ -151,21 +173,20 @@ static void choose(void)
     }
 }
 
-static void take_here(const struct iotsec_addr *from, uint8_t rank)
+static void take_here(const struct iotsec_addr *from, uint8_t rank, int secured)
 {
-    bool avoided = iotsec_addr_equal(from, &app.avoided);
+    const uint8_t *avoided = app.avoided.ip;
 
     /* Nobody's way leads through one who is further away than it is itself. */
-    if (!app.asked || rank >= RANK_NONE - 1 || (app.reparent && rank >= app.rank)) {
+    if (!app.asked || rank >= RANK_NONE - 1 || (app.reparent == UNDER_KEY && (!secured || rank >= app.rank))) {
         return;
     }
-    /* The avoided one counts as farthest. */
-    if (avoided) {
-        rank = RANK_NONE - 1;
-    }
-    if (rank < app.best_rank) {
+    /* The avoided one is taken if nobody else answers. */
+    if (app.best_rank == RANK_NONE ||
+        (memcmp(from->ip, avoided, 16) != 0 && (rank < app.best_rank || memcmp(app.best.ip, avoided, 16) == 0))) {
         app.best_rank = rank;
         app.best = *from;
+        app.best.port = JOIN_PORT;
     }
 }
 
@@ -188,13 +209,14 @@ static const struct iotsec_relay_callbacks relay_callbacks = { relay_up, relay_d
 
 static void relay_open(bool open)
 {
-    if (open && app.relaying) {
+    open = open && app.relaying;
+    if (open) {
         (void)iotsec_relay_open(&app.relay, 0);
     } else if (app.relaying) {
         iotsec_relay_close(&app.relay);
     }
-    net_join_open(&node.net, open && app.relaying);
-    out_begin(open && app.relaying ? "relay-open" : "relay-closed");
+    net_join_open(&node.net, open);
+    out_begin(open ? "relay-open" : "relay-closed");
     out_end();
 }
 
@@ -210,8 +232,6 @@ static void stop_relay(void)
 
 static void start_relay(void)
 {
-    enum iotsec_status status;
-
     stop_relay();
     app.relay_config.hal = &node.hal;
     app.relay_config.callbacks = &relay_callbacks;
@@ -221,15 +241,9 @@ static void start_relay(void)
     app.relay_config.tx = app.relay_tx;
     app.relay_config.tx_size = sizeof app.relay_tx;
     app.relay_config.mode = IOTSEC_RELAY_STATELESS;
-    status = iotsec_relay_init(&app.relay, &app.relay_config);
-    if (status != IOTSEC_OK) {
-        out_begin("relay-failed");
-        out_reason("reason", status);
-        out_end();
-        return;
-    }
-    app.relaying = 1;
-    net_set_forwarding(&node.net, true);
+    /* of the manager's address, or it stays closed */
+    app.relaying = iotsec_relay_init(&app.relay, &app.relay_config) == IOTSEC_OK;
+    net_set_forwarding(&node.net, app.relaying);
     relay_open(true);
 }
 
@@ -369,8 +383,16 @@ static void on_event(void *user, const struct iotsec_device_event *event)
         break;
     case IOTSEC_DEVICE_CONTACT_LOST:
         /* Perhaps it is the neighbour that is gone, and not the manager. */
-        app.reparent = 1;
-        seek(SEEK_FIRST_MS);
+        if (!app.reparent) {
+            app.reparent = UNDER_KEY;
+            seek(SEEK_FIRST_MS);
+        }
+        break;
+    case IOTSEC_DEVICE_CONTACT:
+        if (app.reparent) {
+            app.reparent = 0;
+            app.work = JOINED;
+        }
         break;
     case IOTSEC_DEVICE_MOVED:
         on_moved(event);
@@ -406,9 +428,9 @@ static void received(const struct iotsec_addr *from, const struct iotsec_addr *t
 {
     if (len >= 2 && data[0] == NODE_MARK) {
         if (data[1] == NODE_SEEK && to->port == JOIN_PORT && app.relaying && iotsec_relay_is_open(&app.relay) && !app.reparent) {
-            node_answer(from, app.rank);
-        } else if (data[1] == NODE_HERE && len == 3 && from->port == JOIN_PORT && iotsec_addr_is_link_local(from)) {
-            take_here(from, data[2]);
+            node_answer(from, app.rank, secured);
+        } else if (data[1] == NODE_HERE && len == 3 && iotsec_addr_is_link_local(from)) {
+            take_here(from, data[2], secured);
         }
     } else if (to->port == OWN_PORT || iotsec_addr_is_multicast(to)) {
         (void)iotsec_input(&app.device, from, to, data, len);
@@ -465,8 +487,8 @@ static void command(char *text)
     } else if (console_is(verb, "group") && has_gid) {
         say(gid, text);
     } else if (console_is(verb, "join") && (*word == '\0' || has_gid)) {
-        if (app.work == JOINED && has_gid) {
-            answer(verb, gid, iotsec_group_join(&app.device, (uint16_t)gid));
+        if (app.work == JOINED) {
+            answer(verb, gid, has_gid ? iotsec_group_join(&app.device, (uint16_t)gid) : IOTSEC_ERR_STATE);
         } else if (app.work != JOINING) {
             seek(SEEK_FIRST_MS);
         }

@@ -156,10 +156,9 @@ static const struct iotsec_manager_callbacks callbacks = { .event = on_event, .r
 
 static void received(const struct iotsec_addr *from, const struct iotsec_addr *to, uint8_t *data, size_t len, int secured)
 {
-    (void)secured;
     if (len >= 2 && data[0] == NODE_MARK) {
         if (data[1] == NODE_SEEK && app.open) {
-            node_answer(from, 0);
+            node_answer(from, 0, secured);
         }
     } else if (to->port == JOIN_PORT && !iotsec_addr_is_multicast(to)) {
         (void)iotsec_manager_input(&app.manager, from, data, len);

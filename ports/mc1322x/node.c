@@ -253,11 +253,12 @@ void node_work(uint32_t wait)
     }
 }
 
-void node_answer(const struct iotsec_addr *to, uint8_t rank)
+void node_answer(const struct iotsec_addr *to, uint8_t rank, int secured)
 {
     uint8_t here[3] = { NODE_MARK, NODE_HERE, rank };
 
-    (void)net_send(&node.net, JOIN_PORT, to, here, sizeof here);
+    /* what comes from the join port goes in the clear */
+    (void)net_send(&node.net, secured ? OWN_PORT : JOIN_PORT, to, here, sizeof here);
 }
 
 uint32_t node_jitter(uint32_t least)

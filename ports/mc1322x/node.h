@@ -24,7 +24,8 @@
 /*
  * Who looks for a way into the domain asks all neighbours in a datagram of two bytes, from its own port to the join port of
  * all routers (ff02::2). Who has one answers with how many hops it is away from the manager. No DTLS record begins with
- * NODE_MARK. Nothing of this is authenticated: whoever lies about it can at worst keep a joiner busy.
+ * NODE_MARK. Nothing of this is authenticated, but for a member who asks under the key: whoever lies about it can at worst keep a
+ * joiner busy.
  */
 #define NODE_MARK 0xFEu
 #define NODE_SEEK 1u
@@ -50,8 +51,8 @@ void node_set_address(uint16_t pan_id, uint16_t short_address, const uint8_t pre
 /* Moves frames and datagrams, and then waits for an interrupt: `wait` milliseconds at most, or shorter. */
 void node_work(uint32_t wait);
 
-/* Answers somebody who seeks, with our distance from the manager. */
-void node_answer(const struct iotsec_addr *to, uint8_t rank);
+/* Answers somebody who seeks, with our distance from the manager; a member that asked under the key believes nothing else. */
+void node_answer(const struct iotsec_addr *to, uint8_t rank, int secured);
 
 /* A number of milliseconds from `least` to twice that: pauses that many take at once. */
 uint32_t node_jitter(uint32_t least);

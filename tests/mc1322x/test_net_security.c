@@ -612,10 +612,12 @@ static void test_arrivals(void **state)
     }
 }
 
+#define RESTS 2
+
 struct departure {
     unsigned number;
     const char *name;
-    bool key;
+    int key; /* 1: in use; RESTS: it was, before it began to join */
     bool open;
     int joining;
     int to;
@@ -650,6 +652,13 @@ static const struct departure departures[] = {
     { 21, "to a global address", true, false, NOBODY, TO_OWN_GLOBAL, X, X, NET_OK, true },
     { 22, "to a group", true, false, NOBODY, TO_SITE_GROUP, X, X, NET_OK, true },
     { 23, "from an open join port, without a key yet", false, true, NOBODY, TO_OWN_LINK_LOCAL, J, X, NET_OK, false },
+    { 24, "to the peer, with a key that rests", RESTS, false, PEER, TO_OWN_LINK_LOCAL, X, J, NET_OK, false },
+    { 25, "to all, with a key that rests", RESTS, false, ANY, TO_ALL_ROUTERS, X, J, NET_OK, false },
+    { 26, "to the peer's other port, with a key that rests", RESTS, false, PEER, TO_OWN_LINK_LOCAL, J, X, NET_ERR_NO_KEY, false },
+    { 27, "to another's join port, with a key that rests", RESTS, false, OTHER, TO_OWN_LINK_LOCAL, X, J, NET_ERR_NO_KEY, false },
+    { 28, "to a global address, with a key that rests", RESTS, false, ANY, TO_OWN_GLOBAL, X, J, NET_ERR_NO_KEY, false },
+    { 29, "to a group, with a key that rests", RESTS, false, ANY, TO_SITE_GROUP, X, J, NET_ERR_NO_KEY, false },
+    { 30, "to a group, when it joins no longer", RESTS, false, NOBODY, TO_SITE_GROUP, X, J, NET_OK, true },
 };
 
 static struct iotsec_addr target_of(int to, uint16_t port)
@@ -684,6 +693,9 @@ static void test_departures(void **state)
         }
         net_join_open(&node->net, row->open);
         set_joining(1, row->joining);
+        if (row->key == 1) {
+            assert_int_equal(net_key_use(&node->net, 1), NET_OK);
+        }
         to = target_of(row->to, row->to_port);
         assert_int_equal(net_send(&node->net, row->from_port, &to, NULL, 0), row->status);
         rig_run(200);
@@ -695,7 +707,7 @@ static void test_departures(void **state)
     }
 }
 
-/* Whatever a node with a key is made to do, in the clear it sends only from its open join port, to one neighbour. */
+/* Whatever a node with a key is made to do, in the clear it sends only from its open join port, to one neighbour, or to join anew. */
 static void test_never_plain(void **state)
 {
     unsigned turn;
@@ -706,6 +718,8 @@ static void test_never_plain(void **state)
         uint16_t ports[] = { J, X, RIG_PORT, 0xF0B0 };
         struct iotsec_addr to;
         uint16_t from_port = ports[rig_random(4)];
+        uint16_t to_port;
+        bool rests;
         uint8_t data[200] = { 0 };
         size_t i;
 
@@ -718,23 +732,30 @@ static void test_never_plain(void **state)
         }
         node->sent_count = 0;
         net_join_open(&node->net, rig_random(2) == 0);
+        rests = rig_random(2) == 0;
         set_joining(1, (int)rig_random(4));
+        if (!rests) {
+            assert_int_equal(net_key_use(&node->net, 1), NET_OK);
+        }
         node->aes_fails = rig_random(10) == 0;
         node->reserve_fails = rig_random(10) == 0;
-        to = target_of((int)rig_random(6), ports[rig_random(4)]);
+        to_port = ports[rig_random(4)];
+        to = target_of((int)rig_random(6), to_port);
         (void)net_send(&node->net, from_port, &to, data, rig_random(sizeof data));
         if (rig_random(3) == 0) {
             to = rig_address(2 - 2 * rig_random(2), X);
             (void)net_send(&rig.nodes[0].net, X, &to, data, rig_random(sizeof data));
         }
-        rig_run(60);
+        rig_run(200);
         for (i = 0; i < node->sent_count; i++) {
             struct frame frame;
 
             assert_true(frame_read(&frame, node->sent[i].bytes, node->sent[i].len));
             if (frame.level == 0) {
-                assert_true((node->net.flags & NET_JOIN_OPEN) != 0 && from_port == J);
-                assert_memory_not_equal(frame.target, frame_broadcast, 8);
+                bool joins = rests && (node->net.flags & NET_JOINING) != 0 && to_port == J;
+
+                assert_true(joins || ((node->net.flags & NET_JOIN_OPEN) != 0 && from_port == J));
+                assert_true(joins || memcmp(frame.target, frame_broadcast, 8) != 0);
             }
         }
     }

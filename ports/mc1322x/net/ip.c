@@ -185,7 +185,7 @@ void net_join_through(struct net *net, const uint8_t eui64[8])
 {
     static const uint8_t any[8] = { 0 };
 
-    set_flag(net, NET_JOINING, eui64 != NULL);
+    set_flag(net, NET_JOINING | NET_KEY_RESTS, eui64 != NULL);
     if (eui64 != NULL) {
         frame_turn_eui64(net->join_peer, eui64);
         set_flag(net, NET_JOIN_ANY, frame_same(eui64, any));
@@ -396,13 +396,14 @@ static int way_out(const struct net *net, const uint8_t *header, const uint8_t t
 {
     bool one_hop = is_link_local(header + IP_TARGET);
     /* everybody is a peer only as long as any is */
+    bool key = net->used_key != 0 && (net->flags & NET_KEY_RESTS) == 0;
     bool peer = (one_hop || is_all(header + IP_TARGET, 1) || is_all(header + IP_TARGET, 2)) && is_peer(net, to);
 
     if (one_hop && (net->flags & NET_JOIN_OPEN) != 0 && is_join_port(net, header + UDP_SOURCE) &&
-        (net->used_key == 0 || !peer)) {
+        (!key || !peer)) {
         return 0;
     }
-    if (net->used_key != 0) {
+    if (key) {
         return WAY_SECURED;
     }
     return peer && is_join_port(net, header + UDP_TARGET) ? 0 : NET_ERR_NO_KEY;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "fragment.h"
 
 #define BLOCK 16u
 #define FLAGS_AUTH_DATA 0x40u
@@ -214,6 +215,7 @@ int net_key_use(struct net *net, uint8_t index)
         return NET_ERR_NO_KEY;
     }
     net->used_key = (uint8_t)(1 + (key - net->keys));
+    net->flags &= (uint8_t)~NET_KEY_RESTS;
     return NET_OK;
 }
 

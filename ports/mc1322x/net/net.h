@@ -11,7 +11,7 @@
  * What is secured. A frame is sent under the key in use, and a datagram is forwarded, routed by and handed to a group only
  * if it came that way. In the clear go only datagrams between link-local addresses, one hop, of which one end is the join port:
  *
- *     a joiner without a key    -> join port of the neighbour that net_join_through named, or of all neighbours
+ *     a joiner, until net_key_use -> join port of the neighbour that net_join_through named, or of all neighbours
  *     join port, if it is open  -> the joiner
  *     join port of that neighbour -> whoever joins through it, with a key or without
  *
@@ -275,8 +275,8 @@ void net_set_forwarding(struct net *net, bool on);
 void net_join_open(struct net *net, bool open);
 
 /**
- * Names the neighbour to join through. Frames in the clear are taken from its join port, and, as long as no key is in
- * use, sent to it.
+ * Names the neighbour to join through. Frames in the clear are taken from its join port, and sent to it until net_key_use:
+ * a key that was in use before rests until then, or until NULL comes (nobody has answered under it: it may be an old one).
  * @param net the context
  * @param eui64 its EUI-64; zeros: any neighbour, and all at once by ff02::1 and ff02::2, in order to find one; NULL: no longer
  */
