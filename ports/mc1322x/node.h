@@ -24,8 +24,8 @@
 /*
  * Who looks for a way into the domain asks all neighbours in a datagram of two bytes, from its own port to the join port of
  * all routers (ff02::2). Who has one answers with how many hops it is away from the manager. No DTLS record begins with
- * NODE_MARK. Nothing of this is authenticated, but for a member who asks under the key: whoever lies about it can at worst keep a
- * joiner busy.
+ * NODE_MARK. Nothing of this is authenticated, unless a member asks under the key: whoever lies about it can at worst keep
+ * a joiner busy.
  */
 #define NODE_MARK 0xFEu
 #define NODE_SEEK 1u
