@@ -12,7 +12,7 @@
 #define NET_JOIN_ANY 0x08u /* with NET_JOINING: through whoever answers */
 #define NET_HAS_PREFIX 0x10u
 #define NET_HAS_DEFAULT 0x20u
-#define NET_KEY_RESTS 0x40u /* we send as if none were in use */
+#define NET_KEY_RESTS 0x40u /* to the join port of whom we join through */
 
 /* How a datagram came, or goes. */
 #define WAY_SECURED 0x01u   /* under a link-layer key */

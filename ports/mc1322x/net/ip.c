@@ -396,17 +396,17 @@ static int way_out(const struct net *net, const uint8_t *header, const uint8_t t
 {
     bool one_hop = is_link_local(header + IP_TARGET);
     /* everybody is a peer only as long as any is */
-    bool key = net->used_key != 0 && (net->flags & NET_KEY_RESTS) == 0;
     bool peer = (one_hop || is_all(header + IP_TARGET, 1) || is_all(header + IP_TARGET, 2)) && is_peer(net, to);
 
     if (one_hop && (net->flags & NET_JOIN_OPEN) != 0 && is_join_port(net, header + UDP_SOURCE) &&
-        (!key || !peer)) {
+        (net->used_key == 0 || !peer)) {
         return 0;
     }
-    if (key) {
+    peer = peer && is_join_port(net, header + UDP_TARGET);
+    if (net->used_key != 0 && !(peer && (net->flags & NET_KEY_RESTS) != 0)) {
         return WAY_SECURED;
     }
-    return peer && is_join_port(net, header + UDP_TARGET) ? 0 : NET_ERR_NO_KEY;
+    return peer ? 0 : NET_ERR_NO_KEY;
 }
 
 /* ---- Sending ---- */

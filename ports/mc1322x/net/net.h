@@ -276,7 +276,7 @@ void net_join_open(struct net *net, bool open);
 
 /**
  * Names the neighbour to join through. Frames in the clear are taken from its join port, and sent to it until net_key_use:
- * a key that was in use before rests until then, or until NULL comes (nobody has answered under it: it may be an old one).
+ * a key that was in use before rests there until then, or until NULL comes (nobody has answered under it: it may be an old one).
  * @param net the context
  * @param eui64 its EUI-64; zeros: any neighbour, and all at once by ff02::1 and ff02::2, in order to find one; NULL: no longer
  */
