@@ -481,7 +481,7 @@ static void command(char *text)
         node_stats();
     } else if (console_is(verb, "reset")) {
         iotsec_device_close(&app.device);
-        crm_reset();
+        node_reset();
     } else if (console_is(verb, "relay")) {
         relay_open(console_is(word, "open"));
     } else if (console_is(verb, "group") && has_gid) {

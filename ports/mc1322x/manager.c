@@ -324,7 +324,7 @@ static void command(char *text)
         node_stats();
     } else if (console_is(verb, "reset")) {
         iotsec_manager_close(&app.manager);
-        crm_reset();
+        node_reset();
     } else if (*verb != '\0') {
         out_refused(verb, "NO_SUCH_COMMAND");
     }

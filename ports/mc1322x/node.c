@@ -15,6 +15,7 @@
 /* So many frame counters are lost at a restart, and the store is written once for each so many. */
 #define COUNTER_BLOCK 2048u
 #define NOISE_SAMPLES 32u
+#define GOODBYE_MS 100u
 
 struct node node;
 
@@ -267,6 +268,16 @@ uint32_t node_jitter(uint32_t least)
 
     (void)crypto_random(NULL, (uint8_t *)&random, sizeof random);
     return least + (least * (random >> 6) >> 10);
+}
+
+void node_reset(void)
+{
+    uint32_t began = clock_ms();
+
+    while (clock_ms() - began < GOODBYE_MS) {
+        node_work(0);
+    }
+    crm_reset();
 }
 
 void node_stats(void)

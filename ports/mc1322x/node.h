@@ -57,6 +57,9 @@ void node_answer(const struct iotsec_addr *to, uint8_t rank, int secured);
 /* A number of milliseconds from `least` to twice that: pauses that many take at once. */
 uint32_t node_jitter(uint32_t least);
 
+/* Restarts the board, when what was to be sent has had some time to go out. */
+void node_reset(void) __attribute__((noreturn));
+
 /* Prints counters of radio, network layer and store. */
 void node_stats(void);
 
