@@ -482,8 +482,8 @@ static void command(char *text)
     } else if (console_is(verb, "reset")) {
         iotsec_device_close(&app.device);
         node_reset();
-    } else if (console_is(verb, "relay")) {
-        relay_open(console_is(word, "open"));
+    } else if (console_is(verb, "relay") && (console_is(word, "open") || console_is(word, "close"))) {
+        relay_open(*word == 'o');
     } else if (console_is(verb, "group") && has_gid) {
         say(gid, text);
     } else if (console_is(verb, "join") && (*word == '\0' || has_gid)) {
