@@ -36,7 +36,9 @@ static bool counts(const struct node *node, const struct tmr_channel *channel)
 
 static uint16_t count_now(const struct node *node, const struct tmr_channel *channel)
 {
-    return channel->running ? (uint16_t)(channel->count + (node->now - channel->base) / step(channel)) : channel->count;
+    uint64_t steps = channel->running ? (node->now - channel->base) / step(channel) : 0;
+
+    return (uint16_t)(channel->count + steps);
 }
 
 /* Before anything that the counting depends on changes. */
