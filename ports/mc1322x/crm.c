@@ -180,8 +180,10 @@ static void sleep_sync(void)
 void crm_sleep(uint32_t ms)
 {
     uint32_t saved = irq_lock();
+    uint32_t watchdog = CRM_COP_CNTL;
 
     (void)clock_ms();
+    CRM_COP_CNTL = 0; /* nothing says whether it counts on meanwhile */
     CRM_VREG_CNTL = VREG_BYPASSED; /* with the radio's regulators on the chip would restart instead of waking */
     rtc_wake_in(ms);
     CRM_SLEEP_CNTL = SLEEP_HIBERNATE | SLEEP_RAM_96K | SLEEP_MCU_RET | SLEEP_DIG_PAD_EN;
@@ -189,6 +191,7 @@ void crm_sleep(uint32_t ms)
     sleep_sync();
     rtc_woke();
     regulators_start();
+    CRM_COP_CNTL = watchdog;
     irq_unlock(saved);
 }
 
